@@ -1,0 +1,245 @@
+"""The nouns of the house: frozen data that every part passes on, and the keys they are known by.
+
+Nothing here reads a file, a clock or a database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+Tier = Literal["quick", "medium", "full"]
+TIERS: tuple[Tier, ...] = ("quick", "medium", "full")
+Verdict = Literal["best", "good", "acceptable", "skip", "failure"]
+Origin = Literal["seen", "recombined", "unseen"]
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of ``value``: sorted keys, no spaces, ASCII, no NaN."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    )
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 (64 hex digits) of the canonical JSON of ``value``."""
+    return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()
+
+
+def decimal_text(number: float) -> str:
+    """Return a strength or guidance as decimal text with two places, so that it can be a key."""
+    return f"{number:.2f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """A base model and the LoRAs merged into it; no LoRA at all is the baseline."""
+
+    base_sha256: str
+    loras: tuple[tuple[str, str], ...] = ()  # (weights SHA-256, strength such as "0.80"), sorted
+
+    def __post_init__(self) -> None:
+        """Sort the LoRAs, since their order does not change the merged weights."""
+        object.__setattr__(self, "loras", tuple(sorted(tuple(pair) for pair in self.loras)))
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of the stack: the name a job is known by inside its grid."""
+        return digest(self.as_json())
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the canonical form."""
+        return {"base": self.base_sha256, "loras": [list(pair) for pair in self.loras]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything besides stack, prompt and seed that decides the pixels of an image."""
+
+    sampler: str = "dpm++ 2m"
+    steps: int = 30
+    guidance: str = "7.50"  # decimal text
+    width: int = 512  # pixels
+    height: int = 512
+    grid: int | None = 24  # cells along the width that the art is meant to have; None: not pixel art
+    negative: str = ""
+    clip_skip: int = 1
+    token_length: int = 75
+    vae: str = ""  # SHA-256 of a VAE override; "" is the base's own
+    precision: str = "auto"  # fp32 on a CPU, fp16 on a GPU
+    renderer: str = "diffusers"
+    finishing: str = "cells"  # how the small image is made from the large one
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the canonical form."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """What a prompt promises: colors as '#rrggbb' or color words, and things to be seen."""
+
+    background: str | None = None
+    regions: tuple[tuple[str, str], ...] = ()  # (region such as "hair", color), sorted
+    accessories: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the canonical form."""
+        return {
+            "background": self.background,
+            "regions": dict(self.regions),
+            "accessories": list(self.accessories),
+        }
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any] | None) -> Expectation:
+        """Build it back from ``as_json``; an empty or missing body promises nothing."""
+        body = body or {}
+        return cls(
+            background=body.get("background"),
+            regions=tuple(sorted((body.get("regions") or {}).items())),
+            accessories=tuple(body.get("accessories") or ()),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """One line of a suite."""
+
+    name: str
+    text: str
+    category: str = ""
+    tier: Tier = "full"  # the smallest tier that holds it
+    seeds: tuple[int, ...] = (42,)
+    expect: Expectation = field(default_factory=Expectation)
+    trigger: str = ""
+    origin: Origin | None = None  # against the training captions; None when they are not known
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """The test prompts and the recipe they are drawn with."""
+
+    name: str
+    recipe: Recipe
+    prompts: tuple[Prompt, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One image to be: its id never changes and says everything that decides the pixels."""
+
+    stack: Stack
+    prompt: str
+    seed: int
+    recipe: Recipe
+
+    @property
+    def sample_id(self) -> str:
+        """SHA-256 of the canonical JSON (a golden vector in the tests holds it for ever)."""
+        return digest(self.as_json())
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the canonical form."""
+        return {
+            "stack": self.stack.as_json(),
+            "prompt": self.prompt,
+            "seed": self.seed,
+            "recipe": self.recipe.as_json(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricValue:
+    """One measured number, or None with the reason; the range says what its ends mean."""
+
+    value: float | None
+    low: float
+    high: float
+    higher_is_better: bool | None  # None: neither end is better, a description only
+    explanation: str  # a sentence for a person; the reason when value is None
+    version: int = 1
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the form that is stored and printed."""
+        return {
+            "value": self.value,
+            "range": [self.low, self.high],
+            "higher_is_better": self.higher_is_better,
+            "explanation": self.explanation,
+            "version": self.version,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """All that was measured on one image. Scores are 0-10, or None with a reason."""
+
+    visual_quality: float | None
+    style_match: float | None
+    prompt_adherence: float | None
+    reasons: dict[str, str]  # score name -> why it is None
+    metrics: dict[str, MetricValue]
+    issues: tuple[str, ...]  # ids of core.metrics.ISSUES
+    strengths: tuple[str, ...]  # short words for a person
+    background_hex: str | None  # "#rrggbb" of the largest color in the ring
+    unique_colors: int | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the form of `epochwatch measure --json` (without the image's name)."""
+        return {
+            "visual_quality": self.visual_quality,
+            "style_match": self.style_match,
+            "prompt_adherence": self.prompt_adherence,
+            "reasons": self.reasons,
+            "metrics": {name: metric.as_json() for name, metric in self.metrics.items()},
+            "issues": list(self.issues),
+            "strengths": list(self.strengths),
+            "background_hex": self.background_hex,
+            "unique_colors": self.unique_colors,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointFacts:
+    """What a checkpoint file's header and name say, before anything is trusted to be right."""
+
+    family: str  # "sd1", "sd2", "sdxl", ..., "unknown"
+    kind: Literal["lora", "base", "other"]
+    layout: str  # "kohya", "diffusers", "peft", "lycoris", ...
+    output_name: str  # the run's name as the trainer knows it
+    session_id: str | None
+    epoch: int | None  # 1-based
+    step: int | None
+    planned_epochs: int | None
+    planned_steps: int | None
+    is_final: bool
+    base_model_name: str | None
+    base_model_sha256: str | None
+    rank: int | None
+    alpha: float | None
+    saved_at: datetime | None  # aware UTC, from the metadata
+    body_sha256_claimed: str | None  # sshs_model_hash
+    module_count: int  # modules the file patches
+    training: dict[str, Any]  # columns of training_runs the metadata fills
+    notes: tuple[str, ...] = ()  # what disagreed or was ignored, for a person
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochScore:
+    """The effective score of one tested position: the mean of each of the three over its images."""
+
+    position: int
+    visual: float | None
+    style: float | None
+    prompt: float | None
+    images: int
+
+    @property
+    def average(self) -> float | None:
+        """Plain mean of the scores that exist, 0-10; None when none does."""
+        present = [score for score in (self.visual, self.style, self.prompt) if score is not None]
+        return sum(present) / len(present) if present else None

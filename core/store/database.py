@@ -1,0 +1,122 @@
+"""The door to Postgres: one small pool, short transactions, errors sorted into the three kinds of trouble."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import dict_row
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from core.errors import Fixable, Permanent, Retryable
+from core.store.statements import statement
+
+Row = dict[str, Any]
+Connection = psycopg.Connection[Row]
+
+# SQLSTATE classes that pass by themselves: connection, resources, operator action, rollback.
+_PASSING = ("08", "53", "57", "40")
+_READ_ONLY = "25006"
+
+
+class Database:
+    """A pool of at most five connections; safe behind any pooler (no prepared statements)."""
+
+    def __init__(self, dsn: str, *, max_size: int = 5, wait_seconds: float = 5.0) -> None:
+        """Open lazily: a database that is away does not stop the start."""
+        self._pool: ConnectionPool[Connection] = ConnectionPool(
+            _with_timeouts(dsn),
+            min_size=1,
+            max_size=max_size,
+            timeout=wait_seconds,
+            max_lifetime=1800,
+            kwargs={"row_factory": dict_row, "prepare_threshold": None},
+            check=ConnectionPool.check_connection,
+            open=True,
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Yield a connection inside one transaction.
+
+        Raises Retryable when the database is away or busy, Fixable when it refuses us, and Permanent
+        when a statement itself is wrong.
+        """
+        try:
+            with self._pool.connection() as connection, connection.transaction():
+                yield connection
+        except (psycopg.Error, PoolTimeout) as trouble:
+            raise explained(trouble) from trouble
+
+    def close(self) -> None:
+        """Give all connections back to the server."""
+        self._pool.close()
+
+    def __enter__(self) -> Database:
+        """Return itself: whoever opens it closes it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+
+def _with_timeouts(dsn: str) -> str:
+    """Add timeouts the address does not set; never through `options`, which poolers refuse."""
+    present = conninfo_to_dict(dsn)
+    wanted = {
+        "connect_timeout": 5,
+        "keepalives_idle": 30,
+        "tcp_user_timeout": 15000,
+        "application_name": "epochwatch",
+    }
+    return make_conninfo(dsn, **{key: value for key, value in wanted.items() if key not in present})
+
+
+def explained(trouble: Exception) -> Exception:
+    """Return the kind of trouble a driver error is, in words for a person."""
+    state = getattr(trouble, "sqlstate", None) or ""
+    if isinstance(trouble, psycopg.errors.InvalidPassword | psycopg.errors.InvalidAuthorizationSpecification):
+        return Fixable("The database refused the login. Check user and password in DATABASE_URL.")
+    if state == _READ_ONLY:
+        return Retryable(
+            "The database is read-only (a full disk at the provider?). Results wait on this "
+            "machine's disk and are sent when it accepts writes again."
+        )
+    if isinstance(trouble, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+        return Fixable(
+            f"The database lacks something this version needs ({_first_line(trouble)}). "
+            "Run `epochwatch db migrate`."
+        )
+    if isinstance(trouble, PoolTimeout) or not state or state.startswith(_PASSING):
+        return Retryable(
+            "The database cannot be reached. Work goes on and results wait on this machine's disk."
+        )
+    return Permanent(f"The database refused a statement: {_first_line(trouble)}")
+
+
+def _first_line(trouble: Exception) -> str:
+    return (str(trouble).splitlines() or [type(trouble).__name__])[0]
+
+
+def rows(connection: Connection, name: str, values: Mapping[str, Any] | None = None) -> list[Row]:
+    """Run the named statement and return its rows."""
+    return connection.execute(statement(name), values or {}).fetchall()
+
+
+def row(connection: Connection, name: str, values: Mapping[str, Any] | None = None) -> Row | None:
+    """Run the named statement and return its first row, if any."""
+    return connection.execute(statement(name), values or {}).fetchone()
+
+
+def run(connection: Connection, name: str, values: Mapping[str, Any] | None = None) -> int:
+    """Run the named statement and return how many rows it touched."""
+    return connection.execute(statement(name), values or {}).rowcount
+
+
+def bump(connection: Connection, topic: str = "results") -> None:
+    """Say, in the same transaction, that something people look at has changed."""
+    run(connection, "rev.bump", {"topic": topic})
