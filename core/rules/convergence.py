@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 Label = Literal["insufficient", "improving", "plateau", "degrading"]
@@ -78,15 +79,15 @@ def rolling_mean(scores: Sequence[float], window: int = WINDOW) -> tuple[float, 
 
 def is_oscillating(scores: Sequence[float], tolerance: float = TOLERANCE) -> bool:
     """Say whether the last four steps turn at least twice, counting steps above the tolerance."""
-    steps = [after - before for before, after in zip(scores[:-1], scores[1:], strict=True)][-4:]
+    steps = [after - before for before, after in pairwise(scores)][-4:]
     large = [step for step in steps if abs(step) > tolerance]
-    turns = sum(before * after < 0 for before, after in zip(large[:-1], large[1:], strict=True))
+    turns = sum(before * after < 0 for before, after in pairwise(large))
     return turns >= 2
 
 
 def flips(passed: Sequence[bool]) -> bool:
     """Say whether a yes-or-no criterion, such as a green background, changed at least twice."""
-    return sum(before != after for before, after in zip(passed[:-1], passed[1:], strict=True)) >= 2
+    return sum(before != after for before, after in pairwise(passed)) >= 2
 
 
 def judge(

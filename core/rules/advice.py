@@ -1,0 +1,314 @@
+"""Advice on a run: whether to go on, which position to ship, and how sure that is.
+
+Rows in, decision and its reasons out. The labels come from ``core.rules.convergence``, the
+probabilities from ``core.rules.curve``, the words from ``core.rules.wording``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from core.nouns import digest
+from core.rules import convergence, wording
+from core.rules.convergence import Convergence, Label, Status
+from core.rules.curve import Curve, fit
+from core.rules.score_rows import OVERALL, ScoreRow, averages, read_scores, usable
+from core.rules.timeline import Planned
+from core.rules.wording import Facts, Unit
+
+__all__ = ["Advice", "ChartPoint", "ScoreRow", "advise", "evidence_digest", "read_scores"]
+
+Dial = Literal["careful", "normal", "eager"]
+RULES_VERSION = 1  # raise it when the same rows would get other advice
+THRESHOLDS: dict[Dial, float] = {"careful": 0.2, "normal": 0.3, "eager": 0.4}
+FIRST_STOP = 3  # tested positions before a stop may be advised
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChartPoint:
+    """One position of the chart. Scores are 0-10; the fan is drawn within the scale."""
+
+    position: int
+    tested: bool
+    average: float | None  # plain mean of its scores; None when not tested
+    rolling: float | None  # trailing mean of three averages
+    mean: float  # posterior
+    sd: float
+    fan: tuple[float, ...]  # quantiles 5, 25, 50, 75, 95 %
+    p_best_of_all: float  # chance of being the best of all, those to come included
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """The decision of one moment, with everything that a page or a script shows of it."""
+
+    label: Label
+    label_confidence: float | None  # chance that the true slope has this label
+    status: Status
+    pick: int | None
+    best_observed: int | None  # the highest plain mean
+    best_by_label: int | None  # what the owner's rule of thumb names
+    p_best: dict[int, float]  # over tested positions
+    p_later_better: float | None  # None while nothing is scored; 0 when nothing is to come
+    expected_gain: float | None  # points
+    stop: bool
+    sentence: str
+    reasons: tuple[str, ...]
+    epochs_saved: int | None  # by stopping now; None when the plan is not known
+    estimated_best: tuple[int, int] | None
+    oscillating: bool
+    ended: bool
+    latest: int | None
+    chart: tuple[ChartPoint, ...]
+    basis: str
+    dial: Dial
+    unit: Unit
+    rules_version: int = RULES_VERSION
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the form of ``epochwatch converge --json``: keys of p_best are strings."""
+        return {
+            "label": self.label,
+            "status": self.status,
+            "pick": self.pick,
+            "p_best": {str(place): round(p, 4) for place, p in self.p_best.items()},
+            "p_later_better": _rounded(self.p_later_better),
+            "stop": self.stop,
+            "sentence": self.sentence,
+            "reasons": list(self.reasons),
+            "label_confidence": _rounded(self.label_confidence),
+            "best_observed": self.best_observed,
+            "best_by_label": self.best_by_label,
+            "expected_gain": _rounded(self.expected_gain),
+            "epochs_saved": self.epochs_saved,
+            "estimated_best": list(self.estimated_best) if self.estimated_best else None,
+            "oscillating": self.oscillating,
+            "ended": self.ended,
+            "latest": self.latest,
+            "chart": [_point_json(point) for point in self.chart],
+            "basis": self.basis,
+            "dial": self.dial,
+            "unit": self.unit,
+            "rules_version": self.rules_version,
+        }
+
+
+def advise(
+    rows: Sequence[ScoreRow],
+    *,
+    planned: Planned,
+    ended: bool = False,
+    dial: Dial = "normal",
+    seconds_per_epoch: float | None = None,
+    price_per_hour: float | None = None,
+    basis: str = "unchecked",
+    effective: Mapping[int, float] | None = None,
+    must_pending: str | None = None,
+    unit: Unit = "epoch",
+) -> Advice:
+    """Judge a run by its scores (0-10), one row per position and unit, in any order.
+
+    ``planned`` is the last planned position, or all of them, or None (three more are looked at).
+    ``basis`` says what the score was checked against: "unchecked", or words that end a sentence,
+    such as "the score agrees with your votes on 60 of 84 pairs". ``effective`` are the epoch
+    averages that label and status use where a person's scores come first; else plain means.
+    ``must_pending`` names a must-have criterion that still fails before its gate: a plateau is
+    then no reason to stop. ``seconds_per_epoch`` is per save when positions are steps.
+
+    A stop is advised when the chance that a later position beats the pick by 0.25 is below the
+    dial's threshold, from the third tested position on, and never on one noisy image: the latest
+    position needs two units, or one overall score of a person, or the position before it must
+    have said the same.
+
+    Raises:
+        Fixable: never for missing scores; those give the label "insufficient".
+    """
+    clean, notes = usable(rows)
+    last = _last(planned)
+    planned = planned if last is not None else None
+    latest = clean[-1].position if clean else None
+    ended = ended or (last is not None and latest is not None and latest >= last)
+    means = dict(effective) if effective is not None else averages(clean)
+    words = convergence.judge(means, ended=ended)
+    if latest is None:
+        return _without_scores(words, ended, basis=basis, dial=dial, unit=unit, notes=notes)
+
+    curve = fit(clean, planned, ended=ended)
+    threshold = THRESHOLDS[dial]
+    below = _says_stop(curve, threshold)
+    confirmed = below and _is_confirmed(clean, planned, threshold)
+    blocked = must_pending is not None and words.label == "plateau"
+    stop = confirmed and not blocked
+    saved = _saved(curve, last, latest, stop=stop, unit=unit)
+    facts = Facts(
+        curve=curve,
+        words=words,
+        averages=means,
+        stop=stop,
+        unconfirmed=below and not confirmed,
+        blocked_by=must_pending if confirmed and blocked else None,
+        ended=ended,
+        needed=FIRST_STOP,
+        planned_known=last is not None,
+        saved=saved,
+        seconds=None if seconds_per_epoch is None or not saved else saved * seconds_per_epoch,
+        price_per_hour=price_per_hour,
+        threshold=threshold,
+        basis=basis,
+        unit=unit,
+    )
+    return Advice(
+        label=words.label,
+        label_confidence=_label_confidence(words.label, curve),
+        status=words.status,
+        pick=curve.pick,
+        best_observed=curve.best_observed,
+        best_by_label=words.best,
+        p_best=curve.p_best,
+        p_later_better=curve.p_later_better,
+        expected_gain=curve.expected_gain,
+        stop=stop,
+        sentence=wording.sentence(facts),
+        reasons=wording.reasons(facts) + notes,
+        epochs_saved=saved,
+        estimated_best=curve.window,
+        oscillating=words.oscillating,
+        ended=ended,
+        latest=latest,
+        chart=_chart(curve, words),
+        basis=basis,
+        dial=dial,
+        unit=unit,
+    )
+
+
+def evidence_digest(
+    rows: Sequence[ScoreRow],
+    planned: Planned,
+    ended: bool,
+    dial: Dial,
+    *,
+    context: Mapping[str, Any] | None = None,
+) -> str:
+    """Return the SHA-256 of all that the advice rests on, whatever the order of the rows.
+
+    ``context`` is for what else the sentence depends on (basis, price, a person's scores) and
+    must be plain JSON.
+    """
+    clean, notes = usable(rows)
+    return digest(
+        {
+            "rules": RULES_VERSION,
+            "rows": [[row.position, row.unit, row.score] for row in clean],
+            "notes": list(notes),
+            "planned": planned if planned is None or isinstance(planned, int) else sorted(planned),
+            "ended": ended,
+            "dial": dial,
+            "context": dict(context or {}),
+        }
+    )
+
+
+def _last(planned: Planned) -> int | None:
+    if planned is None or isinstance(planned, int):
+        return planned
+    return max(planned, default=None)
+
+
+def _says_stop(curve: Curve, threshold: float) -> bool:
+    to_come = curve.tested < len(curve.positions)
+    return to_come and curve.tested >= FIRST_STOP and curve.p_later_better < threshold
+
+
+def _is_confirmed(rows: Sequence[ScoreRow], planned: Planned, threshold: float) -> bool:
+    """Say whether a stop rests on more than one noisy image; takes usable rows."""
+    latest = rows[-1].position
+    units = {row.unit for row in rows if row.position == latest}
+    if len(units) >= 2 or units == {OVERALL}:
+        return True
+    before = [row for row in rows if row.position != latest]
+    return _says_stop(fit(before, planned), threshold)
+
+
+def _saved(curve: Curve, last: int | None, latest: int, *, stop: bool, unit: Unit) -> int | None:
+    if last is None:
+        return None
+    if not stop:
+        return 0
+    return last - latest if unit == "epoch" else len(curve.positions) - curve.tested
+
+
+def _label_confidence(label: Label, curve: Curve) -> float | None:
+    if curve.p_slopes is None or label == "insufficient":
+        return None
+    down, flat, up = curve.p_slopes
+    return {"degrading": down, "plateau": flat, "improving": up}[label]
+
+
+def _chart(curve: Curve, words: Convergence) -> tuple[ChartPoint, ...]:
+    return tuple(
+        ChartPoint(
+            position=position,
+            tested=place < curve.tested,
+            average=curve.averages.get(position),
+            rolling=words.rolling.get(position),
+            mean=curve.mean[place],
+            sd=curve.sd[place],
+            fan=tuple(min(10.0, max(0.0, level)) for level in curve.fan[place]),
+            p_best_of_all=curve.p_best_of_all[position],
+        )
+        for place, position in enumerate(curve.positions)
+    )
+
+
+def _without_scores(
+    words: Convergence,
+    ended: bool,
+    *,
+    basis: str,
+    dial: Dial,
+    unit: Unit,
+    notes: tuple[str, ...],
+) -> Advice:
+    return Advice(
+        label=words.label,
+        label_confidence=None,
+        status=words.status,
+        pick=None,
+        best_observed=None,
+        best_by_label=words.best,
+        p_best={},
+        p_later_better=None,
+        expected_gain=None,
+        stop=False,
+        sentence=f"No {unit} has a measured score yet, so there is nothing to judge.",
+        reasons=notes,
+        epochs_saved=None,
+        estimated_best=None,
+        oscillating=words.oscillating,
+        ended=ended,
+        latest=None,
+        chart=(),
+        basis=basis,
+        dial=dial,
+        unit=unit,
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _point_json(point: ChartPoint) -> dict[str, Any]:
+    return {
+        "position": point.position,
+        "tested": point.tested,
+        "average": _rounded(point.average),
+        "rolling": _rounded(point.rolling),
+        "mean": _rounded(point.mean),
+        "sd": _rounded(point.sd),
+        "fan": [round(level, 4) for level in point.fan],
+        "p_best_of_all": round(point.p_best_of_all, 4),
+    }
