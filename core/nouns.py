@@ -173,6 +173,19 @@ class MetricValue:
             "version": self.version,
         }
 
+    @classmethod
+    def from_json(cls, body: dict[str, Any]) -> MetricValue:
+        """Build it back from ``as_json``."""
+        low, high = body["range"]
+        return cls(
+            value=body["value"],
+            low=low,
+            high=high,
+            higher_is_better=body.get("higher_is_better"),
+            explanation=body["explanation"],
+            version=body.get("version", 1),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
@@ -202,6 +215,23 @@ class Measurement:
             "unique_colors": self.unique_colors,
         }
 
+    @classmethod
+    def from_json(cls, body: dict[str, Any]) -> Measurement:
+        """Build it back from ``as_json``."""
+        return cls(
+            visual_quality=body["visual_quality"],
+            style_match=body["style_match"],
+            prompt_adherence=body["prompt_adherence"],
+            reasons=body["reasons"],
+            metrics={
+                name: MetricValue.from_json(metric) for name, metric in body["metrics"].items()
+            },
+            issues=tuple(body["issues"]),
+            strengths=tuple(body["strengths"]),
+            background_hex=body["background_hex"],
+            unique_colors=body["unique_colors"],
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointFacts:
@@ -217,6 +247,7 @@ class CheckpointFacts:
     planned_epochs: int | None
     planned_steps: int | None
     is_final: bool
+    is_step_save: bool = False  # saved between epochs: it has a step, and no epoch of its own
     base_model_name: str | None
     base_model_sha256: str | None
     rank: int | None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from core.errors import Fixable, Permanent, Retryable
@@ -102,21 +103,27 @@ def _first_line(trouble: Exception) -> str:
     return (str(trouble).splitlines() or [type(trouble).__name__])[0]
 
 
-def rows(connection: Connection, name: str, values: Mapping[str, Any] | None = None) -> list[Row]:
-    """Run the named statement and return its rows."""
-    return connection.execute(statement(name), values or {}).fetchall()
+def rows(connection: Connection, name: str, /, **values: Any) -> list[Row]:
+    """Run the statement called ``group.name`` and return its rows; dictionaries travel as JSON."""
+    return connection.execute(statement(name), _adapted(values)).fetchall()
 
 
-def row(connection: Connection, name: str, values: Mapping[str, Any] | None = None) -> Row | None:
+def row(connection: Connection, name: str, /, **values: Any) -> Row | None:
     """Run the named statement and return its first row, if any."""
-    return connection.execute(statement(name), values or {}).fetchone()
+    return connection.execute(statement(name), _adapted(values)).fetchone()
 
 
-def run(connection: Connection, name: str, values: Mapping[str, Any] | None = None) -> int:
+def run(connection: Connection, name: str, /, **values: Any) -> int:
     """Run the named statement and return how many rows it touched."""
-    return connection.execute(statement(name), values or {}).rowcount
+    return connection.execute(statement(name), _adapted(values)).rowcount
+
+
+def _adapted(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: Jsonb(value) if isinstance(value, dict) else value for key, value in values.items()
+    }
 
 
 def bump(connection: Connection, topic: str = "results") -> None:
     """Say, in the same transaction, that something people look at has changed."""
-    run(connection, "rev.bump", {"topic": topic})
+    run(connection, "rev.bump", topic=topic)

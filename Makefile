@@ -1,0 +1,33 @@
+# Each target sets up what it needs; second runs start in seconds.
+PY := .venv/bin/python
+export VENV := .venv
+unexport PYTHONPATH
+
+.PHONY: demo test lint bench dev clean
+
+demo: ## train a real LoRA on the shipped model and watch it being judged
+	@.ci/install gpu,dashboard,test
+	@$(PY) -m daemon.cli.main demo $(ARGS)
+
+test: ## lint, types, import contracts, and every fast test, in a real browser too
+	@.ci/install gpu,dashboard,test
+	@$(MAKE) --no-print-directory lint
+	@browser=$$(.ci/browser) && EPOCHWATCH_TEST_BROWSER="$$browser" $(PY) -m pytest -q $(ARGS)
+
+lint:
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check --quiet . || (echo "run: ruff format ." && false)
+	@$(PY) -m mypy
+	@$(VENV)/bin/lint-imports --no-logo
+	@$(VENV)/bin/codespell
+
+bench: ## the benchmarks behind docs/benchmarks.md
+	@.ci/install gpu,dashboard,test
+	@$(PY) -m tests.bench.story $(ARGS)
+
+dev: ## an editable environment with everything
+	@.ci/install gpu,dashboard,test
+	@echo "source .venv/bin/activate"
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist

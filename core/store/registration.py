@@ -1,0 +1,168 @@
+"""Registers an admitted checkpoint: finds or makes its run, and adds it exactly once."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from core.nouns import CheckpointFacts
+from core.store import owners_tables
+from core.store.database import Connection, bump, row, rows, run
+
+UNKNOWN_BASE = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """A checkpoint that was proven whole, on its way into the database."""
+
+    sha256: str
+    body_sha256: str
+    size_bytes: int
+    facts: CheckpointFacts
+    facts_json: dict[str, Any]  # the header's own words, for the page of the checkpoint
+    host: str
+    root: str
+    source_path: str
+    file_name: str
+    closed_at: datetime | None
+    admitted_at: datetime
+    run_name: str | None = None  # what the person called the run, if they did
+
+
+def register(connection: Connection, arrival: Arrival) -> int:
+    """Add the checkpoint to its run and return the run's id; registering again changes nothing."""
+    rows(connection, "runs.lock_registration")
+    run_id = _find_run(connection, arrival) or _new_run(connection, arrival)
+    run(connection, "runs.add_source", source=_source(arrival), run_id=run_id)
+    _add_checkpoint(connection, arrival, run_id)
+    _describe_run(connection, arrival, run_id)
+    bump(connection)
+    return run_id
+
+
+def _source(arrival: Arrival) -> str:
+    """Return what ties files together: the trainer's session, else the folder and the stem."""
+    if arrival.run_name:
+        return f"name:{arrival.run_name}"
+    if arrival.facts.session_id:
+        return f"session:{arrival.facts.session_id}/{arrival.facts.output_name}"
+    return f"folder:{arrival.host}:{arrival.root}:{arrival.facts.output_name}"
+
+
+def _find_run(connection: Connection, arrival: Arrival) -> int | None:
+    if arrival.run_name:
+        named = row(connection, "runs.by_name", run_name=arrival.run_name)
+        return int(named["id"]) if named else None
+    known = row(connection, "runs.by_source", source=_source(arrival))
+    if known:
+        return int(known["run_id"])
+    facts = arrival.facts
+    resumed = row(
+        connection,
+        "runs.resumable",
+        output_name=facts.output_name,
+        rank=facts.rank,
+        alpha=facts.alpha,
+        base_model=facts.base_model_name or UNKNOWN_BASE,
+        position=position_of(facts),
+    )
+    return int(resumed["id"]) if resumed else None
+
+
+def _new_run(connection: Connection, arrival: Arrival) -> int:
+    facts = arrival.facts
+    wanted = arrival.run_name or facts.output_name or arrival.file_name
+    model_type = facts.training.get("model_type") or {"sd1": "SD15", "sdxl": "SDXL"}.get(
+        facts.family, "other"
+    )
+    made = row(
+        connection,
+        "runs.add",
+        run_name=_free_name(connection, wanted),
+        run_date=facts.saved_at or arrival.closed_at or arrival.admitted_at,
+        base_model=facts.base_model_name or UNKNOWN_BASE,
+        model_type=model_type,
+    )
+    assert made is not None, "INSERT ... RETURNING always returns its row"
+    return int(made["id"])
+
+
+def _free_name(connection: Connection, wanted: str) -> str:
+    escaped = re.sub(r"([\\%_])", r"\\\1", wanted)
+    taken = {
+        found["run_name"]
+        for found in rows(connection, "runs.names_like", name=wanted, pattern=f"{escaped} (%)")
+    }
+    names = (wanted, *(f"{wanted} ({number})" for number in range(2, len(taken) + 3)))
+    return next(name for name in names if name not in taken)
+
+
+def position_of(facts: CheckpointFacts) -> int | None:
+    """Return the epoch, else the step; None for a step save inside a run that counts epochs."""
+    if facts.is_step_save:
+        return None if facts.planned_epochs else facts.step
+    return facts.epoch if facts.epoch is not None else facts.step
+
+
+def _add_checkpoint(connection: Connection, arrival: Arrival, run_id: int) -> None:
+    facts = arrival.facts
+    run(
+        connection,
+        "checkpoints.add_weights",
+        sha256=arrival.sha256,
+        kind="lora",
+        family=facts.family,
+        layout=facts.layout,
+        body_sha256=arrival.body_sha256,
+        size_bytes=arrival.size_bytes,
+        facts=arrival.facts_json,
+    )
+    first = row(connection, "checkpoints.same_body", body_sha256=arrival.body_sha256)
+    position = position_of(facts)
+    if row(connection, "checkpoints.known", run_id=run_id, sha256=arrival.sha256) is None:
+        run(
+            connection,
+            "checkpoints.supersede",
+            run_id=run_id,
+            position=position,
+            sha256=arrival.sha256,
+        )
+    run(
+        connection,
+        "checkpoints.add",
+        run_id=run_id,
+        sha256=arrival.sha256,
+        drawn_as=first["sha256"] if first else arrival.sha256,
+        position=position,
+        epoch=facts.epoch,
+        step=facts.step,
+        is_final=facts.is_final,
+        file_name=arrival.file_name,
+        source_path=arrival.source_path,
+        host=arrival.host,
+        notes=list(facts.notes),
+        saved_at=facts.saved_at,
+        closed_at=arrival.closed_at,
+        admitted_at=arrival.admitted_at,
+    )
+
+
+def _describe_run(connection: Connection, arrival: Arrival, run_id: int) -> None:
+    facts = arrival.facts
+    cells = {
+        **{name: value for name, value in facts.training.items() if value is not None},
+        "output_name": facts.output_name,
+        "output_dir": arrival.root,
+        "checkpoint_file_size_mb": max(1, round(arrival.size_bytes / 1e6)),
+        "max_train_epochs": facts.planned_epochs,
+        "total_steps": facts.planned_steps,
+        "position_unit": "epoch" if facts.epoch is not None else "step",
+        "model_family": facts.family,
+        "status": "in_progress",
+        "overall_verdict": "pending",
+    }
+    filled = {name: value for name, value in cells.items() if value is not None}
+    owners_tables.write_run(connection, run_id, filled)

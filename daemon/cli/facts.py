@@ -1,0 +1,163 @@
+"""The commands that print facts and end: converge, measure, doctor."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from core.errors import EpochwatchError, Fixable
+from daemon.cli.output import print_json
+
+
+def converge(
+    scores: str,
+    *,
+    planned: int | None,
+    stop: str,
+    seconds: float | None,
+    price: float | None,
+    as_json: bool,
+) -> None:
+    """Judge scores given as text or as a CSV file."""
+    from core.rules.advice import THRESHOLDS, advise, read_scores
+
+    if stop not in THRESHOLDS:
+        raise Fixable(f"--stop is {stop!r}; it can be {', '.join(THRESHOLDS)}.")
+    path = Path(scores)
+    text = scores
+    if path.suffix or path.is_file():
+        if not path.is_file():
+            raise Fixable(f"There is no file {scores}.")
+        text = path.read_text(encoding="utf-8-sig")
+    advice = advise(
+        read_scores(text),
+        planned=planned,
+        dial=stop,
+        seconds_per_epoch=seconds,
+        price_per_hour=price,
+    )
+    if as_json:
+        print_json(advice.as_json())
+        return
+    print(advice.sentence)
+    print(f"label: {advice.label}   status: {advice.status}")
+    for reason in advice.reasons:
+        print(f"- {reason}")
+
+
+def measure(
+    images: list[Path],
+    *,
+    prompt: str | None,
+    background: str | None,
+    regions: list[str],
+    grid: int | None,
+    as_json: bool,
+) -> None:
+    """Measure images against what a prompt, or colors given by hand, promise."""
+    from core.formats.prompt_text import expectation_from_text
+    from core.metrics import measure as measured_by
+    from core.nouns import Expectation
+    from daemon.outbox import pixels_of_file
+
+    expect = expectation_from_text(prompt) if prompt else Expectation()
+    if background or regions:
+        pairs = [region.partition("=") for region in regions]
+        if any(not equals or not color for _, equals, color in pairs):
+            raise Fixable("A region is given as NAME=COLOR, for example --region hair=#ff69b4")
+        expect = Expectation(
+            background=background or expect.background,
+            regions=tuple(sorted({**dict(expect.regions), **{n: c for n, _, c in pairs}}.items())),
+            accessories=expect.accessories,
+        )
+    found = [
+        {
+            "image": str(image),
+            **measured_by(pixels_of_file(image), expect=expect, grid=grid).as_json(),
+        }
+        for image in images
+    ]
+    if as_json:
+        print_json(found)
+        return
+    for each in found:
+        _print_measured(each)
+
+
+def _print_measured(each: dict[str, Any]) -> None:
+    print(each["image"])
+    for name in ("visual_quality", "style_match", "prompt_adherence"):
+        score = each[name]
+        said = f"{score:.1f}" if score is not None else f"- ({each['reasons'].get(name, 'unknown')})"
+        print(f"  {name.replace('_', ' '):18} {said}")
+    for name, metric in each["metrics"].items():
+        value = "-" if metric["value"] is None else f"{metric['value']:.3g}"
+        print(f"    {name:20} {value:>8}  {metric['explanation']}")
+    if each["issues"]:
+        print(f"  issues: {', '.join(each['issues'])}")
+
+
+def doctor() -> None:
+    """Check everything a run will need, one line each, and say what to do about what is wrong."""
+    from core.settings import load_settings
+    from core.store.database import rows
+    from core.store.opening import open_database
+    from daemon.actions.notify import Notifier
+    from daemon.service import store_of
+
+    settings = load_settings()
+
+    def database() -> str:
+        with open_database(settings) as opened, opened.transaction() as connection:
+            version = connection.execute("SHOW server_version").fetchone()
+            rows(connection, "rev.all")
+        kind = "DATABASE_URL" if settings.database_url else "embedded"
+        return f"PostgreSQL {(version or {}).get('server_version')} ({kind})"
+
+    def store() -> str:
+        store_of(settings).has("images", "0" * 64)
+        return settings.store_url.partition("?")[0]
+
+    def disk() -> str:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(settings.home).free
+        if free < 500_000_000:
+            raise Fixable(f"Only {free // 1_000_000} MB free in {settings.home}; 500 MB are needed.")
+        return f"{free / 1e9:.1f} GB free in {settings.home}"
+
+    def alerts() -> str:
+        notifier = Notifier(urls=settings.alert_urls)
+        notifier.check()
+        return f"{notifier.targets} addresses" if notifier.targets else "none; shown in the dashboard"
+
+    checks: dict[str, Callable[[], str]] = {
+        "python": lambda: sys.version.split()[0],
+        "processor cores": lambda: str(os.cpu_count()),
+        "database": database,
+        "image store": store,
+        "disk": disk,
+        "alert addresses": alerts,
+        "drawing": _device,
+    }
+    failed = [name for name, check in checks.items() if not _passes(name, check)]
+    if failed:
+        raise Fixable(f"Not ready: {', '.join(failed)}.")
+
+
+def _passes(name: str, check: Callable[[], str]) -> bool:
+    try:
+        print(f"ok    {name:16} {check()}")
+    except EpochwatchError as trouble:
+        print(f"WRONG {name:16} {trouble}")
+        return False
+    return True
+
+
+def _device() -> str:
+    from daemon.generator.client import describe_device
+
+    return describe_device()

@@ -1,0 +1,160 @@
+"""The command line. Nothing slow is imported before a command needs it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from core.errors import EpochwatchError
+from daemon.cli import alerts, db, runs, suite
+from daemon.cli.output import complain
+
+app = typer.Typer(
+    name="epochwatch",
+    help="Watches the folder a LoRA trainer saves into, tests every checkpoint, and says when to "
+    "stop and which epoch to ship.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(db.app, name="db")
+app.add_typer(runs.app, name="runs")
+app.add_typer(suite.app, name="suite")
+app.add_typer(alerts.app, name="alerts")
+app.command("log")(runs.log)
+app.command("report")(runs.report)
+
+BaseModel = Annotated[
+    str | None, typer.Option(help="Base model: a diffusers folder, a .safetensors file, or a name.")
+]
+SuiteFile = Annotated[
+    Path | None, typer.Option("--suite", help="Test prompts: TOML, or one prompt a line.")
+]
+DataFolder = Annotated[
+    Path | None, typer.Option("--data", help="The training images with their captions.")
+]
+RunName = Annotated[str | None, typer.Option("--run", help="Put all checkpoints into this run.")]
+
+
+@app.command()
+def watch(
+    paths: Annotated[list[Path], typer.Argument(help="Folders the trainer saves into.")],
+    base_model: BaseModel = None,
+    suite: SuiteFile = None,
+    data: DataFolder = None,
+    run: RunName = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Test what is there, then end.")
+    ] = False,
+) -> None:
+    """Watch folders, test every checkpoint that is there or comes, and judge."""
+    from daemon.cli.serving import watch as serve
+
+    serve(paths, base_model=base_model, suite=suite, data=data, run_name=run, once=once)
+
+
+@app.command()
+def evaluate(
+    files: Annotated[list[Path], typer.Argument(help="Checkpoint files to test.")],
+    base_model: BaseModel = None,
+    suite: SuiteFile = None,
+    data: DataFolder = None,
+    run: RunName = None,
+) -> None:
+    """Test files at hand, first, middle and last first, and show what came out."""
+    from daemon.cli.serving import evaluate as serve
+
+    serve(files, base_model=base_model, suite=suite, data=data, run_name=run)
+
+
+@app.command()
+def dashboard(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    clerk: Annotated[
+        bool, typer.Option(help="Judge and alert from here while no other host is alive.")
+    ] = True,
+) -> None:
+    """Serve the dashboard until Ctrl-C."""
+    from daemon.cli.serving import dashboard as serve
+
+    serve(host=host, port=port, clerk=clerk)
+
+
+@app.command()
+def demo(
+    epochs: Annotated[int, typer.Option(min=3, max=50, help="Epochs to train.")] = 10,
+    exit_: Annotated[
+        bool, typer.Option("--exit", help="End when the run is judged instead of serving on.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the trainer.")] = 0,
+    browser: Annotated[
+        bool, typer.Option("--dashboard/--no-dashboard", help="Serve the dashboard meanwhile.")
+    ] = True,
+) -> None:
+    """Train a real LoRA on the shipped model and watch it being judged."""
+    from daemon.demo.story import tell
+
+    tell(epochs=epochs, end=exit_, seed=seed, with_dashboard=browser)
+
+
+@app.command()
+def converge(
+    scores: Annotated[str, typer.Argument(help='"6,7,7", or a CSV with epoch,prompt,score.')],
+    planned: Annotated[int | None, typer.Option(help="The last planned epoch.")] = None,
+    stop: Annotated[str, typer.Option(help="careful, normal or eager.")] = "normal",
+    seconds: Annotated[
+        float | None, typer.Option("--seconds-per-epoch", help="How long an epoch trains.")
+    ] = None,
+    price: Annotated[
+        float | None, typer.Option("--price-per-hour", help="What the GPU costs.")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Judge a list of scores: label, best epoch, whether to stop."""
+    from daemon.cli.facts import converge as show
+
+    show(scores, planned=planned, stop=stop, seconds=seconds, price=price, as_json=json_)
+
+
+@app.command()
+def measure(
+    images: Annotated[list[Path], typer.Argument(help="Images to measure.")],
+    prompt: Annotated[str | None, typer.Option(help="The prompt: its promises are checked.")] = None,
+    background: Annotated[str | None, typer.Option(help="Promised background color.")] = None,
+    region: Annotated[
+        list[str] | None, typer.Option(help="Promised color of a region, such as hair=#ff69b4.")
+    ] = None,
+    grid: Annotated[int | None, typer.Option(help="Cells along the width; found if not given.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure any image: colors, pixel-art style, adherence to a prompt."""
+    from daemon.cli.facts import measure as show
+
+    show(
+        images, prompt=prompt, background=background, regions=region or [], grid=grid, as_json=json_
+    )
+
+
+@app.command()
+def doctor() -> None:
+    """Check this machine: database, store, device, base model, alert addresses."""
+    from daemon.cli.facts import doctor as show
+
+    show()
+
+
+def main() -> None:
+    """Run the command line: 0 done, 1 failed, 2 wrong input or settings with one line what to do."""
+    try:
+        app(standalone_mode=True)
+    except EpochwatchError as trouble:
+        sys.exit(complain(trouble))
+
+
+if __name__ == "__main__":
+    main()

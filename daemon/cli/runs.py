@@ -1,0 +1,149 @@
+"""`epochwatch runs`, `log` and `report`: what is remembered of runs, and a person's word on them."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from core.store.database import Connection
+
+app = typer.Typer(help="Runs.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_(json_: AsJson = False) -> None:
+    """List all runs, newest first."""
+    from core.settings import load_settings
+    from core.store.database import rows
+    from core.store.opening import open_database
+    from daemon.cli.output import print_json, print_table
+
+    with open_database(load_settings()) as database, database.transaction() as connection:
+        found = rows(connection, "runs.all")
+    if json_:
+        print_json(found)
+    elif not found:
+        print("No runs yet. Watch a folder: epochwatch watch PATH")
+    else:
+        columns = ("run_name", "status", "epochs_tested", "best_epoch", "quality_score")
+        print_table(found, (*columns, "convergence_status"))
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="The run's name.")], json_: AsJson = False
+) -> None:
+    """Show a run: its advice and its epochs."""
+    from core.settings import load_settings
+    from core.store.database import row, rows
+    from core.store.opening import open_database
+    from daemon.cli.output import print_json, print_table
+
+    with open_database(load_settings()) as database, database.transaction() as connection:
+        run_id = run_called(connection, name)
+        advice = row(connection, "results.current_advice", run_id=run_id)
+        epochs = rows(connection, "runs.epochs", run_id=run_id)
+    if json_:
+        print_json({"run": name, "advice": advice["body"] if advice else None, "epochs": epochs})
+        return
+    print(advice["sentence"] if advice else "Nothing is tested yet.")
+    print_table(
+        epochs,
+        ("epoch", "visual", "style", "prompt", "average", "verdict", "picked", "issues"),
+    )
+
+
+@app.command()
+def scores(name: Annotated[str, typer.Argument(help="The run's name.")]) -> None:
+    """Print the scores the advice rests on as CSV: epoch,prompt,score (for `epochwatch converge`)."""
+    import csv
+    import sys
+
+    from core.settings import load_settings
+    from core.store.database import rows
+    from core.store.opening import open_database
+    from daemon.judge import score_rows, tested_epochs
+
+    with open_database(load_settings()) as database, database.transaction() as connection:
+        run_id = run_called(connection, name)
+        epochs = tested_epochs(rows(connection, "results.of_run", run_id=run_id), [])
+    out = csv.writer(sys.stdout)
+    out.writerow(("epoch", "prompt", "score"))
+    out.writerows((each.position, each.unit, repr(each.score)) for each in score_rows(epochs))
+
+
+@app.command()
+def finish(name: Annotated[str, typer.Argument(help="The run's name.")]) -> None:
+    """Say that a run is over; a checkpoint that comes later opens it again."""
+    from core.settings import load_settings
+    from core.store.database import bump, run
+    from core.store.opening import open_database
+
+    with open_database(load_settings()) as database, database.transaction() as connection:
+        run(connection, "runs.finish", run_id=run_called(connection, name))
+        bump(connection)
+    print(f"{name} is marked completed.")
+
+
+def log(
+    epoch: Annotated[int, typer.Argument()],
+    visual: Annotated[float, typer.Argument(help="0-10")],
+    style: Annotated[float, typer.Argument(help="0-10")],
+    prompt: Annotated[float, typer.Argument(help="0-10")],
+    notes: Annotated[str, typer.Argument()] = "",
+    run: Annotated[str | None, typer.Option("--run", help="The run's name.")] = None,
+) -> None:
+    """Log your own scores of an epoch; they stand beside the machine's and come first."""
+    from core.settings import load_settings
+    from core.store import scores
+    from core.store.opening import open_database
+
+    with open_database(load_settings()) as database, database.transaction() as connection:
+        run_id = run_called(connection, run)
+        scores.add(connection, run_id, epoch, getpass.getuser(), visual, style, prompt, notes)
+    average = (visual + style + prompt) / 3
+    print(f"Epoch {epoch}: {average:.1f} logged.")
+
+
+def run_called(connection: Connection, name: str | None) -> int:
+    """Return the id of the run, or of the only run in progress when no name is given.
+
+    Raises Fixable that lists the runs to choose from.
+    """
+    from core.errors import Fixable
+    from core.store.database import row, rows
+
+    if name is not None:
+        found = row(connection, "runs.by_name", run_name=name)
+        if found is None:
+            known = ", ".join(each["run_name"] for each in rows(connection, "runs.all")[:10])
+            raise Fixable(f"There is no run called {name!r}. Runs: {known or 'none yet'}.")
+        return int(found["id"])
+    open_runs = [each for each in rows(connection, "runs.all") if each["status"] == "in_progress"]
+    if len(open_runs) != 1:
+        names = ", ".join(each["run_name"] for each in open_runs) or "none"
+        raise Fixable(f"Say which run with --run NAME. In progress: {names}.")
+    return int(open_runs[0]["id"])
+
+
+def report(
+    name: Annotated[str, typer.Argument(help="The run's name.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Where to write.")] = None,
+) -> None:
+    """Write a run's report: one self-contained HTML page."""
+    from core.settings import load_settings
+    from core.store.opening import open_database
+    from daemon.actions.report import write_report
+    from daemon.service import store_of
+
+    settings = load_settings()
+    with open_database(settings) as database, database.transaction() as connection:
+        run_id = run_called(connection, name)
+        path = write_report(connection, store_of(settings), run_id, output or settings.home / "reports")
+    print(path)

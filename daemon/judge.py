@@ -1,0 +1,386 @@
+"""Reads measurements and people's scores; writes the owner's tables, the advice, and what must happen once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, median
+from typing import Any
+
+import structlog
+
+from core.nouns import EpochScore, Measurement, Verdict, digest
+from core.rules.advice import Advice, ScoreRow, advise, evidence_digest
+from core.rules.alerting import Event, events
+from core.rules.scoring import EpochSummary, average_of, band, summarize_epoch, verdict
+from core.store import owners_tables
+from core.store.database import Connection, Database, Row, bump, row, rows, run
+
+log = structlog.get_logger()
+
+# flag column of epoch_results -> the issue that sets it
+_FLAGS = {
+    "has_wrong_backgrounds": "wrong_background",
+    "has_random_pixels": "random_pixels",
+    "has_wrong_colors": "wrong_colors",
+    "is_photorealistic": "photorealistic",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestedEpoch:
+    """One position whose test is over: its images, what they say together, and people's word."""
+
+    rows: tuple[Row, ...]
+    measured: tuple[tuple[Row, Measurement], ...]
+    summary: EpochSummary
+    effective: EpochScore  # a person's score where there is one, else the machine's
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The verdict of the effective score."""
+        collapsed = "photorealistic" in self.summary.issues
+        return verdict(self.effective.average, photorealistic_collapse=collapsed)
+
+
+@dataclass(kw_only=True)
+class Judge:
+    """Judges every run whose results changed since it last looked."""
+
+    database: Database
+    host: str
+    _seen: dict[int, str] = field(default_factory=dict)  # run -> evidence of its last advice
+    _projected: dict[tuple[int, int], str] = field(default_factory=dict)  # epoch -> what was written
+    _rev: int = -1
+
+    def judge(self) -> None:
+        """Look at all watched runs if anything changed; a run without news costs one query."""
+        with self.database.transaction() as connection:
+            rev = {found["topic"]: found["n"] for found in rows(connection, "rev.all")}["results"]
+            if rev == self._rev:
+                return
+            watched = rows(connection, "runs.watched")
+        for about in watched:
+            with self.database.transaction() as connection:
+                self._judge_run(connection, about["id"])
+        self._rev = rev
+
+    def _judge_run(self, connection: Connection, run_id: int) -> None:
+        about = row(connection, "runs.get", run_id=run_id)
+        results = rows(connection, "results.of_run", run_id=run_id)
+        opinions = rows(connection, "results.latest_scores", run_id=run_id)
+        if about is None:
+            return
+        epochs = tested_epochs(results, opinions)
+        complete = is_complete(connection, run_id, results)
+        advice, evidence = advice_on(about, epochs, ended=complete)
+        if self._seen.get(run_id) == evidence:
+            return
+        for position, epoch in epochs.items():
+            self._project(connection, run_id, position, epoch, advice)
+        self._decide(connection, about, epochs, advice, evidence, complete=complete)
+        bump(connection)
+        self._seen[run_id] = evidence
+
+    def _project(
+        self, connection: Connection, run_id: int, position: int, epoch: TestedEpoch, advice: Advice
+    ) -> None:
+        """Write the epoch into the owner's tables, unless it says what it said before."""
+        cells = epoch_cells(position, epoch, advice)
+        said = digest(cells)
+        if self._projected.get((run_id, position)) == said:
+            return
+        epoch_id = owners_tables.write_epoch(connection, run_id, position, cells)
+        for found, measurement in epoch.measured:
+            _write_prompt(connection, epoch_id, found, measurement)
+        self._projected[run_id, position] = said
+
+    def _decide(
+        self,
+        connection: Connection,
+        about: Row,
+        epochs: Mapping[int, TestedEpoch],
+        advice: Advice,
+        evidence: str,
+        *,
+        complete: bool,
+    ) -> None:
+        """Store advice, run row and actions together: one transaction, so none is ever without the others."""
+        run_id = about["id"]
+        before = row(connection, "results.current_advice", run_id=run_id)
+        if before is not None and before["evidence"] == evidence:
+            return
+        run(
+            connection,
+            "results.save_advice",
+            run_id=run_id,
+            evidence=evidence,
+            sentence=advice.sentence,
+            body=advice_body(advice),
+        )
+        write_run(connection, run_id, epochs, advice, complete=complete)
+        for event in events(
+            before["body"] if before else None, advice, run_id=run_id, run_name=about["run_name"]
+        ):
+            _alert(connection, run_id, event, advice)
+        for position in worth_keeping(advice, epochs):
+            _keep(connection, run_id, epochs[position].rows[0]["sha256"])
+        log.info("advice", run=about["run_name"], sentence=advice.sentence)
+
+
+def tested_epochs(results: Sequence[Row], opinions: Sequence[Row]) -> dict[int, TestedEpoch]:
+    """Group the images of a run by position; only positions whose test is over count."""
+    by_position: dict[int, list[Row]] = defaultdict(list)
+    for found in results:
+        by_position[found["position"]].append(found)
+    by_person: dict[int, list[Row]] = defaultdict(list)
+    for opinion in opinions:
+        by_person[opinion["position"]].append(opinion)
+    return {
+        position: tested
+        for position, group in sorted(by_position.items())
+        if all(found["over"] for found in group)
+        and (tested := _tested(position, group, by_person[position])) is not None
+    }
+
+
+def _tested(position: int, group: list[Row], opinions: list[Row]) -> TestedEpoch | None:
+    measured = tuple(
+        (found, Measurement.from_json(found["body"])) for found in group if found["body"]
+    )
+    if not measured:
+        return None
+    summary = summarize_epoch(
+        position,
+        [measurement for _, measurement in measured],
+        prompts=[found["prompt_name"] for found, _ in measured],
+    )
+    effective = summary.score
+    if opinions:
+        effective = EpochScore(
+            position=position,
+            visual=fmean(float(opinion["visual"]) for opinion in opinions),
+            style=fmean(float(opinion["style"]) for opinion in opinions),
+            prompt=fmean(float(opinion["prompt"]) for opinion in opinions),
+            images=len(measured),
+        )
+    return TestedEpoch(
+        rows=tuple(group), measured=measured, summary=summary, effective=effective
+    )
+
+
+def is_complete(connection: Connection, run_id: int, results: Sequence[Row]) -> bool:
+    """Tell whether the trainer is done and everything it left is tested or parked."""
+    checkpoints = rows(connection, "checkpoints.current", run_id=run_id)
+    over = {found["position"] for found in results if found["over"]}
+    waiting = [
+        found
+        for found in checkpoints
+        if found["position"] not in over and found["invalid_reason"] is None
+    ]
+    return any(found["is_final"] for found in checkpoints) and not waiting
+
+
+def score_rows(epochs: Mapping[int, TestedEpoch]) -> tuple[ScoreRow, ...]:
+    """Return one row per image that has a score: what the advice rests on."""
+    return tuple(
+        ScoreRow(position=position, unit=f"{found['prompt_name']}#{found['seed']}", score=score)
+        for position, epoch in epochs.items()
+        for found, measurement in epoch.measured
+        if (score := average_of(measurement)) is not None
+    )
+
+
+def advice_on(
+    about: Row, epochs: Mapping[int, TestedEpoch], *, ended: bool
+) -> tuple[Advice, str]:
+    """Return the advice on a run and the digest of all that it rests on."""
+    evidence_rows = score_rows(epochs)
+    planned = about["max_train_epochs"] if about["position_unit"] != "step" else about["total_steps"]
+    effective = {
+        position: epoch.effective.average
+        for position, epoch in epochs.items()
+        if epoch.effective.average is not None
+    }
+    ended = ended or about["status"] in ("completed", "failed", "cancelled")
+    dial = about["stop"] or "normal"
+    price = float(about["price_per_hour"]) if about["price_per_hour"] is not None else None
+    seconds = seconds_between(epochs)
+    advice = advise(
+        evidence_rows,
+        planned=planned,
+        ended=ended,
+        dial=dial,
+        seconds_per_epoch=seconds,
+        price_per_hour=price,
+        effective=effective,
+        unit="step" if about["position_unit"] == "step" else "epoch",
+    )
+    context = {"effective": {str(place): score for place, score in effective.items()}}
+    return advice, evidence_digest(evidence_rows, planned, ended, dial, context=context)
+
+
+def seconds_between(epochs: Mapping[int, TestedEpoch]) -> float | None:
+    """Return the median time between saves; None when the files do not say."""
+    stamps = {
+        position: found["saved_at"]
+        for position, epoch in epochs.items()
+        if (found := epoch.rows[0])["saved_at"] is not None
+    }
+    gaps = [
+        (stamps[late] - stamps[early]).total_seconds() / (late - early)
+        for early, late in zip(sorted(stamps), sorted(stamps)[1:], strict=False)
+    ]
+    positive = [gap for gap in gaps if gap > 0]
+    return median(positive) if positive else None
+
+
+def advice_body(advice: Advice) -> dict[str, Any]:
+    """Return what is stored: the printed form, with the curve as pages draw it."""
+    return {
+        **advice.as_json(),
+        "curve": [
+            {
+                "position": point.position,
+                "mean": round(point.mean, 3),
+                "low": round(point.fan[0], 3),
+                "high": round(point.fan[-1], 3),
+                "future": not point.tested,
+            }
+            for point in advice.chart
+        ],
+    }
+
+
+def epoch_cells(position: int, epoch: TestedEpoch, advice: Advice) -> dict[str, Any]:
+    """Return the columns of epoch_results that one tested epoch fills."""
+    summary, effective, first = epoch.summary, epoch.effective, epoch.rows[0]
+    cells: dict[str, Any] = {
+        "checkpoint_path": first["source_path"],
+        "num_test_images": summary.images,
+        "visual_quality_score": _floored(effective.visual),
+        "style_match_score": _floored(effective.style),
+        "prompt_adherence_score": _floored(effective.prompt),
+        "visual_score": _rounded(effective.visual),
+        "style_score": _rounded(effective.style),
+        "prompt_score": _rounded(effective.prompt),
+        "average_score": _rounded(effective.average),
+        "color_accuracy_score": _rounded(summary.color_accuracy_score),
+        "style_quality_score": _rounded(summary.style_quality_score),
+        "background_color": summary.background_hex,
+        "unique_colors": round(summary.unique_colors) if summary.unique_colors else None,
+        "issues_detail": list(summary.issues),
+        "strengths_detail": list(summary.strengths),
+        "verdict": epoch.verdict,
+        "picked": position == advice.pick,
+        "observations": "; ".join(spot.text for spot in summary.weak_spots) or None,
+        "test_image_paths": [
+            f"images/{found['image_sha256'][:2]}/{found['image_sha256']}.png"
+            for found, _ in epoch.measured
+        ],
+        **{column: issue in summary.issues for column, issue in _FLAGS.items()},
+    }
+    if position == advice.latest:
+        cells["convergence_status"] = advice.status
+    return cells
+
+
+def _write_prompt(
+    connection: Connection, epoch_id: int, found: Row, measurement: Measurement
+) -> None:
+    score = average_of(measurement)
+    prompt_id = owners_tables.test_prompt_id(
+        connection, found["prompt_name"], found["prompt"], found["recipe"].get("negative", "")
+    )
+    cells: dict[str, Any] = {
+        "image_path": f"images/{found['image_sha256'][:2]}/{found['image_sha256']}.png",
+        "seed": found["seed"],
+        "passed": None if score is None else score >= 7,
+        "correct_background_color": _passes(measurement, "background_match"),
+        "correct_hair_color": _passes(measurement, "region_hair"),
+        "is_pixel_art": _passes(measurement, "grid_alignment"),
+        "has_random_artifacts": "random_pixels" in measurement.issues,
+        "observations": ", ".join(measurement.issues) or None,
+        "score": _floored(score),
+        "score_exact": _rounded(score),
+    }
+    owners_tables.write_prompt_result(connection, epoch_id, found["sample_id"], prompt_id, cells)
+
+
+def _passes(measurement: Measurement, metric: str) -> bool | None:
+    found = measurement.metrics.get(metric)
+    return None if found is None or found.value is None else found.value >= 50
+
+
+def _floored(score: float | None) -> int | None:
+    return None if score is None else band(score)
+
+
+def _rounded(score: float | None) -> float | None:
+    return None if score is None else round(score, 3)
+
+
+def write_run(
+    connection: Connection,
+    run_id: int,
+    epochs: Mapping[int, TestedEpoch],
+    advice: Advice,
+    *,
+    complete: bool,
+) -> None:
+    """Project the state of the run: convergence, the pick, and the verdict once it is over."""
+    best = epochs[advice.pick].effective.average if advice.pick in epochs else None
+    cells: dict[str, Any] = {
+        "convergence_status": advice.status,
+        "convergence_epoch": advice.pick,
+        "best_epoch": advice.pick,
+        "quality_score": _floored(best),
+        "status": "completed" if complete else "in_progress",
+        "overall_verdict": _overall(best) if complete else "pending",
+    }
+    owners_tables.write_run(connection, run_id, cells)
+
+
+def _overall(best: float | None) -> str:
+    if best is None:
+        return "pending"
+    return "success" if best >= 7 else "partial" if best >= 5 else "failure"
+
+
+def worth_keeping(advice: Advice, epochs: Mapping[int, TestedEpoch]) -> set[int]:
+    """Return the pick, the runner-up and the last: the files that must outlive the pod."""
+    ranked = sorted(advice.p_best, key=lambda place: -advice.p_best[place])[:2]
+    last = [position for position, epoch in epochs.items() if epoch.rows[0]["is_final"]]
+    return {place for place in (advice.pick, *ranked, *last) if place in epochs}
+
+
+def _alert(connection: Connection, run_id: int, event: Event, advice: Advice) -> None:
+    run(
+        connection,
+        "actions.decide",
+        key=event.key,
+        kind="alert",
+        run_id=run_id,
+        payload={
+            "event": event.kind,
+            "title": event.title,
+            "body": event.body,
+            "pick": advice.pick,
+        },
+        host=None,
+    )
+
+
+def _keep(connection: Connection, run_id: int, sha256: str) -> None:
+    """Ask the host that has the file to copy it to the store."""
+    about = row(connection, "checkpoints.known", run_id=run_id, sha256=sha256)
+    run(
+        connection,
+        "actions.decide",
+        key=f"keep/{sha256}",
+        kind="keep",
+        run_id=run_id,
+        payload={"sha256": sha256},
+        host=about["host"] if about else None,
+    )

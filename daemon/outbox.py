@@ -1,0 +1,132 @@
+"""Brings drawn images home: files first, then rows, then the files go.
+
+`out/<sample id>.png` with its `.json` is the journal of the generator. The same function runs after each
+image, after a restart, and when a database that was away is back.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from core.errors import Fixable
+from core.metrics import TrainingProfile, measure
+from core.nouns import Expectation, Measurement
+from core.store.database import Connection, Database, Row, bump, row, rows, run
+from core.store.files import ImageStore
+
+
+@dataclass(kw_only=True)
+class Outbox:
+    """Where finished images wait, and where they go."""
+
+    folder: Path
+    database: Database
+    store: ImageStore
+    host: str
+    _profiles: dict[str, TrainingProfile] = field(default_factory=dict)
+
+    def waiting(self) -> list[Path]:
+        """Return the finished images that are not in the database yet, oldest first."""
+        return sorted(self.folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+
+    def bring_home(self, manifest: Path) -> None:
+        """Store one image, its row and its measurements, then remove the pair.
+
+        Raises Retryable when database or store is away: the pair stays and nothing is lost.
+        """
+        facts = json.loads(manifest.read_text(encoding="utf-8"))
+        picture = manifest.with_suffix(".png")
+        defect = facts.get("defect")
+        png = None if defect else picture.read_bytes()
+        stored = self.store.put_image(png) if png else None
+        pixels = pixels_of(png) if png else None
+        with self.database.transaction() as connection:
+            run(
+                connection,
+                "results.add_image",
+                sample_id=facts["sample_id"],
+                image_sha256=stored.sha256 if stored else None,
+                defect=defect,
+                width=pixels.shape[1] if pixels is not None else None,
+                height=pixels.shape[0] if pixels is not None else None,
+                seconds=facts.get("seconds"),
+                host=self.host,
+                provenance=facts.get("provenance", {}),
+            )
+            if pixels is not None:
+                self._measure_wishes(connection, facts["sample_id"], pixels)
+            bump(connection)
+        manifest.unlink(missing_ok=True)
+        picture.unlink(missing_ok=True)
+
+    def measure_again(self, connection: Connection, sample: Row) -> None:
+        """Measure an image that is drawn and lacks a measurement under some rubric."""
+        pixels = pixels_of(self.store.get("images", sample["image_sha256"]))
+        self._measure_wishes(connection, sample["sample_id"], pixels)
+
+    def _measure_wishes(
+        self, connection: Connection, sample_id: str, pixels: np.ndarray[Any, Any]
+    ) -> None:
+        for wish in rows(connection, "grids.wishes_for_sample", sample_id=sample_id):
+            measured = measure(
+                pixels,
+                expect=Expectation.from_json(wish["expect"]),
+                grid=wish["recipe"].get("grid"),
+                profile=self._profile(connection, wish["profile"]),
+            )
+            _save(connection, sample_id, wish["rubric"], measured)
+
+    def _profile(self, connection: Connection, key: str | None) -> TrainingProfile | None:
+        if key is None:
+            return None
+        if key not in self._profiles:
+            found = row(connection, "results.document", digest=key)
+            if found is None:
+                return None
+            self._profiles[key] = TrainingProfile.from_json(found["body"])
+        return self._profiles[key]
+
+
+def pixels_of(png: bytes) -> np.ndarray[Any, Any]:
+    """Return (H, W, 3) uint8 pixels of PNG bytes, transparency laid on white."""
+    with Image.open(io.BytesIO(png), formats=["PNG"]) as picture:
+        return _flat(picture)
+
+
+def pixels_of_file(path: Path) -> np.ndarray[Any, Any]:
+    """Return (H, W, 3) uint8 pixels of a still image.
+
+    Raises Fixable when the file is missing or no image that can be read.
+    """
+    try:
+        with Image.open(path, formats=["PNG", "JPEG", "WEBP", "GIF", "BMP"]) as picture:
+            return _flat(picture)
+    except (OSError, ValueError, Image.DecompressionBombError) as trouble:
+        raise Fixable(f"{path} cannot be read as an image: {trouble}") from trouble
+
+
+def _flat(picture: Image.Image) -> np.ndarray[Any, Any]:
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture.convert("RGBA"))
+    return np.asarray(picture.convert("RGB"))
+
+
+def _save(connection: Connection, sample_id: str, rubric: str, measured: Measurement) -> None:
+    run(
+        connection,
+        "results.add_measurement",
+        sample_id=sample_id,
+        rubric=rubric,
+        visual=measured.visual_quality,
+        style=measured.style_match,
+        prompt=measured.prompt_adherence,
+        body=measured.as_json(),
+    )

@@ -1,0 +1,146 @@
+"""What deserves a picture? Turns untested checkpoints into grids, and grids into samples and jobs.
+
+Reads checkpoints and documents, writes grids, samples and jobs. Needs neither GPU nor folder.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.formats.prompt_suite import for_tier, suite_from_json
+from core.metrics import metric_versions
+from core.nouns import Prompt, Recipe, Stack, Suite, digest
+from core.rules.planning import expand, rubric_digest, spread_order, tier_for
+from core.store.database import Connection, Database, Row, bump, row, rows, run
+
+_BASELINE_PRIORITY = 100  # drawn once, and everything is compared with it
+_EPOCH_PRIORITY = 50
+
+
+def plan(database: Database) -> int:
+    """Ask for what is untested and expand what is asked for; return how many grids were expanded."""
+    with database.transaction() as connection:
+        untested = rows(connection, "checkpoints.untested")
+        for order, checkpoint in enumerate(_interesting_first(untested)):
+            _ask_for_epoch(connection, checkpoint, priority=_EPOCH_PRIORITY - min(order, 40))
+        grids = rows(connection, "grids.unplanned")
+        for grid in grids:
+            _expand(connection, grid)
+        if grids:
+            bump(connection)
+        return len(grids)
+
+
+def _interesting_first(untested: list[Row]) -> list[Row]:
+    """First, middle and last before the rest, so that the shape of the curve is seen early."""
+    by_position = {(found["run_id"], found["position"]): found for found in untested}
+    ordered: list[Row] = []
+    for run_id in dict.fromkeys(found["run_id"] for found in untested):
+        positions = [position for of_run, position in by_position if of_run == run_id]
+        ordered += [by_position[run_id, position] for position in spread_order(positions)]
+    return ordered
+
+
+def _ask_for_epoch(connection: Connection, checkpoint: Row, *, priority: int) -> None:
+    run_id, position = checkpoint["run_id"], checkpoint["position"]
+    tier = tier_for(position, planned=checkpoint["max_train_epochs"], dial=checkpoint["tests"])
+    shared = {"suite": checkpoint["suite"], "profile": checkpoint["profile"]}
+    baseline = {**shared, "tier": "full", "stack": Stack(base_sha256=checkpoint["base_sha256"]).as_json()}
+    run(
+        connection,
+        "grids.ask",
+        origin=f"baseline/{run_id}/{digest(baseline)[:16]}",
+        run_id=run_id,
+        purpose="baseline",
+        position=None,
+        body=baseline,
+        priority=_BASELINE_PRIORITY,
+        why="the same prompts without any LoRA",
+        by_whom="epochwatch",
+    )
+    stack = Stack(
+        base_sha256=checkpoint["base_sha256"],
+        loras=((checkpoint["drawn_as"], checkpoint["strength"]),),
+    )
+    run(
+        connection,
+        "grids.ask",
+        origin=f"epoch/{run_id}/{checkpoint['sha256']}/{tier}",
+        run_id=run_id,
+        purpose="epoch",
+        position=position,
+        body={**shared, "tier": tier, "sha256": checkpoint["sha256"], "stack": stack.as_json()},
+        priority=priority,
+        why=f"{tier} test of {checkpoint['position']}",
+        by_whom="epochwatch",
+    )
+
+
+def _expand(connection: Connection, grid: Row) -> None:
+    """Store the samples and the job of one grid."""
+    body = grid["body"]
+    suite = load_suite(connection, body["suite"])
+    stack = Stack(
+        base_sha256=body["stack"]["base"],
+        loras=tuple((sha256, strength) for sha256, strength in body["stack"]["loras"]),
+    )
+    prompts = for_tier(suite, body["tier"])
+    expand_into(connection, grid, stack, prompts, suite.recipe, profile=body.get("profile"))
+    run(connection, "grids.planned", grid_id=grid["id"])
+
+
+def load_suite(connection: Connection, suite_digest: str) -> Suite:
+    """Return the suite stored under this digest."""
+    found = row(connection, "results.document", digest=suite_digest)
+    if found is None:
+        raise LookupError(f"suite {suite_digest} is not in the database")
+    return suite_from_json(found["body"])
+
+
+def expand_into(
+    connection: Connection,
+    grid: Row,
+    stack: Stack,
+    prompts: tuple[Prompt, ...],
+    recipe: Recipe,
+    *,
+    profile: str | None,
+) -> None:
+    """Add every sample of ``stack x prompts x seeds`` to the grid, and the one job that draws them."""
+    versions = metric_versions()
+    by_text: dict[tuple[str, int], Prompt] = {
+        (prompt.text, seed): prompt for prompt in prompts for seed in prompt.seeds
+    }
+    for ordinal, sample in enumerate(expand(stack, prompts, recipe)):
+        prompt = by_text[sample.prompt, sample.seed]
+        run(
+            connection,
+            "grids.add_sample",
+            sample_id=sample.sample_id,
+            stack_key=stack.key,
+            stack=stack.as_json(),
+            prompt=sample.prompt,
+            seed=sample.seed,
+            recipe=recipe.as_json(),
+        )
+        wanted: dict[str, Any] = {
+            "grid_id": grid["id"],
+            "sample_id": sample.sample_id,
+            "stack_key": stack.key,
+            "ordinal": ordinal,
+            "prompt_name": prompt.name,
+            "category": prompt.category,
+            "origin": prompt.origin,
+            "expect": prompt.expect.as_json(),
+            "rubric": rubric_digest(versions, prompt.expect, profile or ""),
+            "profile": profile,
+        }
+        run(connection, "grids.add_grid_sample", **wanted)
+    run(
+        connection,
+        "grids.add_job",
+        grid_id=grid["id"],
+        stack_key=stack.key,
+        base_sha256=stack.base_sha256,
+        priority=grid["priority"],
+    )

@@ -1,0 +1,189 @@
+"""Decides what a run is tested with: base model, test prompts, training profile.
+
+Runs on the host that has the files; what it finds becomes documents, so that any host can plan.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from core.errors import Fixable
+from core.formats.base_model import base_sha256, find_base
+from core.formats.caption_file import CaptionedImage, derive_suite, read_captions
+from core.formats.prompt_suite import LoadedSuite, read_suite, suite_to_json
+from core.formats.prompt_text import expectation_from_text
+from core.metrics import learn_profile
+from core.nouns import Recipe, decimal_text, digest
+from core.settings import Settings
+from core.store.database import Connection, Database, Row, bump, row, rows, run
+
+_ENOUGH_TO_LEARN = 20  # captioned images before a profile means anything
+
+
+@dataclass(kw_only=True)
+class Preparation:
+    """Finds and remembers the base models of this host, and sets runs up."""
+
+    database: Database
+    settings: Settings
+    bases: dict[str, Path] = field(default_factory=dict)  # base SHA-256 -> path on this host
+    _hashed: dict[Path, str] = field(default_factory=dict)
+
+    def prepare(self) -> None:
+        """Set up every run of this host that has no set-up yet, or that was blocked."""
+        with self.database.transaction() as connection:
+            waiting = rows(connection, "runs.unprepared", host=self.settings.host_name)
+        for found in waiting:
+            with self.database.transaction() as connection:
+                self._prepare_run(connection, found["id"])
+
+    def restore_bases(self) -> None:
+        """Find again, after a restart, the base models that runs of this host are tested with."""
+        with self.database.transaction() as connection:
+            known = rows(connection, "runs.bases_of_host", host=self.settings.host_name)
+            for setup in known:
+                if setup["base_sha256"] not in self.bases:
+                    about = row(connection, "runs.get", run_id=setup["run_id"])
+                    if about is not None:
+                        self._find_base(about)
+
+    def _prepare_run(self, connection: Connection, run_id: int) -> None:
+        about = row(connection, "runs.get", run_id=run_id)
+        if about is None:
+            return
+        setup: dict[str, Any] = {
+            "run_id": run_id,
+            "suite": about["suite"],
+            "profile": about["profile"],
+            "base_sha256": None,
+            "strength": about["strength"] or "1.00",
+            "tests": self.settings.tests,
+            "stop": self.settings.stop,
+            "price_per_hour": self.settings.price_per_hour,
+            "blocked_reason": None,
+        }
+        try:
+            setup["base_sha256"] = self._find_base(about)
+            images = self._training_images(about)
+            loaded = self._suite(connection, run_id, about, images)
+            setup["suite"] = save_document(
+                connection, "suite", loaded.suite.name, suite_to_json(loaded.suite)
+            )
+            setup["strength"] = decimal_text(loaded.strength)
+            setup["profile"] = self._profile(connection, images, loaded.suite.recipe.grid)
+        except Fixable as trouble:
+            setup["blocked_reason"] = str(trouble)
+        if setup["blocked_reason"] != about["blocked_reason"] or setup["blocked_reason"] is None:
+            run(connection, "runs.save_setup", **setup)
+            bump(connection)
+
+    def _find_base(self, about: Row) -> str:
+        wanted = self.settings.base_model or about["base_model"]
+        path = find_base(wanted, self.settings.base_models, self._search_folders())
+        if path is None:
+            raise Fixable(
+                f"No base model: the checkpoints name {about['base_model']!r}, and it was looked for "
+                "in the setting base_models and in the model folders of this machine. Start again "
+                "with --base-model PATH, or add it to base_models in epochwatch.toml."
+            )
+        if path not in self._hashed:
+            self._hashed[path] = base_sha256(path)
+        self.bases[self._hashed[path]] = path
+        return self._hashed[path]
+
+    def _search_folders(self) -> list[Path]:
+        return [self.settings.home / "models", Path.home() / "models"]
+
+    def _training_images(self, about: Row) -> tuple[CaptionedImage, ...]:
+        """Return the captioned images, if this machine has them; without them some things are unknown."""
+        folder = self.settings.data or (about["training_data_path"] or None)
+        if folder is None or not Path(folder).is_dir():
+            return ()
+        return read_captions(Path(folder))
+
+    def _suite(
+        self, connection: Connection, run_id: int, about: Row, images: tuple[CaptionedImage, ...]
+    ) -> LoadedSuite:
+        if self.settings.suite is not None:
+            return _marked_by_origin(read_suite(self.settings.suite), images)
+        captions = [image.caption for image in images] or _captions_in_headers(connection, run_id)
+        if not captions:
+            raise Fixable(
+                "No test prompts: give a suite with --suite FILE or the training images with "
+                "--data DIR, so that prompts can be derived from their captions."
+            )
+        return LoadedSuite(
+            suite=derive_suite(captions, recipe=_recipe_of(about, images)), strength=1.0
+        )
+
+    def _profile(
+        self, connection: Connection, images: tuple[CaptionedImage, ...], grid: int | None
+    ) -> str | None:
+        if grid is None or len(images) < _ENOUGH_TO_LEARN:
+            return None
+        pixels = [np.asarray(Image.open(image.path).convert("RGB")) for image in images]
+        captions = [expectation_from_text(image.caption) for image in images]
+        profile = learn_profile(pixels, captions, grid)
+        return save_document(connection, "profile", "training images", profile.as_json())
+
+
+def save_document(connection: Connection, kind: str, name: str, body: dict[str, Any]) -> str:
+    """Store a body under its digest and return the digest."""
+    body = json.loads(json.dumps(body))
+    key = digest({"kind": kind, "body": body})
+    run(connection, "results.save_document", digest=key, kind=kind, name=name, body=body)
+    return key
+
+
+def _recipe_of(about: Row, images: Iterable[CaptionedImage]) -> Recipe:
+    """Return the recipe a run is tested with when nobody gave one: its own training resolution."""
+    width, _, height = (about["resolution"] or "512x512").partition("x")
+    recipe = Recipe(width=int(width), height=int(height or width))
+    sizes = {Image.open(image.path).size for image in images}
+    small = {size for size in sizes if max(size) <= 128}
+    if sizes and not small:
+        return replace(recipe, grid=None)
+    return replace(recipe, grid=min(size[0] for size in small)) if small else recipe
+
+
+def _captions_in_headers(connection: Connection, run_id: int) -> list[str]:
+    """Return the caption fragments the trainer wrote into the checkpoint's own header."""
+    for checkpoint in rows(connection, "checkpoints.current", run_id=run_id):
+        try:
+            frequency = json.loads(checkpoint["facts"].get("ss_tag_frequency", ""))
+        except (ValueError, TypeError):
+            continue
+        if isinstance(frequency, dict):
+            tags = {
+                str(tag): count
+                for counts in frequency.values()
+                if isinstance(counts, dict)
+                for tag, count in counts.items()
+                if isinstance(count, int)
+            }
+            return [tag.strip() for tag in sorted(tags, key=lambda tag: -tags[tag])[:200] if tag.strip()]
+    return []
+
+
+def _marked_by_origin(loaded: LoadedSuite, images: tuple[CaptionedImage, ...]) -> LoadedSuite:
+    """Mark each prompt seen, recombined or unseen against the training captions."""
+    if not images:
+        return loaded
+    captions = {image.caption.strip() for image in images}
+    words = {part.strip() for caption in captions for part in caption.split(",")}
+    prompts = []
+    for prompt in loaded.suite.prompts:
+        parts = {part.strip() for part in prompt.text.split(",")}
+        seen = prompt.text.strip() in captions or any(
+            parts <= {part.strip() for part in caption.split(",")} for caption in captions
+        )
+        origin = "seen" if seen else "recombined" if parts <= words else "unseen"
+        prompts.append(replace(prompt, origin=prompt.origin or origin))  # type: ignore[arg-type]
+    return replace(loaded, suite=replace(loaded.suite, prompts=tuple(prompts)))

@@ -1,0 +1,313 @@
+"""The only wiring: opens what the daemon needs, runs its parts side by side, closes everything again."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from core.errors import EpochwatchError, Fixable, Retryable
+from core.settings import Settings
+from core.store.database import Database, bump, row, run
+from core.store.files import ImageStore, open_store
+from core.store.opening import open_database
+from daemon.actions.actor import Actor
+from daemon.actions.notify import Notifier
+from daemon.actions.picture import contact_sheet_of
+from daemon.generator.client import Generator
+from daemon.intake import Intake
+from daemon.judge import Judge
+from daemon.outbox import Outbox
+from daemon.planner import plan
+from daemon.preparation import Preparation
+from daemon.spool import Spool
+from daemon.watcher import Watcher
+from daemon.worker import Worker
+
+log = structlog.get_logger()
+
+_SCAN_SECONDS = 2.0
+_REST_SECONDS = 0.3
+
+
+@dataclass(kw_only=True)
+class Service:
+    """The parts of one daemon. A clerk has no watcher and no worker."""
+
+    settings: Settings
+    database: Database
+    store: ImageStore
+    stopping: threading.Event = field(default_factory=threading.Event)
+    watcher: Watcher | None = None
+    intake: Intake | None = None
+    preparation: Preparation | None = None
+    worker: Worker | None = None
+    judge: Judge | None = None
+    actor: Actor | None = None
+    _trouble: str = ""
+    _said: tuple[str, str] = ("", "")
+
+    def run(self) -> None:
+        """Work until asked to stop."""
+        scheduler = BackgroundScheduler(
+            timezone="UTC", job_defaults={"coalesce": True, "misfire_grace_time": None}
+        )
+        for part, seconds in ((self._heartbeat, 2.0), (self._clerk, 0.5), (self._act, 1.0)):
+            scheduler.add_job(part, "interval", seconds=seconds, max_instances=1)
+        threads = [
+            threading.Thread(target=loop, name=loop.__name__, daemon=True)
+            for loop in (self._watch, self._work)
+        ]
+        self._heartbeat()
+        scheduler.start()
+        for thread in threads:
+            thread.start()
+        self.stopping.wait()
+        scheduler.shutdown(wait=True)
+        for thread in threads:
+            thread.join(timeout=4)
+        self._say("stopped", "")
+
+    def _watch(self) -> None:
+        watcher, intake = self.watcher, self.intake
+        if watcher is None or intake is None:
+            return
+        with contextlib.closing(_Started(watcher)):
+            while not self.stopping.is_set():
+                self._guarded(lambda: intake.take(watcher.scan()))
+                if self.preparation is not None:
+                    self._guarded(self.preparation.prepare)
+                watcher.wait(_SCAN_SECONDS)
+
+    def _work(self) -> None:
+        worker = self.worker
+        if worker is None:
+            return
+        while not self.stopping.is_set():
+            if not self._guarded(worker.work_once):
+                self.stopping.wait(_REST_SECONDS)
+
+    def _clerk(self) -> None:
+        """Plan and judge: rows in, rows out."""
+        self._guarded(lambda: plan(self.database))
+        if self.judge is not None:
+            self._guarded(self.judge.judge)
+
+    def _act(self) -> None:
+        if self.actor is not None:
+            self._guarded(self.actor.act)
+
+    def _guarded(self, part: Callable[[], Any]) -> Any:
+        """Run one unit of work; no single failure ends the daemon."""
+        try:
+            result = part()
+        except Retryable as trouble:
+            self._note(str(trouble))
+            self.stopping.wait(2.0)
+            return None
+        except EpochwatchError as trouble:
+            self._note(str(trouble))
+            return None
+        except Exception:
+            log.exception("unexpected")
+            self._trouble = "Something unexpected went wrong; the daemon's log has the details."
+            self.stopping.wait(2.0)
+            return None
+        return result
+
+    def _note(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            log.warning("trouble", reason=trouble)
+        self._trouble = trouble
+
+    def _heartbeat(self) -> None:
+        if self.worker is not None and self.worker.doing:
+            self._say("drawing", self.worker.doing)
+        elif self.watcher is not None:
+            self._say("watching", "")
+        else:
+            self._say("deciding", "")
+
+    def _say(self, state: str, doing: str) -> None:
+        detail: dict[str, Any] = {"trouble": self._trouble, "pid": os.getpid()}
+        if self.watcher is not None:
+            detail["roots"] = {str(root): list(said) for root, said in self.watcher.states().items()}
+        if self.worker is not None:
+            detail["outbox"] = len(self.worker.outbox.waiting())
+        try:
+            with self.database.transaction() as connection:
+                run(
+                    connection,
+                    "actions.beat",
+                    name=self.settings.host_name,
+                    state=state,
+                    doing=doing,
+                    detail=detail,
+                )
+                if doing:
+                    run(connection, "grids.renew_host", host=self.settings.host_name)
+                if (state, doing) != self._said:
+                    bump(connection, "hosts")
+            self._said, self._trouble = (state, doing), ""
+        except EpochwatchError as trouble:
+            self._note(str(trouble))
+
+    def is_idle(self) -> bool:
+        """Tell whether nothing is left to do now: no file settling, no open job, no undone judgement."""
+        if self.watcher is not None and self.watcher.is_settling():
+            return False
+        with self.database.transaction() as connection:
+            found = row(connection, "grids.open_work")
+        return bool(found) and not found["open"]
+
+
+class _Started:
+    """Starts a watcher, and stops it when closed."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        watcher.start()
+
+    def close(self) -> None:
+        self._watcher.stop()
+
+
+@contextlib.contextmanager
+def alone_in(home: Path) -> Iterator[None]:
+    """Hold the daemon's lock of this home; a second daemon is refused instead of fighting over the GPU.
+
+    Raises Fixable when another daemon holds it.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "daemon.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Fixable(
+                f"Another Epochwatch daemon is already at work in {home}. Stop it first, or set "
+                "EPOCHWATCH_HOME to another folder for a second one."
+            ) from None
+        yield
+
+
+@contextlib.contextmanager
+def opened(
+    settings: Settings, roots: Sequence[Path], *, run_name: str | None = None
+) -> Iterator[Service]:
+    """Yield a daemon that watches ``roots`` and draws on this machine's device."""
+    with ExitStack() as stack:
+        stack.enter_context(alone_in(settings.home))
+        notifier = Notifier(urls=settings.alert_urls)
+        notifier.check()
+        database = stack.enter_context(open_database(settings))
+        store = store_of(settings)
+        spool = Spool(settings.home / "spool")
+        intake = Intake(
+            database=database, spool=spool, store=store, host=settings.host_name, run_name=run_name
+        )
+        watcher = Watcher(
+            roots,
+            spool,
+            quiet_seconds=settings.quiet_seconds,
+            known=intake.known_sightings(),
+        )
+        service = _clerk_of(settings, database, store, spool)
+        service.watcher, service.intake = watcher, intake
+        service.preparation = Preparation(database=database, settings=settings)
+        service.preparation.restore_bases()
+        service.worker = _worker_of(service, stack, spool)
+        with database.transaction() as connection:
+            run(connection, "grids.release_host", host=settings.host_name)
+        yield service
+
+
+@contextlib.contextmanager
+def opened_clerk(settings: Settings) -> Iterator[Service]:
+    """Yield a daemon without folder and GPU: it plans, judges and acts for hosts that are gone."""
+    with open_database(settings) as database:
+        yield _clerk_of(settings, database, store_of(settings), Spool(settings.home / "spool"))
+
+
+def store_of(settings: Settings) -> ImageStore:
+    """Return the image store the settings name."""
+    return open_store(
+        settings.store_url,
+        access_key=settings.s3_access_key.get_secret_value() if settings.s3_access_key else None,
+        secret_key=settings.s3_secret_key.get_secret_value() if settings.s3_secret_key else None,
+    )
+
+
+def _clerk_of(
+    settings: Settings, database: Database, store: ImageStore, spool: Spool
+) -> Service:
+    service = Service(settings=settings, database=database, store=store)
+    service.judge = Judge(database=database, host=settings.host_name)
+    service.actor = Actor(
+        database=database,
+        store=store,
+        notifier=Notifier(urls=settings.alert_urls),
+        host=settings.host_name,
+        find_weights=spool.find,
+        picture=lambda connection, action: contact_sheet_of(connection, store, action),
+    )
+    return service
+
+
+def _worker_of(service: Service, stack: ExitStack, spool: Spool) -> Worker:
+    settings = service.settings
+    assert service.preparation is not None, "the worker draws with the bases that preparation finds"
+    out = settings.home / "out"
+    out.mkdir(parents=True, exist_ok=True)
+    return Worker(
+        database=service.database,
+        outbox=Outbox(
+            folder=out, database=service.database, store=service.store, host=settings.host_name
+        ),
+        generator=stack.enter_context(Generator()),
+        host=settings.host_name,
+        bases=service.preparation.bases,
+        find_weights=spool.find,
+        image_timeout=settings.image_timeout,
+        batch=settings.batch,
+        device=settings.device,
+        stopping=service.stopping,
+    )
+
+
+@contextlib.contextmanager
+def stopped_by_signals(service: Service) -> Iterator[None]:
+    """Let SIGINT and SIGTERM ask the daemon to stop; a second one ends it at once."""
+
+    def ask(number: int, _frame: object) -> None:
+        if service.stopping.is_set():
+            os._exit(128 + number)
+        service.stopping.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def wait_until_idle(service: Service, *, rest: float = 0.5, calm: int = 3) -> None:
+    """Return when there was nothing to do for a few looks in a row, or when asked to stop."""
+    quiet = 0
+    while quiet < calm and not service.stopping.is_set():
+        time.sleep(rest)
+        try:
+            quiet = quiet + 1 if service.is_idle() else 0
+        except EpochwatchError:
+            quiet = 0

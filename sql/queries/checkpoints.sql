@@ -1,0 +1,81 @@
+-- name: add_weights
+-- A file's content; the first word stands.
+INSERT INTO epochwatch.weights (sha256, kind, family, layout, body_sha256, size_bytes, facts)
+VALUES (%(sha256)s, %(kind)s, %(family)s, %(layout)s, %(body_sha256)s, %(size_bytes)s, %(facts)s)
+ON CONFLICT (sha256) DO NOTHING;
+
+-- name: same_body
+-- The first weights with this body: two names for the same tensors are drawn once.
+SELECT sha256 FROM epochwatch.weights WHERE body_sha256 = %(body_sha256)s ORDER BY created_at, sha256 LIMIT 1;
+
+-- name: supersede
+-- Another file at this position is no longer the current one.
+UPDATE epochwatch.checkpoints SET superseded = TRUE
+WHERE run_id = %(run_id)s AND position = %(position)s AND sha256 <> %(sha256)s AND NOT superseded;
+
+-- name: add
+-- A checkpoint of a run; seen again, nothing changes.
+INSERT INTO epochwatch.checkpoints (run_id, sha256, drawn_as, position, epoch, step, is_final, file_name,
+    source_path, host, notes, saved_at, closed_at, admitted_at)
+VALUES (%(run_id)s, %(sha256)s, %(drawn_as)s, %(position)s, %(epoch)s, %(step)s, %(is_final)s, %(file_name)s,
+    %(source_path)s, %(host)s, %(notes)s, %(saved_at)s, %(closed_at)s, %(admitted_at)s)
+ON CONFLICT (run_id, sha256) DO NOTHING;
+
+-- name: current
+-- The current checkpoints of a run, in order.
+SELECT c.*, w.family, w.layout, w.size_bytes, w.uri, w.invalid_reason, w.facts
+FROM epochwatch.checkpoints c
+JOIN epochwatch.weights w USING (sha256)
+WHERE c.run_id = %(run_id)s AND NOT c.superseded AND c.position IS NOT NULL
+ORDER BY c.position;
+
+-- name: untested
+-- Current checkpoints of prepared runs that no epoch test was asked for yet.
+SELECT c.run_id, c.sha256, c.drawn_as, c.position, c.is_final, w.family, w.invalid_reason,
+       s.suite, s.profile, s.base_sha256, s.strength, s.tests, tr.max_train_epochs, tr.position_unit
+FROM epochwatch.checkpoints c
+JOIN epochwatch.weights w USING (sha256)
+JOIN epochwatch.run_setups s USING (run_id)
+JOIN public.training_runs tr ON tr.id = c.run_id
+WHERE NOT c.superseded AND c.position IS NOT NULL
+  AND s.blocked_reason IS NULL AND w.invalid_reason IS NULL
+  AND NOT EXISTS (
+      SELECT FROM epochwatch.grids g
+      WHERE g.run_id = c.run_id AND g.purpose = 'epoch' AND g.body ->> 'sha256' = c.sha256
+  )
+ORDER BY c.run_id, c.position;
+
+-- name: refuse
+-- These weights can never be drawn; the reason is for a person.
+UPDATE epochwatch.weights SET invalid_reason = %(reason)s WHERE sha256 = %(sha256)s;
+
+-- name: kept
+-- Where the file was copied to, so that it outlives the pod.
+UPDATE epochwatch.weights SET uri = %(uri)s WHERE sha256 = %(sha256)s;
+
+-- name: uri
+-- Where the file was copied to.
+SELECT uri FROM epochwatch.weights WHERE sha256 = %(sha256)s;
+
+-- name: save_sighting
+-- What the watcher sees now.
+INSERT INTO epochwatch.sightings (host, path, root, size_bytes, mtime_ns, inode, state, reason, sha256)
+VALUES (%(host)s, %(path)s, %(root)s, %(size_bytes)s, %(mtime_ns)s, %(inode)s, %(state)s, %(reason)s, %(sha256)s)
+ON CONFLICT (host, path) DO UPDATE SET root = EXCLUDED.root, size_bytes = EXCLUDED.size_bytes,
+    mtime_ns = EXCLUDED.mtime_ns, inode = EXCLUDED.inode, state = EXCLUDED.state,
+    reason = EXCLUDED.reason, sha256 = EXCLUDED.sha256, seen_at = now();
+
+-- name: sightings
+-- What a host has seen: also its cache of hashes.
+SELECT root, path, size_bytes, mtime_ns, inode, state, reason, sha256
+FROM epochwatch.sightings WHERE host = %(host)s;
+
+-- name: add_trainer_sample
+-- An image the trainer itself left.
+INSERT INTO epochwatch.trainer_samples (run_id, file_name, epoch, step, ordinal, seed, image_sha256)
+VALUES (%(run_id)s, %(file_name)s, %(epoch)s, %(step)s, %(ordinal)s, %(seed)s, %(image_sha256)s)
+ON CONFLICT (run_id, file_name) DO NOTHING;
+
+-- name: known
+-- Whether a run has this file already.
+SELECT sha256, host FROM epochwatch.checkpoints WHERE run_id = %(run_id)s AND sha256 = %(sha256)s;
