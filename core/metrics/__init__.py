@@ -1,1 +1,16 @@
-"""Part of Epochwatch."""
+"""Measuring images: what is in the pixels, never what a model thinks of them."""
+
+from core.metrics.cells import shrink_to_cells
+from core.metrics.measure import measure
+from core.metrics.profile import TrainingProfile, learn_profile
+from core.metrics.tables import ISSUES, METRICS, metric_versions
+
+__all__ = [
+    "ISSUES",
+    "METRICS",
+    "TrainingProfile",
+    "learn_profile",
+    "measure",
+    "metric_versions",
+    "shrink_to_cells",
+]

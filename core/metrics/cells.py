@@ -1,0 +1,84 @@
+"""Where the cells of a pixel grid lie, and the one color of each: everything is measured on cells.
+
+A pitch is real-valued (512 pixels over 24 cells are 21.33 pixels a cell), so edges are ``k * pitch``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.metrics.color import Bytes, Floats
+
+INNER = 0.6  # of a cell, away from edges that resizing or a VAE has mixed
+_MOST_SAMPLES = 9  # per axis and cell: a median over 81 pixels is as good as one over 169
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A grid laid over an image: ``columns`` by ``rows`` square cells of ``pitch`` pixels."""
+
+    columns: int
+    rows: int
+    pitch: float
+    phase_x: float = 0.0  # pixels by which the first line lies right of the left border
+    phase_y: float = 0.0
+
+    @property
+    def cells(self) -> int:
+        """Number of cells."""
+        return self.columns * self.rows
+
+
+def grid_over(pixels: Bytes, columns: int) -> Grid:
+    """Return the grid of ``columns`` cells along the width of an (H, W, 3) image."""
+    height, width = pixels.shape[:2]
+    pitch = width / columns
+    return Grid(columns=columns, rows=max(1, round(height / pitch)), pitch=pitch)
+
+
+def sample_positions(count: int, pitch: float, phase: float, part: float) -> NDArray[np.float64]:
+    """Return (count, n) pixel centers that lie in the inner ``part`` of each cell, n at least 1."""
+    low, high = (1 - part) / 2 * pitch, (1 + part) / 2 * pitch
+    n = max(1, int(np.floor(high - 0.5 + 1e-9) - np.ceil(low - 0.5 - 1e-9)) + 1)
+    offsets = np.linspace(-(n - 1) / 2, (n - 1) / 2, min(n, _MOST_SAMPLES))
+    return np.asarray((np.arange(count)[:, None] + 0.5) * pitch + phase + offsets)
+
+
+def _pick(length: int, positions: Floats) -> NDArray[np.intp]:
+    """Return positions as indices into an axis of ``length`` pixels."""
+    return np.clip(np.floor(positions), 0, length - 1).astype(np.intp)
+
+
+def cell_samples(pixels: Bytes, grid: Grid, part: float = INNER) -> Bytes:
+    """Return the inner pixels of all cells: (rows, columns, n, n, 3) uint8."""
+    height, width = pixels.shape[:2]
+    ys = _pick(height, sample_positions(grid.rows, grid.pitch, grid.phase_y, part))
+    xs = _pick(width, sample_positions(grid.columns, grid.pitch, grid.phase_x, part))
+    return pixels[ys[:, None, :, None], xs[None, :, None, :]]
+
+
+def median_color(samples: Bytes) -> Bytes:
+    """Return the channel-wise median over axis -2 of (..., n, 3) uint8, rounded to uint8."""
+    n = samples.shape[-2]
+    middle = np.partition(samples, (n // 2, (n - 1) // 2), axis=-2)
+    low, high = middle[..., (n - 1) // 2, :], middle[..., n // 2, :]
+    return ((low.astype(np.uint16) + high + 1) // 2).astype(np.uint8)
+
+
+def cell_colors(pixels: Bytes, grid: Grid) -> Bytes:
+    """Return (rows, columns, 3) uint8: the median color of the inner 60 % of each cell."""
+    samples = cell_samples(pixels, grid)
+    rows, columns = samples.shape[:2]
+    return median_color(samples.reshape(rows, columns, -1, 3))
+
+
+def shrink_to_cells(pixels: Bytes, grid: int) -> Bytes:
+    """Return the small image: (rows, grid, 3) uint8, one pixel a cell; square stays square.
+
+    The cell median keeps flat colors exact where nearest-neighbor resizing picks a noisy pixel
+    and averaging mixes neighbors. ``grid`` may not exceed the width.
+    """
+    return cell_colors(pixels, grid_over(pixels, grid))

@@ -1,0 +1,187 @@
+"""Color science on arrays: CIELAB, OKLab, CIEDE2000, hue, and palettes merged by eye.
+
+Knows nothing of pictures, grids or prompts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Bytes = NDArray[np.uint8]
+Bools = NDArray[np.bool_]
+
+MATCH = 10.0  # CIEDE2000 below which two colors are "the same color" to a person who asked for one
+MERGE = 6.0  # one palette entry
+JND = 3.0  # just visible side by side
+CHROMATIC = 0.05  # OKLab chroma from which a hue can be named
+_CLOSE, _FAR = 5.0, 25.0
+
+_LINEAR = np.where(
+    np.arange(256) / 255 <= 0.04045,
+    np.arange(256) / 255 / 12.92,
+    ((np.arange(256) / 255 + 0.055) / 1.055) ** 2.4,
+)
+_XYZ = np.array(
+    [
+        [0.4124564, 0.3575761, 0.1804375],
+        [0.2126729, 0.7151522, 0.0721750],
+        [0.0193339, 0.1191920, 0.9503041],
+    ]
+)
+_WHITE = _XYZ.sum(axis=1)
+_OK_LMS = np.array(
+    [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ]
+)
+_OK_LAB = np.array(
+    [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ]
+)
+
+
+def rgb_of_hex(text: str) -> Bytes:
+    """Return "#rrggbb" as (3,) uint8."""
+    return np.frombuffer(bytes.fromhex(text[1:]), dtype=np.uint8)
+
+
+def hex_of_rgb(rgb: Bytes) -> str:
+    """Return (3,) uint8 as "#rrggbb"."""
+    return "#" + bytes(int(value) for value in rgb).hex()
+
+
+def lab(rgb: Bytes) -> Floats:
+    """Return (..., 3) uint8 sRGB as CIELAB (D65 white of the sRGB matrix, so gray has no hue)."""
+    xyz = (_LINEAR[rgb] @ _XYZ.T) / _WHITE
+    f = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
+    return np.stack(
+        [
+            116 * f[..., 1] - 16,
+            500 * (f[..., 0] - f[..., 1]),
+            200 * (f[..., 1] - f[..., 2]),
+        ],
+        axis=-1,
+    )
+
+
+def oklab(rgb: Bytes) -> Floats:
+    """Return (..., 3) uint8 sRGB as OKLab, L in 0-1 (B. Ottosson 2020, "A perceptual color space").
+
+    Used for hue and clustering only: it overstates differences between near-blacks.
+    """
+    return np.asarray(np.cbrt(_LINEAR[rgb] @ _OK_LMS.T) @ _OK_LAB.T)
+
+
+def delta_e(first: Floats, second: Floats) -> Floats:
+    """Return CIEDE2000 of two CIELAB arrays (..., 3) that broadcast; 0 is equal, 100 black to white.
+
+    Sharma, Wu & Dalal 2004, "The CIEDE2000 color-difference formula", doi 10.1002/col.20070.
+    """
+    l1, a1, b1 = first[..., 0], first[..., 1], first[..., 2]
+    l2, a2, b2 = second[..., 0], second[..., 1], second[..., 2]
+    c7 = ((np.hypot(a1, b1) + np.hypot(a2, b2)) / 2) ** 7
+    g = 1.5 - 0.5 * np.sqrt(c7 / (c7 + 25.0**7))
+    a1, a2 = g * a1, g * a2
+    c1, c2 = np.hypot(a1, b1), np.hypot(a2, b2)
+    h1, h2 = np.arctan2(b1, a1), np.arctan2(b2, a2)
+    return _from_polar(l1, c1, h1, l2, c2, h2)
+
+
+def _from_polar(l1: Floats, c1: Floats, h1: Floats, l2: Floats, c2: Floats, h2: Floats) -> Floats:
+    """Return CIEDE2000 from lightness, adjusted chroma and hue (radians) of both colors."""
+    gray = c1 * c2 == 0
+    turn = np.where(gray, 0.0, (h2 - h1 + np.pi) % (2 * np.pi) - np.pi)
+    # the mean hue is the first one plus half the signed turn; a gray lends its partner's hue
+    hue = np.where(gray, np.where(c1 == 0, h2, h1), h1 + turn / 2)
+    c_mean, l_mean = (c1 + c2) / 2, ((l1 + l2) / 2 - 50) ** 2
+    t = (
+        1
+        - 0.17 * np.cos(hue - np.pi / 6)
+        + 0.24 * np.cos(2 * hue)
+        + 0.32 * np.cos(3 * hue + np.pi / 30)
+        - 0.20 * np.cos(4 * hue - 63 * np.pi / 180)
+    )
+    c7 = c_mean**7
+    bend = np.exp(-(((np.degrees(hue) % 360 - 275) / 25) ** 2))
+    rotation = -2 * np.sqrt(c7 / (c7 + 25.0**7)) * np.sin(np.radians(60 * bend))
+    dl = (l2 - l1) / (1 + 0.015 * l_mean / np.sqrt(20 + l_mean))
+    dc = (c2 - c1) / (1 + 0.045 * c_mean)
+    dh = 2 * np.sqrt(c1 * c2) * np.sin(turn / 2) / (1 + 0.015 * c_mean * t)
+    return np.sqrt(np.maximum(dl**2 + dc**2 + dh**2 + rotation * dc * dh, 0.0))
+
+
+def closeness(difference: Floats) -> Floats:
+    """Return 1 at CIEDE2000 <= 5 falling to 0 at 25, past which the formula means little."""
+    return np.clip((_FAR - difference) / (_FAR - _CLOSE), 0.0, 1.0)
+
+
+def chroma(ok: Floats) -> Floats:
+    """Return the OKLCh chroma of OKLab (..., 3); 0 is gray, about 0.3 the strongest of sRGB."""
+    return np.hypot(ok[..., 1], ok[..., 2])
+
+
+def hue_gap(first: Floats, second: Floats) -> Floats:
+    """Return the difference of OKLCh hues in degrees, 0-180."""
+    turn = np.arctan2(first[..., 2], first[..., 1]) - np.arctan2(second[..., 2], second[..., 1])
+    return np.degrees(np.abs((turn + np.pi) % (2 * np.pi) - np.pi))
+
+
+def same_hue(first: Floats, second: Floats, degrees: float = 20.0) -> Bools:
+    """Return whether both OKLab colors are chromatic and at most ``degrees`` of hue apart."""
+    strong = (chroma(first) > CHROMATIC) & (chroma(second) > CHROMATIC)
+    return np.asarray(strong & (hue_gap(first, second) <= degrees))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Palette:
+    """Colors merged into entries, the largest first; ``of`` names each input's entry."""
+
+    rgb: Bytes  # (K, 3) the seed color of each entry
+    share: Floats  # (K,) of the input, sums to 1
+    of: NDArray[np.intp]  # (n,) entry of each input color
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return len(self.share)
+
+
+def merge_palette(rgb: Bytes, threshold: float = MERGE) -> Palette:
+    """Merge (n, 3) uint8 colors greedily: the commonest takes all within ``threshold`` CIEDE2000."""
+    codes = rgb.astype(np.int64) @ np.array([65536, 256, 1])
+    unique, back, counts = np.unique(codes, return_inverse=True, return_counts=True)
+    colors = np.stack([unique >> 16, unique >> 8 & 255, unique & 255], axis=-1).astype(np.uint8)
+    entry, seeds = _greedy(lab(colors), counts, threshold)
+    of = entry[back.reshape(-1)]
+    share = np.bincount(of, minlength=len(seeds)) / len(of)
+    order = np.argsort(-share, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return Palette(rgb=colors[seeds][order], share=share[order], of=rank[of])
+
+
+def _greedy(
+    colors: Floats, counts: NDArray[np.intp], threshold: float
+) -> tuple[NDArray[np.intp], list[int]]:
+    """Return the entry of each color and the index of each entry's seed."""
+    entry = np.full(len(colors), -1, dtype=np.intp)
+    seeds: list[int] = []
+    left = np.argsort(-counts, kind="stable")
+    while left.size:
+        seed = int(left[0])
+        # the lightness weight of CIEDE2000 never passes 1.75, so most colors need no full formula
+        near = np.abs(colors[left, 0] - colors[seed, 0]) <= 1.75 * threshold
+        near[near] = delta_e(colors[seed], colors[left[near]]) <= threshold
+        entry[left[near]] = len(seeds)
+        seeds.append(seed)
+        left = left[~near]
+    return entry, seeds

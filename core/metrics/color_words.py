@@ -1,0 +1,169 @@
+"""What a promised color means for a measured one: a hex by difference, a word by basic term.
+
+A word such as "pink" is no single hex: its cells are named by the nearest labeled color instead.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from core.formats.color_names import (
+    BASIC_TERMS,
+    COLOR_NAMES,
+    ColorWord,
+    color_word,
+    normal_hex,
+)
+from core.metrics.color import (
+    MATCH,
+    Bools,
+    Bytes,
+    Floats,
+    closeness,
+    delta_e,
+    lab,
+    oklab,
+    rgb_of_hex,
+    same_hue,
+)
+
+_OWN_COLOR = 5.0  # CIEDE2000 within which a cell is the word's own color, whatever its name
+_FAMILY = 25.0  # CIEDE2000 within which a cell can be the shade that a word such as "teal" names
+_SLACK = 1.15  # a cell on the border of two terms is called by both
+_DARKER = ("dark", "deep")
+_LIGHTER = ("light", "pale", "pastel", "baby")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One promised color, resolved."""
+
+    rgb: Bytes  # (k, 3) the hex, or the labeled colors that the word stands for
+    terms: Bools  # (11,) basic terms it may be called by
+    is_word: bool
+    lightness: tuple[float, float]  # OKLab L that "dark" or "light" allows; (0, 1) otherwise
+    reach: float  # CIEDE2000 from ``rgb`` within which the term counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellMatch:
+    """How cells answer to a promised color; the three arrays share the cells' shape."""
+
+    match: Bools  # the same color
+    closeness: Floats  # 0-1, graded
+    hue: Bools  # the same hue class
+
+
+@cache
+def _anchors() -> tuple[Bytes, Floats, np.ndarray]:
+    """Return the labeled colors: (n, 3) uint8, (n, 3) naming space, (n,) index of the basic term."""
+    named = {color.hex: color for color in COLOR_NAMES.values()}.values()
+    rgb = np.stack([rgb_of_hex(color.hex) for color in named])
+    terms = np.array([BASIC_TERMS.index(color.terms[0]) for color in named])
+    return rgb, _naming_space(rgb), terms
+
+
+def _naming_space(rgb: Bytes) -> Floats:
+    """Return OKLab with a and b doubled, where distance follows difference better (CSS Color 4)."""
+    return oklab(rgb) * np.array([1.0, 2.0, 2.0])
+
+
+def term_distances(rgb: Bytes) -> Floats:
+    """Return (..., 11): the distance of each color to the nearest labeled color of each term."""
+    _, anchors, labels = _anchors()
+    flat = _naming_space(rgb).reshape(-1, 1, 3)
+    distance = np.sqrt(((flat - anchors) ** 2).sum(axis=-1))
+    nearest = [distance[:, labels == term].min(axis=1) for term in range(len(BASIC_TERMS))]
+    return np.stack(nearest, axis=-1).reshape(*rgb.shape[:-1], len(BASIC_TERMS))
+
+
+def basic_terms(rgb: Bytes) -> Bools:
+    """Return (..., 11): the basic terms (Berlin & Kay 1969) that (..., 3) uint8 may be called by.
+
+    The nearest labeled color decides; a term almost as near counts too.
+    """
+    distance = term_distances(rgb)
+    return np.asarray(distance <= np.maximum(distance.min(axis=-1, keepdims=True) * _SLACK, 1e-6))
+
+
+def basic_term(rgb: Bytes) -> str:
+    """Return the basic term of one (3,) uint8 color, such as "green"."""
+    return BASIC_TERMS[int(term_distances(rgb).argmin())]
+
+
+def resolve(text: str) -> tuple[Target, ...]:
+    """Return the colors of an expectation, such as "#50be50", "hot pink" or "blue and white".
+
+    More than one color is a promised pattern. Empty when any part is not a color we know.
+    """
+    parts = [part.strip() for part in re.split(r"\band\b|[,/&+]", text.lower()) if part.strip()]
+    targets = [_resolve_one(part) for part in parts]
+    return tuple(target for target in targets if target) if all(targets) else ()
+
+
+@cache
+def _resolve_one(text: str) -> Target | None:
+    """Return one color resolved, or None."""
+    if value := normal_hex(text):
+        rgb = rgb_of_hex(value)[None, :]
+        terms = basic_terms(rgb)[0]
+        return Target(rgb=rgb, terms=terms, is_word=False, lightness=(0.0, 1.0), reach=MATCH)
+    word = color_word(text)
+    return _resolve_word(word) if word else None
+
+
+def _resolve_word(word: ColorWord) -> Target:
+    """Return a word resolved; a plain basic term stands for all labeled colors of its term."""
+    name = "gray" if word.color.name == "grey" else word.color.name
+    if name in BASIC_TERMS:
+        anchors, _, labels = _anchors()
+        terms = np.asarray(BASIC_TERMS) == name
+        rgb, reach = anchors[labels == BASIC_TERMS.index(name)], np.inf
+    else:
+        terms = np.isin(BASIC_TERMS, word.color.terms)
+        rgb, reach = rgb_of_hex(word.color.hex)[None, :], _FAMILY
+    lightness = _lightness(word, rgb)
+    return Target(rgb=rgb, terms=terms, is_word=True, lightness=lightness, reach=reach)
+
+
+def _lightness(word: ColorWord, rgb: Bytes) -> tuple[float, float]:
+    """Return the range of OKLab L that a modifier allows: it tests the direction only."""
+    middle = float(np.median(oklab(rgb)[..., 0]))
+    if any(modifier in _DARKER for modifier in word.modifiers):
+        return 0.0, middle + 0.05
+    if any(modifier in _LIGHTER for modifier in word.modifiers):
+        return middle - 0.05, 1.0
+    return 0.0, 1.0
+
+
+def match_cells(cells: Bytes, targets: tuple[Target, ...]) -> CellMatch:
+    """Return how (..., 3) uint8 cells answer to any of ``targets`` (at least one).
+
+    A hex matches within CIEDE2000 of 10. Hue class: the same basic term, or hues within 20 degrees
+    in OKLCh with chroma above 0.05 on both.
+    """
+    colors, ok, names = lab(cells), oklab(cells), basic_terms(cells)
+    answers = [_match_one(colors, ok, names, target) for target in targets]
+    return CellMatch(
+        match=np.logical_or.reduce([answer.match for answer in answers]),
+        closeness=np.maximum.reduce([answer.closeness for answer in answers]),
+        hue=np.logical_or.reduce([answer.hue for answer in answers]),
+    )
+
+
+def _match_one(colors: Floats, ok: Floats, names: Bools, target: Target) -> CellMatch:
+    """Return how cells answer to one target."""
+    difference = delta_e(colors[..., None, :], lab(target.rgb)).min(axis=-1)
+    named = (names & target.terms).any(axis=-1)
+    near = closeness(difference)
+    if not target.is_word:
+        hue = named | same_hue(ok, oklab(target.rgb)[0])
+        return CellMatch(match=difference <= target.reach, closeness=near, hue=hue)
+    low, high = target.lightness
+    light_enough = (ok[..., 0] >= low) & (ok[..., 0] <= high)
+    match = (named & light_enough & (difference <= target.reach)) | (difference <= _OWN_COLOR)
+    return CellMatch(match=match, closeness=np.where(match, 1.0, near), hue=named)

@@ -1,0 +1,149 @@
+"""Is it clean pixel art: flat cells, a small palette, no stray cells, no photograph.
+
+The anchors are those of 204 portraits of 24x24 cells drawn by people; all lengths are in pitches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.metrics.cells import Grid, cell_samples, median_color
+from core.metrics.color import JND, MERGE, Bytes, Floats, delta_e, lab
+from core.metrics.grid_search import SMALLEST_PITCH
+
+_HALVES = 0.7  # inner part of a cell whose halves are compared
+_ROOMY = 8.0  # pixels a cell from which its inner part alone can show a ramp
+_ALIGNED = 0.95  # alignment that earns 100
+_FLAT, _UNEVEN = 0.98, 0.5  # flatness that earns 100 and 0 (photographs lie at 0.4-0.8)
+_MANY_TONES = 45.0
+ALIGNMENT_LOST, FLATNESS_LOST = 0.25, 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleAnchors:
+    """What good pixel art measures, at a grid of 24x24 cells."""
+
+    palette_95: float = 22.0  # entries
+    orphans_75: float = 0.027  # share of cells
+    orphans_95: float = 0.053
+    orphans_99: float = 0.085
+
+    def palette_limit(self, cells: int) -> float:
+        """Return the palette size that earns full marks: it grows with the side of the grid."""
+        return self.palette_95 * float(np.sqrt(cells)) / 24
+
+
+DRAWN_BY_PEOPLE = StyleAnchors()
+
+
+def cell_flatness(pixels: Bytes, grid: Grid) -> float | None:
+    """Return the share of cells, 0-1, without a visible ramp; None below 3 pixels a cell.
+
+    A ramp is a CIEDE2000 of 3 between the medians of the left and right or the top and bottom
+    halves of the inner 70 %. Medians do not see noise, but those of few pixels do, so the
+    threshold grows as cells shrink.
+    """
+    if grid.pitch < SMALLEST_PITCH:
+        return None
+    samples = cell_samples(pixels, grid, _HALVES if grid.pitch >= _ROOMY else 1.0)
+    n = samples.shape[2]
+    half = n // 2
+    sides = [samples[:, :, :, :half], samples[:, :, :, n - half :]]
+    ends = [samples[:, :, :half], samples[:, :, n - half :]]
+    ramp = np.maximum(_difference(sides), _difference(ends))
+    return float((ramp < JND * (1 + 4 / (half * n))).mean())
+
+
+def _difference(halves: list[Bytes]) -> Floats:
+    """Return (rows, columns) CIEDE2000 between the medians of two blocks of each cell."""
+    rows, columns = halves[0].shape[:2]
+    first, second = (lab(median_color(half.reshape(rows, columns, -1, 3))) for half in halves)
+    return delta_e(first, second)
+
+
+def orphan_share(cells: Bytes) -> float:
+    """Return the share of (rows, columns, 3) cells, 0-1, unlike all their up to 8 neighbors.
+
+    Unlike means a CIEDE2000 above 6. Eyes and jewels are legitimate orphans: judge the share
+    against what good art has, never against 0.
+    """
+    colors = lab(cells)
+    alone = np.ones(cells.shape[:2], dtype=bool)
+    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        here, there = _neighbors(down, right)
+        alike = delta_e(colors[here], colors[there]) <= MERGE
+        alone[here] &= ~alike
+        alone[there] &= ~alike
+    return float(alone.mean())
+
+
+def _neighbors(down: int, right: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Return the slices of all cells that have a neighbor in a direction, and of the neighbors."""
+    rows = slice(0, -down or None), slice(down, None)
+    if right < 0:
+        return (rows[0], slice(-right, None)), (rows[1], slice(0, right))
+    columns = slice(0, -right or None), slice(right, None)
+    return (rows[0], columns[0]), (rows[1], columns[1])
+
+
+def alignment_points(score: float) -> float:
+    """Return 0-100 for a grid alignment; 0.95 earns 100."""
+    return float(100 * np.clip(score / _ALIGNED, 0, 1))
+
+
+def flatness_points(share: float) -> float:
+    """Return 0-100 for a cell flatness; 0.98 earns 100, 0.5 (photographs) earns 0."""
+    return float(100 * np.clip((share - _UNEVEN) / (_FLAT - _UNEVEN), 0, 1))
+
+
+def palette_points(size: int, cells: int, anchors: StyleAnchors) -> float:
+    """Return 0-100 for a palette size: 100 up to the limit, 0 with a color for every cell."""
+    limit = anchors.palette_limit(cells)
+    if size <= limit or cells <= limit:
+        return 100.0
+    return float(100 * np.clip(1 - np.log(size / limit) / np.log(cells / limit), 0, 1))
+
+
+def orphan_points(share: float, anchors: StyleAnchors) -> float:
+    """Return 0-100 for a share of orphans: 100 up to the 75 % quantile, 0 at five times the 95 %."""
+    good, bad = anchors.orphans_75, 5 * anchors.orphans_95
+    return float(100 * np.clip((bad - share) / (bad - good), 0, 1))
+
+
+def has_random_pixels(share: float, anchors: StyleAnchors) -> bool:
+    """Return whether more cells are orphans than in nearly all good art."""
+    return share > max(0.04, anchors.orphans_99)
+
+
+def has_lost_the_grid(aligned: float | None, flatness: float | None) -> bool:
+    """Return whether neither edges nor cells show a grid: a photograph or a blurred image."""
+    if aligned is None or flatness is None:
+        return False
+    return aligned < ALIGNMENT_LOST and flatness < FLATNESS_LOST
+
+
+def tone_count(pixels: Bytes) -> float:
+    """Return the effective number of tones, from 1: exp of the entropy of 5-bit colors.
+
+    Blurred or smoothly enlarged sprites stay below about 45, photographs mostly lie above 60.
+    """
+    shifted = (pixels[::2, ::2] >> 3).astype(np.int32)
+    codes = (shifted[..., 0] << 10) | (shifted[..., 1] << 5) | shifted[..., 2]
+    counts = np.bincount(codes.reshape(-1))
+    share = counts[counts > 0] / codes.size
+    return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def is_photographic(
+    *, lost_grid: bool, tones: float, size: int, share: float, limit: float, anchors: StyleAnchors
+) -> bool:
+    """Return whether an image reads as a photograph, or as one that was merely pixelated.
+
+    ``limit`` is the palette size that good art keeps to, ``share`` that of orphan cells.
+    """
+    many = size > 1.5 * limit
+    if lost_grid:
+        return many or share > 0.04 or tones > _MANY_TONES
+    return many and share > max(0.05, anchors.orphans_99)

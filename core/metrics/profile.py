@@ -1,0 +1,176 @@
+"""What the training images themselves measure: where regions lie, and what good looks like there.
+
+Learned once from images and captions, kept as JSON, and part of the rubric of every measurement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from core.errors import Fixable
+from core.metrics.background import background_of
+from core.metrics.cells import shrink_to_cells
+from core.metrics.color import Bools, Bytes, merge_palette
+from core.metrics.color_words import Target, match_cells, resolve
+from core.metrics.pixel_art import DRAWN_BY_PEOPLE, StyleAnchors, orphan_share
+from core.metrics.regions import RegionMap, tones_of, weighted_figures
+from core.nouns import Expectation
+
+PROFILE_VERSION = 1
+_FEWEST_FOR_ANCHORS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingProfile:
+    """The training set as a yardstick."""
+
+    grid: int  # cells along the width
+    rows: int
+    images: int  # images learned from
+    anchors: StyleAnchors
+    regions: tuple[tuple[str, RegionMap], ...]  # sorted by name
+    version: int = PROFILE_VERSION
+
+    def region(self, name: str) -> RegionMap | None:
+        """Return the map of a region, or None when no caption names it."""
+        return dict(self.regions).get(name)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the form that is stored and digested."""
+        body = asdict(self)
+        body["regions"] = {name: asdict(region) for name, region in self.regions}
+        return body
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any]) -> TrainingProfile:
+        """Build it back from ``as_json``. Raises Fixable for another version or a broken body."""
+        try:
+            if body["version"] != PROFILE_VERSION:
+                raise Fixable(
+                    "The training profile was learned by another version of Epochwatch, so images "
+                    "cannot be measured against it; learn it again from the training images."
+                )
+            return cls(
+                grid=int(body["grid"]),
+                rows=int(body["rows"]),
+                images=int(body["images"]),
+                anchors=StyleAnchors(**body["anchors"]),
+                regions=tuple(
+                    (name, _region_from_json(region))
+                    for name, region in sorted(body["regions"].items())
+                ),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as trouble:
+            raise Fixable(
+                f"The training profile cannot be read ({trouble!r}), so images cannot be measured "
+                "against it; learn it again from the training images."
+            ) from trouble
+
+
+def _region_from_json(body: dict[str, Any]) -> RegionMap:
+    """Return one region map from its JSON form."""
+    rows = tuple(tuple(float(value) for value in row) for row in body["probability"])
+    return replace(RegionMap(**body), probability=rows)
+
+
+def learn_profile(
+    images: Sequence[Bytes], captions: Sequence[Expectation], grid: int
+) -> TrainingProfile:
+    """Learn from training images (h, w, 3) uint8, each with what its caption says.
+
+    Images smaller than the grid, or of another shape than most, are left out. Raises Fixable when
+    none is left or the two sequences differ in length.
+    """
+    if len(images) != len(captions):
+        raise Fixable(
+            f"There are {len(images)} training images but {len(captions)} captions, so it is not "
+            "known which belongs to which; give every image its caption."
+        )
+    pairs = [
+        (shrink_to_cells(image, grid), caption)
+        for image, caption in zip(images, captions, strict=True)
+        if image.ndim == 3 and min(image.shape[:2]) >= grid
+    ]
+    if not pairs:
+        raise Fixable(
+            f"None of the {len(images)} training images has at least {grid} pixels a side, so "
+            "nothing can be learned from them; check the folder and the grid of the suite."
+        )
+    heights = [cells.shape[0] for cells, _ in pairs]
+    rows = max(set(heights), key=heights.count)
+    pairs = [(cells, caption) for cells, caption in pairs if cells.shape[0] == rows]
+    return _learn(pairs, grid, rows)
+
+
+def _learn(pairs: list[tuple[Bytes, Expectation]], grid: int, rows: int) -> TrainingProfile:
+    """Return the profile of training images as cells, all (rows, grid, 3)."""
+    names = sorted({name for _, caption in pairs for name, _ in caption.regions})
+    regions = []
+    for name in names:
+        named = [(cells, resolve(dict(caption.regions).get(name, ""))) for cells, caption in pairs]
+        told = [(cells, targets) for cells, targets in named if targets]
+        if told:
+            regions.append((name, _learn_region(told)))
+    return TrainingProfile(
+        grid=grid,
+        rows=rows,
+        images=len(pairs),
+        anchors=_learn_anchors([cells for cells, _ in pairs]),
+        regions=tuple(regions),
+    )
+
+
+def _learn_anchors(all_cells: list[Bytes]) -> StyleAnchors:
+    """Return the quantiles of the training images.
+
+    Floors keep a set of very clean drawings from turning every later eye or jewel into a fault.
+    """
+    if len(all_cells) < _FEWEST_FOR_ANCHORS:
+        return DRAWN_BY_PEOPLE
+    orphans = [orphan_share(cells) for cells in all_cells]
+    sizes = [merge_palette(cells.reshape(-1, 3)).size for cells in all_cells]
+    side = np.sqrt(all_cells[0].shape[0] * all_cells[0].shape[1])
+    return StyleAnchors(
+        palette_95=max(4.0, float(np.quantile(sizes, 0.95) * 24 / side)),
+        orphans_75=max(0.017, float(np.quantile(orphans, 0.75))),
+        orphans_95=max(0.03, float(np.quantile(orphans, 0.95))),
+        orphans_99=float(np.quantile(orphans, 0.99)),
+    )
+
+
+def _learn_region(told: list[tuple[Bytes, tuple[Target, ...]]]) -> RegionMap:
+    """Return the map of one region from the images whose captions name its color."""
+    masks: list[Bools] = [match_cells(cells, targets).match for cells, targets in told]
+    probability = (np.sum(masks, axis=0) + 0.5) / (len(masks) + 1)  # Laplace
+    draft = RegionMap(
+        probability=tuple(tuple(float(value) for value in row) for row in probability.round(4)),
+        images=len(told),
+        match=0.0,
+        closeness=0.0,
+        hue=0.0,
+        purity=0.0,
+        area=float(np.median([mask.mean() for mask in masks])),
+        second_tone=0.0,
+    )
+    return _with_references(draft, told)
+
+
+def _with_references(draft: RegionMap, told: list[tuple[Bytes, tuple[Target, ...]]]) -> RegionMap:
+    """Return the map with what the training images themselves score on it."""
+    weights = draft.weights
+    if not weights.any():
+        return draft
+    figures = [weighted_figures(cells, weights, targets) for cells, targets in told]
+    tones = [tones_of(draft.sure_cells(cells, background_of(cells).rgb)) for cells, _ in told]
+    return replace(
+        draft,
+        match=float(np.median([figure.match for figure in figures])),
+        closeness=float(np.median([figure.closeness for figure in figures])),
+        hue=float(np.median([figure.hue for figure in figures])),
+        purity=float(np.median([tone.purity for tone in tones])),
+        second_tone=float(np.quantile([tone.second for tone in tones], 0.95)),
+    )

@@ -1,0 +1,199 @@
+"""Colors of regions such as hair, found without a segmenter: by where training images have them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.metrics.background import ColorFigures
+from core.metrics.color import (
+    CHROMATIC,
+    MERGE,
+    Bools,
+    Bytes,
+    Floats,
+    chroma,
+    delta_e,
+    hue_gap,
+    lab,
+    merge_palette,
+    oklab,
+)
+from core.metrics.color_words import Target, match_cells
+
+CORE = 0.3  # probability from which a cell belongs to a region
+SURE = 0.5  # from which its colors are held against it when looking for a second hue
+FEWEST_CORE, FEWEST_IMAGES = 4, 20
+SAME_HUE = 25.0  # degrees in OKLCh: shading, not a second color
+_LESSER_TONE = 15.0  # % of the cells that make a second tone
+_OUTLINE_LIGHTNESS = 0.2
+
+# Share of the figure (not of the picture) that a region has at least, where nothing was learned.
+_LEAST_AREA = {"hair": 0.04, "skin": 0.08, "eyes": 0.003, "lips": 0.004}
+_LEAST_AREA_OF_OTHERS = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionMap:
+    """Where one region lies in the training images, and what they themselves score on it."""
+
+    probability: tuple[tuple[float, ...], ...]  # (rows, columns)
+    images: int  # training images whose caption names the region
+    match: float  # medians over those images, 0-100, by which a score is divided
+    closeness: float
+    hue: float
+    purity: float
+    area: float  # median share of all cells in the region's color
+    second_tone: float  # 95 % quantile of the second tone, %
+
+    @property
+    def weights(self) -> Floats:
+        """(rows, columns): the probability where it reaches 0.3, else 0."""
+        grid = np.asarray(self.probability)
+        return np.where(grid >= CORE, grid, 0.0)
+
+    @property
+    def usable(self) -> bool:
+        """Whether enough images and cells speak for it."""
+        enough = np.count_nonzero(self.weights) >= FEWEST_CORE
+        return self.images >= FEWEST_IMAGES and bool(enough)
+
+    def sure_cells(self, cells: Bytes, background: Bytes) -> Bytes:
+        """Return (n, 3): the cells that belong to the region in most training images.
+
+        Those in the picture's (3,) background color are left out, unless most of them have it.
+        """
+        grid = np.asarray(self.probability)
+        sure = grid >= SURE
+        inside = cells[sure if np.count_nonzero(sure) >= FEWEST_CORE else grid >= CORE]
+        figure = delta_e(lab(inside), lab(background)) > MERGE
+        return inside[figure] if figure.mean() >= 0.5 else inside
+
+
+def weighted_figures(cells: Bytes, weights: Floats, targets: tuple[Target, ...]) -> ColorFigures:
+    """Return how (rows, columns, 3) cells answer to a color, each weighted by its probability."""
+    inside = weights > 0
+    answer = match_cells(cells[inside], targets)
+    share = weights[inside] / weights[inside].sum()
+    return ColorFigures(
+        match=100 * float(share @ answer.match),
+        closeness=100 * float(share @ answer.closeness),
+        hue=100 * float(share @ answer.hue),
+    )
+
+
+def mapped_figures(cells: Bytes, region: RegionMap, targets: tuple[Target, ...]) -> ColorFigures:
+    """Return agreement of a region with its promise, 100 being what training images reach."""
+    raw = weighted_figures(cells, region.weights, targets)
+    return ColorFigures(
+        match=_relative(raw.match, region.match),
+        closeness=_relative(raw.closeness, region.closeness),
+        hue=_relative(raw.hue, region.hue),
+    )
+
+
+def _relative(value: float, reference: float) -> float:
+    """Return ``value`` in % of a positive reference, at most 100."""
+    return min(100.0, 100 * value / reference) if reference > 0 else value
+
+
+def palette_figures(
+    cells: Bytes, figure: Bools, targets: tuple[Target, ...], least_area: float
+) -> ColorFigures:
+    """Return whether the figure holds enough of a promised color, wherever it lies.
+
+    The fallback where no map could be learned. ``figure`` marks the cells that are not background;
+    ``least_area`` is the share of them that earns 100. Cells are taken from the closest on.
+    """
+    inside = cells[figure] if figure.any() else cells.reshape(-1, 3)
+    answer = match_cells(inside, targets)
+    needed = max(1, round(least_area * len(inside)))
+    return ColorFigures(
+        match=100 * min(1.0, float(answer.match.sum()) / needed),
+        closeness=100 * float(np.sort(answer.closeness)[-needed:].mean()),
+        hue=100 * min(1.0, float(answer.hue.sum()) / needed),
+    )
+
+
+def least_area(name: str, region: RegionMap | None) -> float:
+    """Return the share of the figure that a region needs in the palette test.
+
+    Half of what training images give it, when a few of them name it; else a rough share by name.
+    """
+    if region and region.images >= 3 and region.area > 0:
+        return region.area / 2
+    return _LEAST_AREA.get(name, _LEAST_AREA_OF_OTHERS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tones:
+    """The hues within a region, shades not counted."""
+
+    purity: float  # 0-100, share of the largest hue
+    second: float  # 0-100, share of the second color of a two-toned region; 0 when it has one color
+
+
+def without_outline(cells: Bytes) -> Bytes:
+    """Return (n, 3) cells without dark outline, unless hardly any would be left."""
+    ok = oklab(cells)
+    outline = (ok[..., 0] < _OUTLINE_LIGHTNESS) & (chroma(ok) < CHROMATIC)
+    kept = cells[~outline]
+    return kept if len(kept) >= max(FEWEST_CORE, len(cells) // 4) else cells
+
+
+def tones_of(cells: Bytes) -> Tones:
+    """Return purity and second tone of the (n, 3) cells of one region."""
+    kept = without_outline(cells)
+    return Tones(purity=_purity(kept), second=_second_tone(oklab(kept)))
+
+
+def _purity(cells: Bytes) -> float:
+    """Return the share, 0-100, of the palette entry with the most shades.
+
+    Shades are entries within 25 degrees of hue, or any two grays.
+    """
+    palette = merge_palette(cells)
+    ok = oklab(palette.rgb)
+    gray = chroma(ok) < CHROMATIC
+    alike = (hue_gap(ok[:, None], ok[None, :]) <= SAME_HUE) & ~gray[:, None] & ~gray[None, :]
+    alike |= gray[:, None] & gray[None, :]
+    family = (alike | np.eye(len(ok), dtype=bool)) @ palette.share
+    return 100 * min(1.0, float(family.max()))
+
+
+def _second_tone(ok: Floats) -> float:
+    """Return the share, 0-100, of the lesser of two clusters when they differ in hue, else 0.
+
+    Two-means in OKLab with a and b doubled; two tones are more than 0.1 apart, at least 15 % each,
+    more than 25 degrees of hue apart and both chromatic: shading alone never is two-toned.
+    """
+    space = ok * np.array([1.0, 2.0, 2.0])
+    first, second = _two_means(space)
+    lesser = 100 * min(first.mean(), second.mean())
+    if lesser < _LESSER_TONE:
+        return 0.0
+    centers = np.stack([ok[first].mean(axis=0), ok[second].mean(axis=0)])
+    apart = np.linalg.norm((centers[0] - centers[1]) * np.array([1.0, 2.0, 2.0])) > 0.1
+    hue = hue_gap(centers[0], centers[1]) > SAME_HUE and chroma(centers).min() > 0.03
+    return float(lesser) if apart and hue else 0.0
+
+
+def _two_means(points: Floats) -> tuple[Bools, Bools]:
+    """Return the two clusters of (n, 3) points as masks; started from the two farthest extremes."""
+    far = ((points - points.mean(axis=0)) ** 2).sum(axis=1).argmax()
+    farther = ((points - points[far]) ** 2).sum(axis=1).argmax()
+    centers = points[[far, farther]]
+    first = np.ones(len(points), dtype=bool)
+    for _ in range(10):
+        distance = ((points[:, None] - centers[None]) ** 2).sum(axis=-1)
+        first = distance[:, 0] <= distance[:, 1]
+        if first.all() or not first.any():
+            break
+        centers = np.stack([points[first].mean(axis=0), points[~first].mean(axis=0)])
+    return first, ~first
+
+
+def hair_is_two_toned(second: float, region: RegionMap) -> bool:
+    """Return whether a second tone is larger than in nearly all training images."""
+    return second >= _LESSER_TONE and second > region.second_tone

@@ -1,0 +1,100 @@
+"""What is measured, and what can be wrong with an image: the two frozen tables of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from core.nouns import MetricValue
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricSpec:
+    """One metric: its range, its direction, and its version (raised when its numbers change)."""
+
+    meaning: str
+    low: float = 0.0
+    high: float = 100.0
+    higher_is_better: bool | None = True
+    version: int = 1
+
+
+METRICS: Mapping[str, MetricSpec] = MappingProxyType(
+    {
+        "background_match": MetricSpec(meaning="% of border cells in the promised color"),
+        "background_closeness": MetricSpec(meaning="closeness of border cells to the promise"),
+        "background_hue": MetricSpec(meaning="% of border cells in the promised hue class"),
+        "background_solid": MetricSpec(
+            meaning="% of border cells of one color", higher_is_better=None
+        ),
+        "region": MetricSpec(meaning="graded agreement of a region with its promised color"),
+        "accessory": MetricSpec(meaning="whether a promised thing is to be seen"),
+        "purity": MetricSpec(meaning="% of a promised region in one hue, shades allowed"),
+        "two_toned": MetricSpec(
+            meaning="% of the hair in a second hue, shades not counted", higher_is_better=False
+        ),
+        "color_accuracy": MetricSpec(meaning="agreement with all promised colors"),
+        "unique_colors": MetricSpec(
+            meaning="palette entries after merging shades too alike to tell",
+            high=16384.0, low=1.0, higher_is_better=None,
+        ),
+        "palette_size": MetricSpec(
+            meaning="palette entries counted against what drawn pixel art has",
+            high=16384.0, low=1.0, higher_is_better=False,
+        ),
+        "grid_alignment": MetricSpec(
+            meaning="how much of all edges lies on the lines of the grid, beyond chance", high=1.0
+        ),
+        "grid_found": MetricSpec(
+            meaning="cells along the width of the grid that fits best",
+            low=8.0, high=128.0, higher_is_better=None,
+        ),
+        "cell_flatness": MetricSpec(meaning="share of cells without a ramp inside", high=1.0),
+        "orphan_cells": MetricSpec(
+            meaning="share of cells unlike all their neighbors", high=1.0, higher_is_better=False
+        ),
+        "tones": MetricSpec(
+            meaning="effective number of tones; photographs have many",
+            low=1.0, high=32768.0, higher_is_better=False,
+        ),
+        "style_quality": MetricSpec(meaning="pixel-art style against art drawn by people"),
+        "style_against_training": MetricSpec(meaning="pixel-art style against the training images"),
+        "all_promises": MetricSpec(meaning="geometric mean of what was promised: all at once"),
+    }
+)  # fmt: skip
+
+ISSUES: Mapping[str, str] = MappingProxyType(
+    {
+        "blank_image": "the image is one single color",
+        "too_small": "the image is too small to be measured",
+        "wrong_background": "the background has another color than promised",
+        "noisy_background": "the background is not one solid color",
+        "wrong_colors": "a region such as the hair has another color than promised",
+        "two_toned_hair": "the hair has two hues where one was promised",
+        "random_pixels": "stray single cells unlike their neighbors",
+        "too_many_colors": "many more colors than drawn pixel art has",
+        "photorealistic": "looks like a photograph, not like pixel art",
+        "blurry": "smooth where pixel art has sharp cells",
+        "wrong_grid": "pixel art on another grid than asked for",
+        "uneven_grid": "the edges of the cells do not sit on an even grid",
+    }
+)
+
+
+def metric_versions() -> dict[str, int]:
+    """Return the version of every metric: part of the rubric that a measurement was made under."""
+    return {name: spec.version for name, spec in METRICS.items()}
+
+
+def metric_value(spec_name: str, value: float | None, explanation: str) -> MetricValue:
+    """Return ``value`` with the range and direction of a metric; None carries its reason."""
+    spec = METRICS[spec_name]
+    return MetricValue(
+        value=None if value is None else min(max(float(value), spec.low), spec.high),
+        low=spec.low,
+        high=spec.high,
+        higher_is_better=spec.higher_is_better,
+        explanation=explanation,
+        version=spec.version,
+    )
