@@ -1,0 +1,187 @@
+"""Brings what the watcher admitted into the database: checkpoints, sightings, the trainer's own samples."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from PIL import Image
+
+from core.formats.checkpoint_file import Header, read_header
+from core.formats.trainer_samples import TrainerSample
+from core.store.database import Connection, Database, bump, row, rows, run
+from core.store.files import ImageStore
+from core.store.registration import Arrival, register
+from daemon.spool import Admitted, Spool
+from daemon.watcher import ScanResult, Sighting
+
+log = structlog.get_logger()
+
+_LARGEST_SAMPLE = 40_000_000  # bytes
+
+
+@dataclass(kw_only=True)
+class Intake:
+    """The only way from a watched folder into the database."""
+
+    database: Database
+    spool: Spool
+    store: ImageStore
+    host: str
+    run_name: str | None = None
+
+    def __post_init__(self) -> None:
+        """Start with nothing left over."""
+        self._unsaved: dict[str, Sighting] = {}
+        self._samples: list[TrainerSample] = []
+
+    def known_sightings(self) -> list[Sighting]:
+        """Return what this host saw before: the cache of hashes after a restart."""
+        with self.database.transaction() as connection:
+            found = rows(connection, "checkpoints.sightings", host=self.host)
+        return [Sighting(**{**seen, "size": seen.pop("size_bytes")}) for seen in found]
+
+    def take(self, result: ScanResult) -> None:
+        """Store what a scan found, and what could not be stored before.
+
+        Raises Retryable when the database or the store is away: nothing is lost.
+        """
+        self._unsaved |= {seen.path: seen for seen in result.sightings}
+        self._samples += result.trainer_samples
+        for entry in self.spool.pending():
+            self.register(entry)
+        self._save_sightings()
+        self._take_samples()
+
+    def register(self, entry: Admitted) -> None:
+        """Add one checkpoint to its run, and note it in the journal."""
+        header = read_header(entry.spool_path)
+        arrival = Arrival(
+            sha256=entry.sha256,
+            body_sha256=entry.body_sha256,
+            size_bytes=entry.size,
+            facts=entry.facts,
+            facts_json=dict(header.metadata) if isinstance(header, Header) else {},
+            host=self.host,
+            root=entry.root,
+            source_path=entry.source_path,
+            file_name=Path(entry.source_path).name,
+            closed_at=entry.closed_at,
+            admitted_at=entry.admitted_at,
+            run_name=self.run_name,
+        )
+        with self.database.transaction() as connection:
+            run_id = register(connection, arrival)
+            if entry.weights.non_finite:
+                self._refuse(connection, run_id, entry)
+        self.spool.mark_registered(entry.sha256)
+        log.info("checkpoint registered", run=run_id, file=arrival.file_name)
+
+    def _refuse(self, connection: Connection, run_id: int, entry: Admitted) -> None:
+        """Keep weights that hold NaN or infinity from being drawn, and tell it once."""
+        reason = (
+            f"{entry.weights.non_finite} of its numbers are NaN or infinite: the training has "
+            "diverged. Stop it, lower the learning rate, and go back to an earlier epoch."
+        )
+        run(connection, "checkpoints.refuse", sha256=entry.sha256, reason=reason)
+        run(
+            connection,
+            "actions.decide",
+            key=f"alert/{run_id}/diverged/{entry.sha256}",
+            kind="alert",
+            run_id=run_id,
+            payload={
+                "event": "failure",
+                "title": f"{Path(entry.source_path).name}: the training has diverged",
+                "body": reason,
+            },
+            host=None,
+        )
+
+    def _save_sightings(self) -> None:
+        if not self._unsaved:
+            return
+        with self.database.transaction() as connection:
+            for seen in self._unsaved.values():
+                run(
+                    connection,
+                    "checkpoints.save_sighting",
+                    host=self.host,
+                    path=seen.path,
+                    root=seen.root,
+                    size_bytes=seen.size,
+                    mtime_ns=seen.mtime_ns,
+                    inode=seen.inode,
+                    state=seen.state,
+                    reason=seen.reason,
+                    sha256=seen.sha256,
+                )
+            bump(connection)
+        self._unsaved.clear()
+
+    def _take_samples(self) -> None:
+        """Keep the trainer's own pictures; one whose run is not known yet waits for it."""
+        self._samples = [sample for sample in self._samples if not self._take_sample(sample)]
+
+    def _take_sample(self, sample: TrainerSample) -> bool:
+        """Return whether there is nothing more to do about this picture."""
+        png = _as_png(Path(sample.path))
+        if png is None:
+            return True
+        with self.database.transaction() as connection:
+            owner = row(
+                connection, "runs.by_output_name", output_name=sample.output_name, host=self.host
+            )
+            if owner is None:
+                return False
+            run(
+                connection,
+                "checkpoints.add_trainer_sample",
+                run_id=owner["id"],
+                file_name=Path(sample.path).name,
+                epoch=sample.epoch,
+                step=sample.step,
+                ordinal=sample.index,
+                seed=sample.seed,
+                image_sha256=self.store.put_image(png).sha256,
+            )
+            bump(connection)
+        return True
+
+
+def admit_files(spool: Spool, files: Sequence[Path]) -> list[Sighting]:
+    """Take files at hand into the spool; return why those that were not taken were not."""
+    refused = []
+    for path in files:
+        outcome = spool.admit(path, root=path.parent)
+        if not isinstance(outcome, Admitted):
+            status = path.stat()
+            refused.append(
+                Sighting(
+                    root=str(path.parent),
+                    path=str(path),
+                    size=status.st_size,
+                    mtime_ns=status.st_mtime_ns,
+                    inode=status.st_ino,
+                    state="refused",
+                    reason=outcome.reason,
+                    sha256=None,
+                )
+            )
+    return refused
+
+
+def _as_png(path: Path) -> bytes | None:
+    """Return a still picture as clean PNG bytes; None when it is gone or no picture."""
+    try:
+        if path.stat().st_size > _LARGEST_SAMPLE:
+            return None
+        with Image.open(path, formats=["PNG", "JPEG", "WEBP"]) as picture:
+            clean = io.BytesIO()
+            picture.convert("RGB").save(clean, "PNG")
+            return clean.getvalue()
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
