@@ -1,0 +1,316 @@
+"""The spool: private, verified copies of checkpoints, and the journal of what was taken in.
+
+A trainer may delete or overwrite its file at any moment; what is tested is always the copy here.
+Each copy ``<sha256>.safetensors`` has a ``<sha256>.json`` beside it, written last: an entry
+without it does not exist. Nothing is ever written outside the spool's folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from core.errors import Fixable
+from core.formats.checkpoint_file import (
+    Header,
+    Incomplete,
+    Refused,
+    WeightsCheck,
+    check_finite_and_nonzero,
+    facts,
+    read_header,
+    why_not_tested,
+)
+from core.formats.checkpoint_name import shown
+from core.nouns import CheckpointFacts
+from daemon.spool_files import (
+    SpoolFullError,
+    copy_and_hash,
+    open_source,
+    put_in_place,
+    undisturbed,
+    write_whole,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+LARGEST_LORA = 4 << 30  # bytes
+LEAST_FREE = 500_000_000  # bytes that stay free on the spool's disk, or three checkpoints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admitted:
+    """A checkpoint that was copied, verified and entered into the journal."""
+
+    sha256: str  # of the whole file
+    body_sha256: str  # of everything after the header: the weights alone
+    spool_path: Path
+    source_path: str  # as shown to people: bytes that are no text are escaped
+    root: str
+    facts: CheckpointFacts
+    weights: WeightsCheck
+    size: int  # bytes
+    mtime_ns: int
+    inode: int
+    detected_monotonic: float  # when this content was first seen unchanging, on the watcher's clock
+    admitted_monotonic: float
+    copy_seconds: float  # what copying, hashing and checking took of the time between the two
+    closed_at: datetime  # aware UTC: the file's last change
+    admitted_at: datetime  # aware UTC
+    fresh: bool = True  # False: the spool had this content already
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """Something on this machine is in the way; it is tried again at each scan."""
+
+    reason: str
+
+
+Outcome = Admitted | Incomplete | Refused | Blocked
+
+
+class Spool:
+    """The folder of private copies; safe to open from several processes."""
+
+    def __init__(
+        self, folder: Path, *, least_free: int = LEAST_FREE, largest: int = LARGEST_LORA
+    ) -> None:
+        """Open or create ``folder`` (mode 0700). Raises Fixable where that cannot be done."""
+        self.folder = folder.absolute()
+        self.least_free = least_free
+        self.largest = largest
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with self._locked():
+                self._remove_leftovers()
+        except OSError as error:
+            msg = (
+                f"The folder for checkpoint copies, {self.folder}, cannot be used "
+                f"({error.strerror}). Nothing can be tested without it. Make it writable, or set "
+                "EPOCHWATCH_HOME to a folder that is."
+            )
+            raise Fixable(msg) from error
+
+    def path(self, sha256: str) -> Path | None:
+        """Return the copy of this content, or None if it is not (or no longer) here."""
+        copy = self._copy(sha256)
+        return copy if self._journal(sha256).exists() and copy.exists() else None
+
+    def entries(self) -> list[Admitted]:
+        """Return all journal entries, oldest first, evicted copies included."""
+        found = [entry for each in self.folder.glob("*.json") if (entry := _read_entry(each))]
+        return sorted(found, key=lambda entry: (entry.admitted_at, entry.sha256))
+
+    def entry(self, sha256: str) -> Admitted | None:
+        """Return the journal entry of this content."""
+        return _read_entry(self._journal(sha256))
+
+    def pending(self) -> list[Admitted]:
+        """Return the entries that were not yet registered, oldest first."""
+        return [entry for entry in self.entries() if not self.is_registered(entry.sha256)]
+
+    def is_registered(self, sha256: str) -> bool:
+        """Return whether ``mark_registered`` was called for this content."""
+        return self._registered(sha256).exists()
+
+    def mark_registered(self, sha256: str) -> None:
+        """Note that the store knows this checkpoint; calling it again changes nothing."""
+        write_whole(self._registered(sha256), b"")
+
+    def evict(self, keep: set[str], cap_bytes: int) -> list[str]:
+        """Remove copies until at most ``cap_bytes`` are used; return the SHA-256 of those removed.
+
+        Oldest first; never those in ``keep`` and never one that is not registered. The journal
+        entry stays, so that the same file is not taken for a new one.
+        """
+        with self._locked():
+            present = [entry for entry in self.entries() if entry.spool_path.exists()]
+            used = sum(entry.size for entry in present)
+            removed = []
+            for entry in present:
+                if used <= cap_bytes:
+                    break
+                if entry.sha256 in keep or not self.is_registered(entry.sha256):
+                    continue
+                entry.spool_path.unlink()
+                used -= entry.size
+                removed.append(entry.sha256)
+            return removed
+
+    def admit(
+        self,
+        path: Path,
+        *,
+        root: Path,
+        detected_monotonic: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Outcome:
+        """Copy ``path`` here, verify it and enter it into the journal.
+
+        The source is opened read-only and without following links. Raises FileNotFoundError
+        where it has vanished, OSError where it cannot be read.
+        """
+        started = clock()
+        with open_source(path) as fd:
+            before = os.fstat(fd)
+            header = read_header(fd)
+            if not isinstance(header, Header):
+                return header
+            told = facts(header, path)
+            if why := why_not_tested(told):
+                return Refused("not-a-lora", why)
+            if hindrance := self._no_place_for(before.st_size):
+                return hindrance
+            try:
+                with self._locked():
+                    taken = self._take(fd, path, header, before, told.body_sha256_claimed)
+                    if not isinstance(taken, _Taken):
+                        return taken
+                    source = _Source(path=path, root=root, status=before, facts=told)
+                    seen = started if detected_monotonic is None else detected_monotonic
+                    entry = self._entry_of(taken, source, seen, started, clock())
+                    return self._enter(entry)
+            except SpoolFullError as error:
+                return Blocked(
+                    f"The disk of {self.folder} took no more ({error}). The checkpoint waits and "
+                    "is tried again by itself. Free some space, or set EPOCHWATCH_HOME elsewhere."
+                )
+
+    def _entry_of(
+        self, taken: _Taken, source: _Source, detected: float, started: float, now: float
+    ) -> Admitted:
+        return Admitted(
+            sha256=taken.sha256,
+            body_sha256=taken.body_sha256,
+            spool_path=self._copy(taken.sha256),
+            source_path=shown(source.path),
+            root=shown(source.root),
+            facts=source.facts,
+            weights=taken.weights,
+            size=source.status.st_size,
+            mtime_ns=source.status.st_mtime_ns,
+            inode=source.status.st_ino,
+            detected_monotonic=detected,
+            admitted_monotonic=now,
+            copy_seconds=now - started,
+            closed_at=datetime.fromtimestamp(source.status.st_mtime, tz=UTC),
+            admitted_at=datetime.now(UTC),
+        )
+
+    def _no_place_for(self, size: int) -> Refused | Blocked | None:
+        if size > self.largest:
+            return Refused(
+                "too-large",
+                f"The file has {size / 1e9:.1f} GB; a LoRA of more than {self.largest / 1e9:.1f} "
+                "GB is not taken in. It is not tested.",
+            )
+        free, reserve = shutil.disk_usage(self.folder).free, max(self.least_free, 3 * size)
+        if free - size >= reserve:
+            return None
+        return Blocked(
+            f"Only {free / 1e6:,.0f} MB are free where checkpoints are copied ({self.folder}), and "
+            f"{reserve / 1e6:,.0f} MB stay free for the trainer. The checkpoint waits and is tried "
+            "again by itself. Free some space, or set EPOCHWATCH_HOME to another disk."
+        )
+
+    def _take(
+        self, fd: int, path: Path, header: Header, before: os.stat_result, claimed: str | None
+    ) -> _Taken | Incomplete:
+        """Copy, hash, compare with the header's claim; keep a copy only where everything holds."""
+        temporary = self.folder / f"incoming-{os.getpid()}.tmp"
+        try:
+            sha256, body_sha256 = copy_and_hash(fd, temporary, header.header_bytes)
+            if not undisturbed(fd, path, before):
+                return Incomplete("The file changed while it was copied: it is being written.")
+            if claimed is not None and body_sha256 != claimed:
+                return Incomplete(
+                    "The weights do not match the checksum in the file's own header "
+                    "(sshs_model_hash): part of the data is missing or older."
+                )
+            weights = check_finite_and_nonzero(temporary, header)
+            if not self._copy(sha256).exists():
+                put_in_place(temporary, self._copy(sha256))
+        finally:
+            temporary.unlink(missing_ok=True)
+        return _Taken(sha256=sha256, body_sha256=body_sha256, weights=weights)
+
+    def _enter(self, admitted: Admitted) -> Admitted:
+        """Write the journal entry; content that has one keeps it."""
+        if self.entry(admitted.sha256) is not None:
+            return replace(admitted, fresh=False)
+        write_whole(self._journal(admitted.sha256), _entry_json(admitted))
+        return admitted
+
+    def _remove_leftovers(self) -> None:
+        """Remove what a killed process left: half copies, and copies without a journal entry."""
+        for leftover in self.folder.glob("*.tmp"):
+            leftover.unlink(missing_ok=True)
+        for copy in self.folder.glob("*.safetensors"):
+            if not self._journal(copy.stem).exists():
+                copy.unlink(missing_ok=True)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Let one process at a time change the spool; the kernel frees the lock of a dead one."""
+        fd = os.open(self.folder / "spool.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+    def _copy(self, sha256: str) -> Path:
+        return self.folder / f"{sha256}.safetensors"
+
+    def _journal(self, sha256: str) -> Path:
+        return self.folder / f"{sha256}.json"
+
+    def _registered(self, sha256: str) -> Path:
+        return self.folder / f"{sha256}.registered"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    path: Path
+    root: Path
+    status: os.stat_result
+    facts: CheckpointFacts
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Taken:
+    sha256: str
+    body_sha256: str
+    weights: WeightsCheck
+
+
+def _entry_json(admitted: Admitted) -> bytes:
+    body = asdict(admitted)
+    del body["spool_path"], body["fresh"]
+    return json.dumps(body, default=datetime.isoformat, ensure_ascii=True, indent=1).encode("ascii")
+
+
+def _read_entry(path: Path) -> Admitted | None:
+    """Return a journal entry; None where it is missing or not one of ours."""
+    try:
+        body = json.loads(path.read_bytes())
+        told = body["facts"]
+        told["saved_at"] = datetime.fromisoformat(told["saved_at"]) if told["saved_at"] else None
+        told["notes"] = tuple(told["notes"])
+        body["facts"] = CheckpointFacts(**told)
+        body["weights"] = WeightsCheck(**body["weights"])
+        for name in ("closed_at", "admitted_at"):
+            body[name] = datetime.fromisoformat(body[name])
+        return Admitted(**body, spool_path=path.with_suffix(".safetensors"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
