@@ -6,17 +6,20 @@ probabilities from ``core.rules.curve``, the words from ``core.rules.wording``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from core.nouns import digest
 from core.rules import convergence, wording
-from core.rules.convergence import Convergence, Label, Status
 from core.rules.curve import Curve, fit
 from core.rules.score_rows import OVERALL, ScoreRow, averages, read_scores, usable
-from core.rules.timeline import Planned
 from core.rules.wording import Facts, Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from core.rules.convergence import Convergence, Label, Status
+    from core.rules.timeline import Planned
 
 __all__ = ["Advice", "ChartPoint", "ScoreRow", "advise", "evidence_digest", "read_scores"]
 
@@ -133,7 +136,7 @@ def advise(
     means = dict(effective) if effective is not None else averages(clean)
     words = convergence.judge(means, ended=ended)
     if latest is None:
-        return _without_scores(words, ended, basis=basis, dial=dial, unit=unit, notes=notes)
+        return _without_scores(words, ended=ended, basis=basis, dial=dial, unit=unit, notes=notes)
 
     curve = fit(clean, planned, ended=ended)
     threshold = THRESHOLDS[dial]
@@ -187,7 +190,7 @@ def advise(
 def evidence_digest(
     rows: Sequence[ScoreRow],
     planned: Planned,
-    ended: bool,
+    ended: bool,  # noqa: FBT001 - a part of the evidence, not a switch
     dial: Dial,
     *,
     context: Mapping[str, Any] | None = None,
@@ -265,8 +268,8 @@ def _chart(curve: Curve, words: Convergence) -> tuple[ChartPoint, ...]:
 
 def _without_scores(
     words: Convergence,
-    ended: bool,
     *,
+    ended: bool,
     basis: str,
     dial: Dial,
     unit: Unit,

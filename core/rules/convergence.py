@@ -5,10 +5,12 @@ They are always shown and need no model; what advises a stop is the trend in ``c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 Label = Literal["insufficient", "improving", "plateau", "degrading"]
 Status = Literal["continue", "plateau", "degrading", "optimal"]

@@ -6,19 +6,21 @@ answer for the same rows in whatever order they come.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from core.errors import Fixable
 from core.rules.convergence import TOLERANCE
+from core.rules.one_thread import Floats, cholesky, multiply, solve_lower
 from core.rules.score_rows import OVERALL, ScoreRow, averages, usable
 from core.rules.timeline import Planned, Timeline, lay_out
 
-Floats = npt.NDArray[np.float64]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DAMPING = 0.8  # how much of its pace a curve keeps from one save to the next
 START_MEAN, START_SD = 6.0, 2.0  # the first position, points
@@ -143,15 +145,30 @@ def _two_way(counts: Floats, scores: Floats) -> tuple[Floats, int, float]:
     per_unit = counts.sum(axis=0)
     unit_means = scores.sum(axis=0) / per_unit
     centered = (scores - unit_means) * counts
-    normal = np.diag(counts.sum(axis=1)) - (counts / per_unit) @ counts.T
-    values, vectors = np.linalg.eigh(normal)
-    real = values > 1e-9 * max(1.0, float(values[-1]))
-    inverse = np.where(real, 1.0 / np.where(real, values, 1.0), 0.0)
-    effects = vectors @ (inverse * (vectors.T @ centered.sum(axis=1)))
+    normal = np.diag(counts.sum(axis=1)) - multiply(counts / per_unit, counts.T)
+    groups = _linked(counts)
+    # One constant in each group of linked positions is free; fixing it at 0 makes this solvable.
+    whole = normal + multiply(groups.T, groups)
+    half = solve_lower(cholesky(whole[None]), np.eye(len(whole))[None])[0]
+    effects = np.einsum("ji,j->i", half, np.einsum("ij,j->i", half, centered.sum(axis=1)))
     shift = (counts * effects[:, None]).sum(axis=0) / per_unit
     residuals = (centered - effects[:, None] + shift) * counts
     level = float((unit_means - shift).mean())
-    return effects + level, int(real.sum()), float((residuals**2).sum())
+    return effects + level, len(counts) - len(groups), float((residuals**2).sum())
+
+
+def _linked(counts: Floats) -> Floats:
+    """Return the groups [groups, positions] of positions that shared units link, as 0 and 1."""
+    groups: list[tuple[npt.NDArray[np.bool_], Floats]] = []  # units of a group, its positions
+    for place, units in enumerate(counts > 0):
+        members = np.zeros(len(counts))
+        members[place] = 1.0
+        touched = [group for group in groups if (group[0] & units).any()]
+        groups = [group for group in groups if not (group[0] & units).any()]
+        for others, more in touched:
+            units, members = units | others, members + more  # noqa: PLW2901 - grows as it merges
+        groups.append((units, members))
+    return np.array([members for _, members in groups])
 
 
 @lru_cache(maxsize=32)
@@ -159,16 +176,16 @@ def _priors(steps: tuple[int, ...]) -> tuple[Floats, Floats]:
     """Return the prior mean [positions] and the roots of its covariance [shapes, n, n]."""
     last = steps[-1]
     decay = np.concatenate([[0.0], np.cumsum(DAMPING ** np.arange(last))])  # pace -> level
-    gap = np.subtract.outer(np.arange(last + 1), np.arange(1, last + 1)) - 1
+    gap = np.subtract.outer(np.arange(last + 1), np.arange(1, last + 1))
     late = np.where(gap > 0, decay[np.maximum(gap, 0)], 0.0)  # a change of pace acts a step later
     at = np.array(steps)
     pace, late = decay[at], late[at]
     level_noise = np.minimum.outer(at, at).astype(float)
     fixed = START_SD**2 + PACE_SD**2 * np.outer(pace, pace)
-    pace_noise = late @ late.T
+    pace_noise = multiply(late, late.T)
     tiny = 1e-9 * np.eye(len(at))
     covariances = [fixed + sl**2 * level_noise + sd**2 * pace_noise + tiny for sl, sd, _ in SHAPES]
-    return START_MEAN + PACE_MEAN * pace, np.linalg.cholesky(np.array(covariances))
+    return START_MEAN + PACE_MEAN * pace, cholesky(np.array(covariances))
 
 
 def _solve(line: Timeline, evidence: _Evidence) -> _Posterior:
@@ -185,15 +202,15 @@ def _solve(line: Timeline, evidence: _Evidence) -> _Posterior:
     shrink = difficulty / (variance + difficulty * counts.sum(axis=0))
     residuals = (evidence.scores - prior_mean[:tested, None]) * counts
     precision = np.zeros((size, size))
-    precision[:tested, :tested] = np.diag(counts.sum(axis=1)) - (counts * shrink) @ counts.T
+    precision[:tested, :tested] = np.diag(counts.sum(axis=1)) - multiply(counts * shrink, counts.T)
     pull = np.zeros(size)
-    pull[:tested] = residuals.sum(axis=1) - counts @ (shrink * residuals.sum(axis=0))
+    pull[:tested] = residuals.sum(axis=1) - (counts * (shrink * residuals.sum(axis=0))).sum(axis=1)
     precision, pull = precision / variance, pull / variance
 
     turned = root.transpose(0, 2, 1)
-    lower = np.linalg.cholesky(np.eye(size) + turned @ precision @ root)
-    half = np.linalg.solve(lower, turned)  # [shapes, size, size]
-    scaled = half @ pull  # [shapes, size]
+    lower = cholesky(np.eye(size) + multiply(multiply(turned, precision), root))
+    half = solve_lower(lower, turned)  # [shapes, size, size]
+    scaled = np.einsum("kij,j->ki", half, pull)
     mean = prior_mean + np.einsum("kji,kj->ki", half, scaled)
     log_determinant = np.log(np.diagonal(lower, axis1=1, axis2=2)).sum(axis=1)
     evidence_log = 0.5 * (scaled**2).sum(axis=1) - log_determinant
@@ -204,19 +221,28 @@ def _solve(line: Timeline, evidence: _Evidence) -> _Posterior:
 
 @lru_cache(maxsize=8)
 def _normals(size: int) -> Floats:
-    """Return the same [DRAWS, size] standard normal numbers each time, in mirrored pairs."""
-    half = np.random.default_rng(20251110).standard_normal((DRAWS // 2, size))
-    return np.stack([half, -half], axis=1).reshape(DRAWS, size)
+    """Return the same [DRAWS, size] standard normal numbers each time, in mirrored pairs.
+
+    A longer curve keeps the numbers of a shorter one and adds its own.
+    """
+    half = np.random.default_rng(20251110).standard_normal((size, DRAWS // 2))
+    return np.stack([half, -half], axis=2).reshape(size, DRAWS).T.copy()
 
 
 def _draw(posterior: _Posterior) -> Floats:
-    """Return DRAWS curves [DRAWS, positions], each shape holding its share of them."""
+    """Return DRAWS curves [DRAWS, positions], each shape holding its share of them.
+
+    The triangular roots keep the draws of tested positions free of what is planned after them.
+    """
     normals = _normals(posterior.mean.shape[1])
+    covariance = multiply(posterior.root, posterior.root.transpose(0, 2, 1))
+    roots = cholesky(covariance + 1e-9 * np.eye(covariance.shape[1]))
     edges = np.rint(np.cumsum(posterior.weights) * DRAWS).astype(int)
     draws = np.empty_like(normals)
     start = 0
-    for mean, root, end in zip(posterior.mean, posterior.root, edges, strict=True):
-        draws[start:end] = mean + normals[start:end] @ root.T
+    for mean, root, end in zip(posterior.mean, roots, edges, strict=True):
+        if end > start:
+            draws[start:end] = mean + multiply(normals[start:end], root.T)
         start = end
     return draws
 

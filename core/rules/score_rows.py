@@ -6,10 +6,13 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from core.errors import Fixable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 OVERALL = "overall"  # the unit of one score given to a whole epoch
 MAX_ROWS = 100_000

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
+from typing import TYPE_CHECKING
 
 from core.nouns import EpochScore, Measurement, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 EPSILON = 1e-9  # 0.7 * 100 / 10 must stay a 7
 BEST, GOOD, ACCEPTABLE = 9, 7, 5  # the owner's thresholds

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from core.rules.convergence import Convergence
 from core.rules.curve import MARGIN, Curve
 from core.rules.scoring import action, floor_for_display
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from core.rules.convergence import Convergence
 
 Unit = Literal["epoch", "step"]
 SURE = 0.6  # a pick less likely than this is worth a comparison with its runner-up
@@ -127,7 +130,7 @@ def _chance(facts: Facts) -> str:
     if not facts.planned_known:
         who = f"the next {len(ahead)} {facts.unit}s beat"
         if facts.unit == "step":
-            who = f"the next {len(ahead)} saves beat"
+            who = f"the next {len(ahead)} checkpoints beat"
     elif len(ahead) == 1:
         who = f"{facts.unit} {ahead[0]} beats"
     else:
@@ -138,7 +141,7 @@ def _chance(facts: Facts) -> str:
 def _savings(facts: Facts) -> str:
     if not facts.saved:
         return ""
-    noun = "epoch" if facts.unit == "epoch" else "save"
+    noun = "epoch" if facts.unit == "epoch" else "checkpoint"
     text = f" Saves {facts.saved} {noun}{'' if facts.saved == 1 else 's'}"
     if facts.seconds is None:
         return f"{text}."
@@ -168,7 +171,7 @@ def _label_reason(facts: Facts) -> str:
     slope = facts.words.slope
     if slope is None:
         return ""
-    per = "per epoch" if facts.unit == "epoch" else "per save"
+    per = "per epoch" if facts.unit == "epoch" else "per checkpoint"
     trend = {"improving": "rise", "plateau": "hold level", "degrading": "fall"}
     return f"The last three averages {trend[facts.words.label]} ({slope:+.2f} {per})."
 
