@@ -81,8 +81,9 @@ rust b7410e brown,orange,red|sand-tone e0c590 yellow,brown,orange|sapphire 0f52b
 scarlet ff2400 red|strawberryblonde e8a06c orange,yellow,pink,brown
 dark-brown 3b2414 brown|mid-brown 6f4520 brown|umber-tone 7a5030 brown|coffee-tone 4b3621 brown
 dark-purple 301934 purple|dark-pink b03070 pink|dark-yellow b8a000 yellow|near-black 1e1e23 black
-soot-tone 0c0c14 black|ink-tone 14100f black|dark-gray 404040 gray|mid-green 50be50 green|night-tone 10103c blue
-dark-teal 004d4d green,blue|bottle-tone 0b3d17 green|wine-tone 4a0a14 red|burnt-orange cc5500 orange
+soot-tone 0c0c14 black|ink-tone 14100f black|dark-gray 404040 gray|mid-green 50be50 green
+night-tone 10103c blue|dark-teal 004d4d green,blue|bottle-tone 0b3d17 green
+wine-tone 4a0a14 red|burnt-orange cc5500 orange
 dusk-pink c86496 pink|mid-purple 8c46b4 purple|denim-tone 3c5adc blue|brick-tone c83232 red
 pale-yellow f5e67d yellow|amber-tone f0a028 orange|slate-mid 82828c gray|pearl-tone f0f0f0 white
 """

@@ -28,15 +28,20 @@ REGIONS: dict[str, str] = {
 }
 # Words for people's skin: tones, not colors that a cell could be compared with.
 _SKIN_TONES = frozenset(
-    "light medium dark pale fair tan olive brown black white beige peach deep".split()
-)
+    (
+        "light", "medium", "dark", "pale", "fair", "tan", "olive", "brown", "black", "white",
+        "beige", "peach", "deep",
+    )
+)  # fmt: skip
 _NOT_A_SHADE = frozenset(("solid", "plain"))
 _HAIR_BY_ITSELF = frozenset(("blonde", "blond", "brunette", "redhead"))
 # Things that are named after a region but are not it.
 _NOT_THE_REGION = frozenset(
-    "clip clips ornament ribbon bow band tie pin pins accessory net patch shadow liner brows brow "
-    "lashes contact ring gloss".split()
-)
+    (
+        "clip", "clips", "ornament", "ribbon", "bow", "band", "tie", "pin", "pins", "accessory",
+        "net", "patch", "shadow", "liner", "brows", "brow", "lashes", "contact", "ring", "gloss",
+    )
+)  # fmt: skip
 ACCESSORIES: dict[str, str] = {
     "crown": "crown", "tiara": "tiara", "sunglasses": "sunglasses", "shades": "sunglasses",
     "glasses": "glasses", "eyeglasses": "glasses", "spectacles": "glasses", "goggles": "goggles",
@@ -222,11 +227,9 @@ def _colors_before(phrase: list[_Piece], start: int, noun: int) -> list[int]:
         kind = phrase[at].kind
         if kind in ("hex", "color"):
             colors.append(at)
-        elif kind in ("region", "thing", "break", "no") or (kind == "word" and colors):
+        elif kind in ("region", "thing", "break", "no"):
             break
-        elif kind == "join" and not colors:
-            break
-        elif kind == "link" and colors:
+        elif (kind in ("word", "link") and colors) or (kind == "join" and not colors):
             break
     return colors[::-1]
 

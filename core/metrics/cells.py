@@ -1,6 +1,6 @@
 """Where the cells of a pixel grid lie, and the one color of each: everything is measured on cells.
 
-A pitch is real-valued (512 pixels over 24 cells are 21.33 pixels a cell), so edges are ``k * pitch``.
+A pitch is real-valued (512 pixels over 24 cells: 21.33 pixels a cell), so edges are ``k * pitch``.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def oklab(rgb: Bytes) -> Floats:
 
 
 def delta_e(first: Floats, second: Floats) -> Floats:
-    """Return CIEDE2000 of two CIELAB arrays (..., 3) that broadcast; 0 is equal, 100 black to white.
+    """Return CIEDE2000 of two CIELAB arrays (..., 3) that broadcast: 0 equal, 100 black to white.
 
     Sharma, Wu & Dalal 2004, "The CIEDE2000 color-difference formula", doi 10.1002/col.20070.
     """
@@ -116,12 +116,12 @@ def _from_polar(l1: Floats, c1: Floats, h1: Floats, l2: Floats, c2: Floats, h2: 
     dl = (l2 - l1) / (1 + 0.015 * l_mean / np.sqrt(20 + l_mean))
     dc = (c2 - c1) / (1 + 0.045 * c_mean)
     dh = 2 * np.sqrt(c1 * c2) * np.sin(turn / 2) / (1 + 0.015 * c_mean * t)
-    return np.sqrt(np.maximum(dl**2 + dc**2 + dh**2 + rotation * dc * dh, 0.0))
+    return np.asarray(np.sqrt(np.maximum(dl**2 + dc**2 + dh**2 + rotation * dc * dh, 0.0)))
 
 
 def closeness(difference: Floats) -> Floats:
     """Return 1 at CIEDE2000 <= 5 falling to 0 at 25, past which the formula means little."""
-    return np.clip((_FAR - difference) / (_FAR - _CLOSE), 0.0, 1.0)
+    return np.asarray(np.clip((_FAR - difference) / (_FAR - _CLOSE), 0.0, 1.0))
 
 
 def chroma(ok: Floats) -> Floats:
@@ -156,7 +156,7 @@ class Palette:
 
 
 def merge_palette(rgb: Bytes, threshold: float = MERGE) -> Palette:
-    """Merge (n, 3) uint8 colors greedily: the commonest takes all within ``threshold`` CIEDE2000."""
+    """Merge (n, 3) uint8 colors: the commonest takes all within ``threshold`` of CIEDE2000."""
     codes = rgb.astype(np.int64) @ np.array([65536, 256, 1])
     unique, back, counts = np.unique(codes, return_inverse=True, return_counts=True)
     colors = np.stack([unique >> 16, unique >> 8 & 255, unique & 255], axis=-1).astype(np.uint8)

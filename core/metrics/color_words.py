@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.formats.color_names import (
     BASIC_TERMS,
@@ -59,8 +60,8 @@ class CellMatch:
 
 
 @cache
-def _anchors() -> tuple[Bytes, Floats, np.ndarray]:
-    """Return the labeled colors: (n, 3) uint8, (n, 3) naming space, (n,) index of the basic term."""
+def _anchors() -> tuple[Bytes, Floats, NDArray[np.intp]]:
+    """Return the labeled colors: (n, 3) uint8, (n, 3) naming space, (n,) index of the term."""
     named = {color.hex: color for color in COLOR_NAMES.values()}.values()
     rgb = np.stack([rgb_of_hex(color.hex) for color in named])
     terms = np.array([BASIC_TERMS.index(color.terms[0]) for color in named])
@@ -69,7 +70,7 @@ def _anchors() -> tuple[Bytes, Floats, np.ndarray]:
 
 def _naming_space(rgb: Bytes) -> Floats:
     """Return OKLab with a and b doubled, where distance follows difference better (CSS Color 4)."""
-    return oklab(rgb) * np.array([1.0, 2.0, 2.0])
+    return np.asarray(oklab(rgb) * np.array([1.0, 2.0, 2.0]))
 
 
 def term_distances(rgb: Bytes) -> Floats:
@@ -158,10 +159,10 @@ def match_cells(cells: Bytes, targets: tuple[Target, ...]) -> CellMatch:
 def _match_one(colors: Floats, ok: Floats, names: Bools, target: Target) -> CellMatch:
     """Return how cells answer to one target."""
     difference = delta_e(colors[..., None, :], lab(target.rgb)).min(axis=-1)
-    named = (names & target.terms).any(axis=-1)
+    named: Bools = np.asarray((names & target.terms).any(axis=-1))
     near = closeness(difference)
     if not target.is_word:
-        hue = named | same_hue(ok, oklab(target.rgb)[0])
+        hue = np.asarray(named | same_hue(ok, oklab(target.rgb)[0]))
         return CellMatch(match=difference <= target.reach, closeness=near, hue=hue)
     low, high = target.lightness
     light_enough = (ok[..., 0] >= low) & (ok[..., 0] <= high)

@@ -37,7 +37,7 @@ class Alignment:
 
     score: float  # 0 chance, 1 every edge on a line
     unshifted: float  # the same with the first line at the border
-    phase_x: float  # pixels by which the best first line lies right of the border, (-pitch/2, pitch/2]
+    phase_x: float  # pixels of the first line right of the border, within half a pitch
     phase_y: float
 
 
@@ -56,12 +56,12 @@ def edge_profiles(pixels: Bytes) -> EdgeProfiles:
     )
 
 
-def _strength(difference: np.ndarray) -> np.ndarray:
+def _strength(difference: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the length of (h, w, 3) color differences less the noise floor, at least 0."""
     length = np.sqrt(np.einsum("hwc,hwc->hw", difference, difference))
     # one pixel in seven is plenty for a median and far faster
     floor = 2.5 * float(np.median(length.reshape(-1)[::7])) + 1 if length.size else 0.0
-    return np.maximum(length - floor, 0.0)
+    return np.asarray(np.maximum(length - floor, 0.0))
 
 
 def alignment(profiles: EdgeProfiles, columns: int, steps: int = 0) -> Alignment | None:
@@ -163,4 +163,4 @@ def _likely_grids(profiles: EdgeProfiles) -> list[int]:
 def _waves(length: int, width: int, grids: tuple[int, ...]) -> NDArray[np.complex64]:
     """Return (grids, length): one turn of the unit circle per cell, for each grid."""
     turns = np.outer(grids, np.arange(1, length + 1)) / width
-    return np.exp(2j * np.pi * turns).astype(np.complex64)
+    return np.asarray(np.exp(2j * np.pi * turns), dtype=np.complex64)

@@ -107,7 +107,7 @@ def palette_points(size: int, cells: int, anchors: StyleAnchors) -> float:
 
 
 def orphan_points(share: float, anchors: StyleAnchors) -> float:
-    """Return 0-100 for a share of orphans: 100 up to the 75 % quantile, 0 at five times the 95 %."""
+    """Return 0-100 for a share of orphans: 100 to the 75 % quantile, 0 at five times the 95 %."""
     good, bad = anchors.orphans_75, 5 * anchors.orphans_95
     return float(100 * np.clip((bad - share) / (bad - good), 0, 1))
 

@@ -1,0 +1,182 @@
+"""Prompts as trainers take them: one a line, with sd-scripts' options, or as a list of objects.
+
+sd-scripts writes ``a girl --n blurry --w 512 --h 768 --d 1 --s 28 --l 7.5`` in its sample prompts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.errors import Fixable
+from core.formats.prompt_text import expectation_from_text
+from core.nouns import Prompt, Recipe
+
+# sd-scripts' letter, its key in TOML and JSON, and what it sets here. --g is its guidance scale of
+# models that have no classifier-free one.
+_OPTIONS = {
+    "n": "negative", "w": "width", "h": "height", "d": "seed", "s": "steps", "l": "guidance",
+    "g": "guidance", "ss": "sampler",
+}  # fmt: skip
+_KEYS = {
+    "prompt": "prompt", "negative_prompt": "negative", "width": "width", "height": "height",
+    "seed": "seed", "sample_steps": "steps", "scale": "guidance", "guidance_scale": "guidance",
+    "sample_sampler": "sampler",
+}  # fmt: skip
+
+
+@dataclass
+class Problems:
+    """Collects what is wrong with a file, so that a person is told all of it at once."""
+
+    source: str
+    _found: list[str] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """Number of problems so far."""
+        return len(self._found)
+
+    def add(self, line: int | None, what: str) -> None:
+        """Note one problem."""
+        self._found.append(f"line {line}: {what}" if line else what)
+
+    def raise_if_any(self) -> None:
+        """Raise Fixable that lists all problems, if there are any."""
+        if self._found:
+            raise Fixable(
+                f"The suite {self.source} was not loaded, so nothing is tested with it. "
+                f"Please correct: {'; '.join(self._found)}."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """One prompt with what its line asks for."""
+
+    line: int
+    text: str
+    options: dict[str, Any]
+
+
+def prompts_of_lines(lines: Sequence[str], problems: Problems) -> tuple[Recipe, tuple[Prompt, ...]]:
+    """Return recipe and prompts of lines; empty lines and those that begin with # are skipped."""
+    asked = []
+    for number, line in enumerate(lines, start=1):
+        text = line.strip()
+        if text and not (text.startswith("#") and not re.match(r"#[0-9a-fA-F]{3,6}\b", text)):
+            head, *tail = re.split(r"(?:^|\s)--(?=[a-z]+(?:\s|$))", text)
+            options = _line_options(number, tail, problems)
+            asked.append(_Asked(line=number, text=head.strip(), options=options))
+    return _assemble(asked, problems)
+
+
+def _line_options(line: int, parts: list[str], problems: Problems) -> dict[str, Any]:
+    """Return the options of one line by what they set."""
+    options: dict[str, Any] = {}
+    for part in parts:
+        letter, _, value = part.partition(" ")
+        name = _OPTIONS.get(letter)
+        if name is None:
+            known = " ".join(f"--{known}" for known in _OPTIONS)
+            problems.add(line, f"unknown option '--{letter}'; known are {known}")
+        else:
+            _set_option(options, name, value.strip(), line, problems)
+    return options
+
+
+def prompts_of_entries(
+    entries: Sequence[dict[str, Any]], problems: Problems
+) -> tuple[Recipe, tuple[Prompt, ...]]:
+    """Return recipe and prompts of sd-scripts' sample prompts as objects; "lines" are numbers."""
+    asked = []
+    for number, entry in enumerate(entries, start=1):
+        options: dict[str, Any] = {}
+        for key, value in entry.items():
+            name = _KEYS.get(key)
+            if name is None:
+                problems.add(None, f"prompt {number}: unknown key '{key}'")
+            elif name != "prompt":
+                _set_option(options, name, str(value), None, problems)
+        text = str(entry.get("prompt", "")).strip()
+        asked.append(_Asked(line=number, text=text, options=options))
+    return _assemble(asked, problems)
+
+
+def _set_option(
+    options: dict[str, Any], name: str, value: str, line: int | None, problems: Problems
+) -> None:
+    """Set one option after checking it."""
+    readers: dict[str, Callable[[str], Any]] = {
+        "negative": str,
+        "sampler": str,
+        "guidance": _decimal,
+        "seed": _whole_from(0),
+    }
+    try:
+        read = readers.get(name, _whole_from(1))(value)
+    except ValueError:
+        problems.add(line, f"{name} '{value}' is not a number that can be used")
+        return
+    if options.setdefault(name, read) != read:
+        problems.add(line, f"{name} is given twice with different values")
+
+
+def _decimal(text: str) -> str:
+    """Return a guidance of 0 to 50 as decimal text."""
+    number = float(text)
+    if not 0 <= number <= 50:
+        raise ValueError(text)
+    return f"{number:.2f}"
+
+
+def _whole_from(low: int) -> Callable[[str], int]:
+    """Return a reader of whole numbers that refuses what lies below ``low``."""
+
+    def read(text: str) -> int:
+        number = int(text)
+        if not low <= number < 2**63:
+            raise ValueError(text)
+        return number
+
+    return read
+
+
+def _assemble(asked: list[_Asked], problems: Problems) -> tuple[Recipe, tuple[Prompt, ...]]:
+    """Return the one recipe that all lines share, and the prompts; lines that differ are told."""
+    prompts: list[Prompt] = []
+    settings: dict[str, tuple[int, Any]] = {}
+    for one in asked:
+        if not one.text:
+            problems.add(one.line, "the prompt is empty")
+        for name, value in one.options.items():
+            first, other = settings.setdefault(name, (one.line, value))
+            if name != "seed" and other != value:
+                problems.add(
+                    one.line,
+                    f"{name} is {value} here but {other} on line {first}: a suite has one recipe, "
+                    "so make a second suite of the lines that differ",
+                )
+        seeds = (one.options.get("seed", 42),)
+        _take(prompts, one, seeds)
+    recipe = {name: value for name, (_, value) in settings.items() if name != "seed"}
+    return Recipe(**recipe), tuple(prompts)
+
+
+def _take(prompts: list[Prompt], one: _Asked, seeds: tuple[int, ...]) -> None:
+    """Add a prompt; a text that is there already only brings its seeds."""
+    for index, prompt in enumerate(prompts):
+        if prompt.text == one.text:
+            merged = tuple(dict.fromkeys((*prompt.seeds, *seeds)))
+            prompts[index] = _prompt(prompt.name, one.text, merged, prompt.tier)
+            return
+    number = len(prompts) + 1
+    tier: Any = "quick" if number == 1 else "medium" if number <= 5 else "full"
+    prompts.append(_prompt(f"prompt {number}", one.text, seeds, tier))
+
+
+def _prompt(name: str, text: str, seeds: tuple[int, ...], tier: Any) -> Prompt:
+    """Return a prompt that promises what its text says."""
+    return Prompt(name=name, text=text, seeds=seeds, tier=tier, expect=expectation_from_text(text))
