@@ -1,5 +1,10 @@
 -- The five tables, three views, indexes and the trigger of the owner's earlier schema, in public.
--- A database that already has them keeps them exactly as they are: every statement here is a no-op there.
+-- A database that already has them keeps tables, views and trigger exactly as they are.
+-- The TIMESTAMPs without zone are UTC, whatever the session's time zone is.
+
+SELECT set_config(
+    'epochwatch.fresh', (to_regclass('public.training_runs') IS NULL)::text, TRUE
+);
 
 CREATE TABLE IF NOT EXISTS public.training_runs (
     id SERIAL PRIMARY KEY,
@@ -43,8 +48,8 @@ CREATE TABLE IF NOT EXISTS public.training_runs (
     strengths TEXT[],
     comparison_notes TEXT,
     recommended_for TEXT,
-    created_at TIMESTAMP DEFAULT now(),
-    updated_at TIMESTAMP DEFAULT now(),
+    created_at TIMESTAMP DEFAULT (now() AT TIME ZONE 'utc'),
+    updated_at TIMESTAMP DEFAULT (now() AT TIME ZONE 'utc'),
     notes TEXT
 );
 
@@ -71,7 +76,7 @@ CREATE TABLE IF NOT EXISTS public.epoch_results (
     observations TEXT,
     comparison_to_previous TEXT,
     test_image_paths TEXT[],
-    created_at TIMESTAMP DEFAULT now(),
+    created_at TIMESTAMP DEFAULT (now() AT TIME ZONE 'utc'),
     notes TEXT,
     UNIQUE (training_run_id, epoch_number)
 );
@@ -83,7 +88,7 @@ CREATE TABLE IF NOT EXISTS public.test_prompts (
     negative_prompt TEXT,
     purpose TEXT,
     expected_result TEXT,
-    created_at TIMESTAMP DEFAULT now()
+    created_at TIMESTAMP DEFAULT (now() AT TIME ZONE 'utc')
 );
 
 CREATE TABLE IF NOT EXISTS public.prompt_test_results (
@@ -100,7 +105,7 @@ CREATE TABLE IF NOT EXISTS public.prompt_test_results (
     has_random_artifacts BOOLEAN,
     observations TEXT,
     score INTEGER CHECK (score BETWEEN 0 AND 10),
-    created_at TIMESTAMP DEFAULT now()
+    created_at TIMESTAMP DEFAULT (now() AT TIME ZONE 'utc')
 );
 
 CREATE TABLE IF NOT EXISTS public.caption_versions (
@@ -118,7 +123,7 @@ CREATE TABLE IF NOT EXISTS public.caption_versions (
     accuracy_verified BOOLEAN,
     used_in_training_runs TEXT[],
     notes TEXT,
-    created_at TIMESTAMP DEFAULT now()
+    created_at TIMESTAMP DEFAULT (now() AT TIME ZONE 'utc')
 );
 
 CREATE INDEX IF NOT EXISTS idx_training_runs_status ON public.training_runs (status);
@@ -128,12 +133,13 @@ CREATE INDEX IF NOT EXISTS idx_prompt_test_results_epoch ON public.prompt_test_r
 
 DO $$
 BEGIN
-    IF NOT EXISTS (
-        SELECT FROM pg_trigger
-        WHERE tgrelid = 'public.training_runs'::regclass AND NOT tgisinternal
-    ) THEN
-        CREATE OR REPLACE FUNCTION public.update_updated_at_column() RETURNS trigger
-        LANGUAGE plpgsql AS 'BEGIN NEW.updated_at = now(); RETURN NEW; END';
+    -- Adopted tables never get a trigger from us: theirs, or none, is the owner's choice.
+    IF current_setting('epochwatch.fresh')::boolean THEN
+        IF to_regprocedure('public.update_updated_at_column()') IS NULL THEN
+            CREATE FUNCTION public.update_updated_at_column() RETURNS trigger
+            LANGUAGE plpgsql SET search_path = ''
+            AS 'BEGIN NEW.updated_at = now() AT TIME ZONE ''utc''; RETURN NEW; END';
+        END IF;
         CREATE TRIGGER update_training_runs_updated_at BEFORE UPDATE ON public.training_runs
             FOR EACH ROW EXECUTE FUNCTION public.update_updated_at_column();
     END IF;

@@ -29,27 +29,38 @@ ALTER TABLE public.prompt_test_results
 CREATE UNIQUE INDEX IF NOT EXISTS prompt_test_results_once
     ON public.prompt_test_results (epoch_result_id, sample_id);
 
--- Deleting a parent run must never be blocked by, or take along, its children.
+-- Deleting a parent run must never be blocked by, or take along, its children. A key that the owner
+-- made otherwise is replaced; ids of runs long gone, in a column that had no key, are left alone.
 DO $$
 DECLARE
     wrong RECORD;
+    parent SMALLINT := (
+        SELECT attnum FROM pg_attribute
+        WHERE attrelid = 'public.training_runs'::regclass AND attname = 'parent_run_id'
+    );
 BEGIN
     FOR wrong IN
-        SELECT c.conname FROM pg_constraint c
-        JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey)
-        WHERE c.contype = 'f' AND c.conrelid = 'public.training_runs'::regclass
-          AND a.attname = 'parent_run_id' AND c.confdeltype <> 'n'
+        SELECT conname FROM pg_constraint
+        WHERE contype = 'f' AND conrelid = 'public.training_runs'::regclass
+          AND parent = ANY (conkey) AND confdeltype <> 'n'
     LOOP
         EXECUTE format('ALTER TABLE public.training_runs DROP CONSTRAINT %I', wrong.conname);
     END LOOP;
     IF NOT EXISTS (
-        SELECT FROM pg_constraint c
-        JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey)
-        WHERE c.contype = 'f' AND c.conrelid = 'public.training_runs'::regclass
-          AND a.attname = 'parent_run_id'
+        SELECT FROM pg_constraint
+        WHERE contype = 'f' AND conrelid = 'public.training_runs'::regclass AND parent = ANY (conkey)
     ) THEN
         ALTER TABLE public.training_runs ADD CONSTRAINT training_runs_parent_run_id_fkey
-            FOREIGN KEY (parent_run_id) REFERENCES public.training_runs (id) ON DELETE SET NULL;
+            FOREIGN KEY (parent_run_id) REFERENCES public.training_runs (id)
+            ON DELETE SET NULL NOT VALID;
+        IF NOT EXISTS (
+            SELECT FROM public.training_runs child
+            WHERE child.parent_run_id IS NOT NULL AND NOT EXISTS (
+                SELECT FROM public.training_runs WHERE id = child.parent_run_id
+            )
+        ) THEN
+            ALTER TABLE public.training_runs VALIDATE CONSTRAINT training_runs_parent_run_id_fkey;
+        END IF;
     END IF;
 END
 $$;

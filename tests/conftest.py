@@ -1,0 +1,20 @@
+"""What every test may ask for: a running database server and a new database on it."""
+
+from collections.abc import Iterator
+
+import pytest
+from databases import new_database, running_server
+
+
+@pytest.fixture(scope="session")
+def server_dsn() -> Iterator[str]:
+    """Give a superuser's DSN of a running embedded server."""
+    with running_server() as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def fresh_dsn(server_dsn: str) -> Iterator[str]:
+    """Give a new empty database, dropped afterwards."""
+    with new_database(server_dsn) as dsn:
+        yield dsn
