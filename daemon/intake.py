@@ -15,7 +15,7 @@ from core.formats.trainer_samples import TrainerSample
 from core.store.database import Connection, Database, bump, row, rows, run
 from core.store.files import ImageStore
 from core.store.registration import Arrival, register
-from daemon.spool import Admitted, Spool
+from daemon.spool import Admitted, Outcome, Spool
 from daemon.watcher import ScanResult, Sighting
 
 log = structlog.get_logger()
@@ -56,6 +56,23 @@ class Intake:
         self._save_sightings()
         self._take_samples()
 
+    def take_files(self, files: Sequence[Path]) -> None:
+        """Take in files at hand: those that cannot be tested become sightings with the reason."""
+        for path in files:
+            outcome = self.spool.admit(path, root=path.parent)
+            if isinstance(outcome, Admitted):
+                self.register(outcome)
+            seen = _sighting_of(path, outcome)
+            self._unsaved[seen.path] = seen
+        self._save_sightings()
+
+    def remember(self) -> None:
+        """Register what the journal holds and this database has never heard of: it is a new one."""
+        known = {seen.sha256 for seen in self.known_sightings()}
+        for entry in self.spool.entries():
+            if entry.sha256 not in known and entry.spool_path.exists():
+                self.register(entry)
+
     def register(self, entry: Admitted) -> None:
         """Add one checkpoint to its run, and note it in the journal."""
         header = read_header(entry.spool_path)
@@ -75,7 +92,7 @@ class Intake:
         )
         with self.database.transaction() as connection:
             run_id = register(connection, arrival)
-            if entry.weights.non_finite:
+            if entry.weights.not_finite:
                 self._refuse(connection, run_id, entry)
         self.spool.mark_registered(entry.sha256)
         log.info("checkpoint registered", run=run_id, file=arrival.file_name)
@@ -83,7 +100,7 @@ class Intake:
     def _refuse(self, connection: Connection, run_id: int, entry: Admitted) -> None:
         """Keep weights that hold NaN or infinity from being drawn, and tell it once."""
         reason = (
-            f"{entry.weights.non_finite} of its numbers are NaN or infinite: the training has "
+            f"{entry.weights.not_finite} of its numbers are NaN or infinite: the training has "
             "diverged. Stop it, lower the learning rate, and go back to an earlier epoch."
         )
         run(connection, "checkpoints.refuse", sha256=entry.sha256, reason=reason)
@@ -128,15 +145,15 @@ class Intake:
 
     def _take_sample(self, sample: TrainerSample) -> bool:
         """Return whether there is nothing more to do about this picture."""
-        png = _as_png(Path(sample.path))
-        if png is None:
-            return True
         with self.database.transaction() as connection:
             owner = row(
                 connection, "runs.by_output_name", output_name=sample.output_name, host=self.host
             )
             if owner is None:
                 return False
+            png = _as_png(Path(sample.path))
+            if png is None:
+                return True
             run(
                 connection,
                 "checkpoints.add_trainer_sample",
@@ -152,26 +169,20 @@ class Intake:
         return True
 
 
-def admit_files(spool: Spool, files: Sequence[Path]) -> list[Sighting]:
-    """Take files at hand into the spool; return why those that were not taken were not."""
-    refused = []
-    for path in files:
-        outcome = spool.admit(path, root=path.parent)
-        if not isinstance(outcome, Admitted):
-            status = path.stat()
-            refused.append(
-                Sighting(
-                    root=str(path.parent),
-                    path=str(path),
-                    size=status.st_size,
-                    mtime_ns=status.st_mtime_ns,
-                    inode=status.st_ino,
-                    state="refused",
-                    reason=outcome.reason,
-                    sha256=None,
-                )
-            )
-    return refused
+def _sighting_of(path: Path, outcome: Outcome) -> Sighting:
+    """Return what is shown of a file that was given by hand."""
+    status = path.stat()
+    taken = isinstance(outcome, Admitted)
+    return Sighting(
+        root=str(path.parent),
+        path=str(path),
+        size=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        inode=status.st_ino,
+        state="admitted" if taken else "refused",
+        reason="Copied and verified; it will be tested." if taken else outcome.reason,
+        sha256=outcome.sha256 if taken else None,
+    )
 
 
 def _as_png(path: Path) -> bytes | None:

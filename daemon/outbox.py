@@ -36,6 +36,13 @@ class Outbox:
         """Return the finished images that are not in the database yet, oldest first."""
         return sorted(self.folder.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
 
+    def put_defect(self, sample_id: str, reason: str) -> None:
+        """Note that a sample has no picture, and why, as if it were one."""
+        manifest = self.folder / f"{sample_id}.json"
+        half = manifest.with_suffix(".part")
+        half.write_text(json.dumps({"sample_id": sample_id, "defect": reason}), encoding="utf-8")
+        half.replace(manifest)
+
     def bring_home(self, manifest: Path) -> None:
         """Store one image, its row and its measurements, then remove the pair.
 

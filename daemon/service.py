@@ -50,6 +50,7 @@ class Service:
     store: ImageStore
     stopping: threading.Event = field(default_factory=threading.Event)
     watcher: Watcher | None = None
+    files: Sequence[Path] = ()  # given by hand: taken in once, without watching
     intake: Intake | None = None
     preparation: Preparation | None = None
     worker: Worker | None = None
@@ -83,6 +84,8 @@ class Service:
         watcher, intake = self.watcher, self.intake
         if watcher is None or intake is None:
             return
+        self._guarded(lambda: intake.take_files(self.files))
+        self.files = ()
         with contextlib.closing(_Started(watcher)):
             while not self.stopping.is_set():
                 self._guarded(lambda: intake.take(watcher.scan()))
@@ -165,7 +168,7 @@ class Service:
 
     def is_idle(self) -> bool:
         """Tell whether nothing is left to do now: no file settling, no open job, no undone judgement."""
-        if self.watcher is not None and self.watcher.is_settling():
+        if self.watcher is not None and (self.files or self.watcher.unsettled()):
             return False
         with self.database.transaction() as connection:
             found = row(connection, "grids.open_work")
@@ -203,7 +206,11 @@ def alone_in(home: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def opened(
-    settings: Settings, roots: Sequence[Path], *, run_name: str | None = None
+    settings: Settings,
+    roots: Sequence[Path],
+    *,
+    run_name: str | None = None,
+    files: Sequence[Path] = (),
 ) -> Iterator[Service]:
     """Yield a daemon that watches ``roots`` and draws on this machine's device."""
     with ExitStack() as stack:
@@ -223,7 +230,8 @@ def opened(
             known=intake.known_sightings(),
         )
         service = _clerk_of(settings, database, store, spool)
-        service.watcher, service.intake = watcher, intake
+        service.watcher, service.intake, service.files = watcher, intake, files
+        intake.remember()
         service.preparation = Preparation(database=database, settings=settings)
         service.preparation.restore_bases()
         service.worker = _worker_of(service, stack, spool)
@@ -258,7 +266,7 @@ def _clerk_of(
         store=store,
         notifier=Notifier(urls=settings.alert_urls),
         host=settings.host_name,
-        find_weights=spool.find,
+        find_weights=spool.path,
         picture=lambda connection, action: contact_sheet_of(connection, store, action),
     )
     return service
@@ -277,7 +285,7 @@ def _worker_of(service: Service, stack: ExitStack, spool: Spool) -> Worker:
         generator=stack.enter_context(Generator()),
         host=settings.host_name,
         bases=service.preparation.bases,
-        find_weights=spool.find,
+        find_weights=spool.path,
         image_timeout=settings.image_timeout,
         batch=settings.batch,
         device=settings.device,

@@ -11,8 +11,9 @@ from typing import Any
 import structlog
 
 from core.errors import Permanent, Retryable
+from core.nouns import Recipe
 from core.store.database import Database, Row, bump, row, rows, run
-from daemon.generator.client import DrawJob, Generator
+from daemon.generator.client import DrawJob, DrawSample, Generator, LoraFile, Refused
 from daemon.outbox import Outbox
 
 log = structlog.get_logger()
@@ -70,36 +71,38 @@ class Worker:
         undrawn = [sample for sample in samples if not sample["has_image"]]
         if undrawn:
             self.doing = f"drawing {len(undrawn)} images"
-            self.generator.draw(
-                self._draw_job(job, undrawn),
-                lambda event: self._on_event(job, event),
-                image_timeout=self.image_timeout,
-                should_stop=self.stopping.is_set,
-            )
+            self._generate(job, undrawn)
         self.bring_home()
         with self.database.transaction() as connection:
             if row(connection, "grids.finish", job_id=job["id"]) is None:
                 raise Retryable("Some images of this test are still missing.")
             bump(connection)
 
+    def _generate(self, job: Row, samples: list[Row]) -> None:
+        """Draw; an image that came out black or broken is a defect of its sample, not of the job."""
+        try:
+            self.generator.draw(
+                self._draw_job(job, samples),
+                lambda event: self._on_event(job, event),
+                image_timeout=self.image_timeout,
+                should_stop=self.stopping.is_set,
+            )
+        except Refused as trouble:
+            if trouble.kind != "not_finite":
+                raise
+
     def _draw_job(self, job: Row, samples: list[Row]) -> DrawJob:
-        stack = samples[0]["stack"]
-        loras: list[dict[str, Any]] = []
-        for sha256, strength in stack["loras"]:
-            path = self.find_weights(sha256)
-            if path is None:
-                raise Permanent(
-                    "The checkpoint file is no longer on this machine and no copy of it was kept, "
-                    "so its test images cannot be drawn. Put the file back into the watched folder."
-                )
-            loras.append({"path": str(path), "sha256": sha256, "strength": strength})
         return DrawJob(
             job=str(job["id"]),
-            base={"path": str(self.bases[job["base_sha256"]]), "sha256": job["base_sha256"]},
-            loras=tuple(loras),
-            recipe=samples[0]["recipe"],
+            base_path=self.bases[job["base_sha256"]],
+            base_sha256=job["base_sha256"],
+            loras=tuple(
+                LoraFile(path=self._weights(sha256), sha256=sha256, strength=strength)
+                for sha256, strength in samples[0]["stack"]["loras"]
+            ),
+            recipe=Recipe(**samples[0]["recipe"]),
             samples=tuple(
-                {"sample_id": each["sample_id"], "prompt": each["prompt"], "seed": each["seed"]}
+                DrawSample(sample_id=each["sample_id"], prompt=each["prompt"], seed=each["seed"])
                 for each in samples
             ),
             out=self.outbox.folder,
@@ -107,9 +110,20 @@ class Worker:
             device=self.device,
         )
 
+    def _weights(self, sha256: str) -> Path:
+        path = self.find_weights(sha256)
+        if path is None:
+            raise Permanent(
+                "The checkpoint file is no longer on this machine and no copy of it was kept, "
+                "so its test images cannot be drawn. Put the file back into the watched folder."
+            )
+        return path
+
     def _on_event(self, job: Row, event: dict[str, Any]) -> None:
         """Send each image home while the next is drawn; a database that is away never stops drawing."""
-        if event.get("event") != "image":
+        if event.get("event") == "refused":
+            self.outbox.put_defect(event["sample_id"], event["reason"])
+        elif event.get("event") != "image":
             return
         try:
             self.bring_home()

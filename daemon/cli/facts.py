@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,13 @@ def _passes(name: str, check: Callable[[], str]) -> bool:
 
 
 def _device() -> str:
-    from daemon.generator.client import describe_device
-
-    return describe_device()
+    """Say what would draw, without importing it: that takes seconds."""
+    found = {}
+    for name in ("torch", "diffusers"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            raise Fixable(
+                f'{name} is not installed here, so no images can be drawn: pip install "epochwatch[gpu]"'
+            ) from None
+    return ", ".join(f"{name} {number}" for name, number in found.items())

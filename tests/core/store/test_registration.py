@@ -1,0 +1,131 @@
+"""Runs and checkpoints register themselves, exactly once, on a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from core.nouns import CheckpointFacts
+from core.store import migrate
+from core.store.database import Connection, Database, rows
+from core.store.registration import Arrival, position_of, register
+
+NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def connection(fresh_dsn: str) -> Iterator[Connection]:
+    """Give a connection to a migrated database."""
+    migrate.migrate(fresh_dsn)
+    with Database(fresh_dsn) as database, database.transaction() as connection:
+        yield connection
+
+
+def facts(**changes: Any) -> CheckpointFacts:
+    """Return what a kohya header says, with changes."""
+    told = CheckpointFacts(
+        family="sd1", kind="lora", layout="kohya", output_name="punk", session_id="111", epoch=1,
+        step=50, planned_epochs=10, planned_steps=500, is_final=False, base_model_name="v1-5",
+        base_model_sha256=None, rank=32, alpha=16.0, saved_at=NOW, body_sha256_claimed=None,
+        module_count=10, training={"network_dim": 32, "network_alpha": 16, "learning_rate": 1e-4},
+    )  # fmt: skip
+    return replace(told, **changes)
+
+
+def arrival(number: int, told: CheckpointFacts, **changes: Any) -> Arrival:
+    """Return an arrival whose content is numbered."""
+    made = Arrival(
+        sha256=f"{number:064x}", body_sha256=f"{number + 1000:064x}", size_bytes=36_000_000,
+        facts=told, facts_json={}, host="pod", root="/out", source_path=f"/out/{number}.safetensors",
+        file_name=f"{number}.safetensors", closed_at=NOW, admitted_at=NOW,
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+def test_a_session_is_one_run_and_registering_twice_changes_nothing(connection: Connection) -> None:
+    """All epochs of a trainer's session join one run, whose row is filled from the metadata."""
+    first = register(connection, arrival(1, facts()))
+    assert register(connection, arrival(2, facts(epoch=2))) == first
+    assert register(connection, arrival(1, facts())) == first
+    current = rows(connection, "checkpoints.current", run_id=first)
+    assert [each["position"] for each in current] == [1, 2]
+    about = connection.execute("SELECT * FROM public.training_runs").fetchall()
+    assert len(about) == 1
+    assert about[0]["network_dim"] == 32
+    assert about[0]["learning_rate"] == pytest.approx(1e-4)
+    assert about[0]["max_train_epochs"] == 10
+    assert about[0]["model_type"] == "SD15"
+    assert about[0]["checkpoint_file_size_mb"] == 36
+
+
+def test_a_new_session_that_goes_on_joins_and_one_that_starts_over_does_not(
+    connection: Connection,
+) -> None:
+    """A resumed training is the same run; a rerun under the same name is a run of its own."""
+    first = register(connection, arrival(1, facts()))
+    resumed = register(connection, arrival(2, facts(session_id="222", epoch=2)))
+    again = register(connection, arrival(3, facts(session_id="333", epoch=1)))
+    names = connection.execute("SELECT run_name FROM public.training_runs ORDER BY id").fetchall()
+    assert resumed == first
+    assert again != first
+    assert [each["run_name"] for each in names] == ["punk", "punk (2)"]
+
+
+def test_other_dimensions_are_another_run(connection: Connection) -> None:
+    """The same name with another rank is not a continuation."""
+    first = register(connection, arrival(1, facts()))
+    other = register(
+        connection, arrival(2, facts(session_id="222", epoch=2, rank=64, training={"network_dim": 64}))
+    )
+    assert other != first
+
+
+def test_a_row_made_by_hand_is_found_and_not_overwritten(connection: Connection) -> None:
+    """A run the owner entered before training is joined; what they typed stays."""
+    connection.execute(
+        "INSERT INTO public.training_runs (run_name, run_date, status, base_model, model_type,"
+        " network_dim, notes) VALUES ('punk', now(), 'in_progress', 'runwayml/v1-5', 'SD15', 32, 'mine')"
+    )
+    joined = register(connection, arrival(1, facts()))
+    about = connection.execute("SELECT * FROM public.training_runs").fetchall()
+    assert [each["id"] for each in about] == [joined]
+    assert about[0]["base_model"] == "runwayml/v1-5"
+    assert about[0]["notes"] == "mine"
+    assert about[0]["network_alpha"] == 16
+
+
+def test_a_new_file_at_a_position_supersedes_the_old_one(connection: Connection) -> None:
+    """Same epoch, new content: the new file is current, the old one is kept as superseded."""
+    run_id = register(connection, arrival(1, facts()))
+    register(connection, arrival(2, facts()))
+    register(connection, arrival(1, facts()))  # seen again: it does not come back
+    current = rows(connection, "checkpoints.current", run_id=run_id)
+    assert [each["sha256"] for each in current] == [f"{2:064x}"]
+
+
+def test_equal_weights_under_two_names_are_drawn_once(connection: Connection) -> None:
+    """The final file with the tensors of an epoch file is drawn as that file."""
+    run_id = register(connection, arrival(1, facts()))
+    register(connection, arrival(2, facts(epoch=2), body_sha256=f"{1001:064x}"))
+    drawn = {each["drawn_as"] for each in rows(connection, "checkpoints.current", run_id=run_id)}
+    assert drawn == {f"{1:064x}"}
+
+
+def test_a_named_run_takes_everything(connection: Connection) -> None:
+    """--run NAME wins over sessions."""
+    first = register(connection, arrival(1, facts(), run_name="mine"))
+    assert register(connection, arrival(2, facts(session_id="9", epoch=2), run_name="mine")) == first
+
+
+def test_positions_are_epochs_else_steps() -> None:
+    """A step save between epochs has no position; a run that counts steps only has steps."""
+    assert position_of(facts(epoch=3)) == 3
+    assert position_of(facts(epoch=None, planned_epochs=None, step=500)) == 500
+    assert position_of(facts(epoch=None, step=75, is_step_save=True)) is None
+    assert (
+        position_of(facts(epoch=None, planned_epochs=None, step=75, is_step_save=True)) == 75
+    )

@@ -1,0 +1,256 @@
+"""The daemon's whole job on a real model: files come, verdicts appear, and nothing that goes wrong ends it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from core.store.database import Database
+from core.store.files import open_store
+from daemon.demo.story import DATASET, MODEL
+from whole_program import (
+    SMALL_SUITE,
+    Program,
+    advised_on,
+    ask,
+    drop,
+    judged_positions,
+    select,
+    wait_for,
+)
+
+pytestmark = [pytest.mark.story, pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+def program(tmp_path: Path, fresh_dsn: str) -> Iterator[Program]:
+    """Give a home of its own on a new, migrated database."""
+    program = Program(home=tmp_path / "home", environment={"DATABASE_URL": fresh_dsn})
+    migrated = program.run("db", "migrate", "--yes")
+    assert migrated.returncode == 0, migrated.stderr
+    return program
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    """Give a suite of three prompts."""
+    path = tmp_path / "suite.toml"
+    path.write_text(SMALL_SUITE, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Give the folder the trainer saves into."""
+    folder = tmp_path / "output"
+    folder.mkdir()
+    return folder
+
+
+def test_order_of_arrival_does_not_change_the_advice(
+    program: Program, suite: Path, folder: Path, trained: list[Path]
+) -> None:
+    """Shuffled files, some before the start and some after it, are each tested once, with one advice."""
+    shuffled = random.Random(5).sample(trained, len(trained))
+    drop(shuffled[0], folder)
+    with program.database() as database, program.watching(folder, suite):
+        for checkpoint in shuffled[1:]:
+            drop(checkpoint, folder)
+        advice = wait_for(lambda: advised_on(database, [1, 2, 3, 4]), seconds=150, what="the advice")
+        assert_each_sample_once(database, checkpoints=4, prompts=3)
+        runs = ask(database, "runs.all")
+        told = program.run("converge", str(_scores_file(program, folder)), "--planned", "4", "--json")
+    assert [run["run_name"] for run in runs] == ["punk"]
+    about = runs[0]
+    assert about["status"] == "completed"
+    assert about["best_epoch"] == advice["body"]["pick"]
+    assert about["network_dim"] is not None
+    for key in ("label", "status", "pick", "p_best", "p_later_better", "stop"):
+        assert json_of(told.stdout)[key] == advice["body"][key], key
+
+
+def test_killed_in_the_middle_it_resumes_and_does_nothing_twice(
+    program: Program, suite: Path, folder: Path, trained: list[Path]
+) -> None:
+    """After kill -9 during an epoch a new daemon finishes it; images drawn before are kept."""
+    drop(trained[0], folder)
+    with program.database() as database:
+        with program.watching(folder, suite) as daemon:
+            wait_for(
+                lambda: select(database, "SELECT sample_id FROM epochwatch.images"),
+                seconds=90, what="the first image", rest=0.02,
+            )  # fmt: skip
+            os.kill(daemon.pid, signal.SIGKILL)
+            daemon.wait()
+            before = {
+                row["sample_id"]: row["created_at"]
+                for row in select(database, "SELECT * FROM epochwatch.images")
+            }
+        drop(trained[1], folder)
+        with program.watching(folder, suite):
+            wait_for(lambda: advised_on(database, [1, 2]), seconds=120, what="both verdicts")
+        after = {
+            row["sample_id"]: row["created_at"]
+            for row in select(database, "SELECT * FROM epochwatch.images")
+        }
+        assert_each_sample_once(database, checkpoints=2, prompts=3)
+    assert before.items() <= after.items()
+
+
+def test_bad_files_become_clear_lines_and_the_daemon_goes_on(
+    program: Program, suite: Path, folder: Path, trained: list[Path], tmp_path: Path
+) -> None:
+    """Truncated, zero-filled, half-overwritten, pickled and full-model files harm nothing."""
+    whole = trained[1].read_bytes()
+    marker = tmp_path / "unpickled"
+    bad = {
+        "punk-000011.safetensors": whole[: len(whole) // 2],
+        "punk-000012.safetensors": whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2),
+        "punk-000013.safetensors": whole[:-4000] + trained[0].read_bytes()[-4000:],
+        "punk-000014.safetensors": pickle.dumps(_Bomb(str(marker))),
+        "base.safetensors": next((MODEL / "unet").glob("*.safetensors")).read_bytes(),
+    }
+    for name, content in bad.items():
+        (folder / name).write_bytes(content)
+    with program.database() as database, program.watching(folder, suite):
+        drop(trained[0], folder)
+        wait_for(lambda: advised_on(database, [1]), seconds=90, what="the good file's verdict")
+        seen = {
+            Path(row["path"]).name: row
+            for row in ask(database, "checkpoints.sightings", host=os.uname().nodename)
+        }
+    assert not marker.exists()
+    assert seen["punk-000001.safetensors"]["state"] == "admitted"
+    for name in bad:
+        assert seen[name]["state"] in ("incomplete", "refused", "quarantined"), seen[name]
+        assert len(seen[name]["reason"]) > 20, seen[name]
+    assert "pickle" in seen["punk-000014.safetensors"]["reason"].lower()
+    assert "base" in seen["base.safetensors"]["reason"].lower()
+
+
+def test_two_machines_with_one_database_and_one_bucket_show_the_same(
+    fresh_dsn: str, tmp_path: Path, suite: Path, folder: Path, trained: list[Path]
+) -> None:
+    """What the first machine draws, the second can show: images, thumbnails and the kept checkpoints."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        keys = {"EPOCHWATCH_S3_ACCESS_KEY": "test", "EPOCHWATCH_S3_SECRET_KEY": "test"}
+        endpoint = f"http://{host}:{port}"
+        make_bucket(endpoint)
+        shared = {
+            "DATABASE_URL": fresh_dsn,
+            "EPOCHWATCH_IMAGE_STORE": f"s3://images/epochwatch?endpoint={endpoint}&region=us-east-1",
+            **keys,
+        }
+        first = Program(home=tmp_path / "pod", environment=shared)
+        second = Program(home=tmp_path / "laptop", environment=shared)
+        assert first.run("db", "migrate", "--yes").returncode == 0
+        drop(trained[0], folder)
+        with first.database() as database, first.watching(folder, suite):
+            wait_for(lambda: advised_on(database, [1]), seconds=90, what="the verdict")
+            kept = wait_for(
+                lambda: select(database, "SELECT uri FROM epochwatch.weights WHERE uri IS NOT NULL"),
+                seconds=30, what="the kept checkpoint",
+            )  # fmt: skip
+            images = select(database, "SELECT image_sha256 FROM epochwatch.images")
+        store = open_store(shared["EPOCHWATCH_IMAGE_STORE"], access_key="test", secret_key="test")
+        assert len(images) == 6  # three prompts, with and without the LoRA
+        for row in images:
+            assert store.get("images", row["image_sha256"]).startswith(b"\x89PNG")
+            assert store.get("thumbs", row["image_sha256"])
+        assert kept
+        report = second.run("report", "punk", "-o", str(tmp_path / "punk.html"))
+        assert report.returncode == 0, report.stderr
+        assert (tmp_path / "punk.html").read_text(encoding="utf-8").count("data:image/") == 6
+    finally:
+        server.stop()
+
+
+def test_evaluate_tests_files_at_hand(
+    program: Program, suite: Path, trained: list[Path], tmp_path: Path
+) -> None:
+    """`epochwatch evaluate FILE...` ends by itself with scores, and says what is wrong with a bad file."""
+    broken = tmp_path / "punk-000009.safetensors"
+    broken.write_bytes(b"not a checkpoint at all")
+    done = program.run(
+        "evaluate", str(trained[0]), str(trained[3]), str(broken), "--base-model", str(MODEL),
+        "--suite", str(suite), "--data", str(DATASET), timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "punk:" in done.stdout
+    assert "punk-000009.safetensors: refused" in done.stdout
+    with program.database() as database:
+        assert judged_positions(database) == [1, 4]
+
+
+def test_without_a_base_model_it_says_what_it_looked_for(
+    program: Program, folder: Path, trained: list[Path], suite: Path
+) -> None:
+    """A run whose base model is not found is blocked with advice, and starts once it is given."""
+    drop(trained[0], folder)
+    done = program.run("watch", str(folder), "--once", "--suite", str(suite), timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "--base-model" in done.stdout
+    with program.database() as database, program.watching(folder, suite):
+        wait_for(lambda: advised_on(database, [1]), seconds=90, what="the verdict")
+
+
+def assert_each_sample_once(database: Database, *, checkpoints: int, prompts: int) -> None:
+    """Check counts: every prompt for every checkpoint and for the baseline, each once, nothing missing."""
+    counted = select(
+        database,
+        "SELECT (SELECT count(*) FROM epochwatch.images) AS images,"
+        " (SELECT count(*) FROM epochwatch.measurements) AS measurements,"
+        " (SELECT count(*) FROM epochwatch.checkpoints) AS checkpoints,"
+        " (SELECT count(*) FROM epochwatch.missing) AS missing,"
+        " (SELECT count(*) FROM public.prompt_test_results) AS prompt_rows",
+    )[0]
+    assert counted["checkpoints"] == checkpoints
+    assert counted["images"] == (checkpoints + 1) * prompts
+    assert counted["measurements"] == (checkpoints + 1) * prompts
+    assert counted["missing"] == 0
+    assert counted["prompt_rows"] == checkpoints * prompts
+
+
+def _scores_file(program: Program, folder: Path) -> Path:
+    printed = program.run("runs", "scores", "punk")
+    assert printed.returncode == 0, printed.stderr
+    path = folder.parent / "scores.csv"
+    path.write_text(printed.stdout, encoding="utf-8")
+    return path
+
+
+def json_of(text: str) -> dict[str, object]:
+    """Read JSON that a command printed."""
+    import json
+
+    return dict(json.loads(text))
+
+
+def make_bucket(endpoint: str) -> None:
+    """Make the bucket both machines use."""
+    import boto3
+
+    boto3.client(
+        "s3", endpoint_url=endpoint, region_name="us-east-1",
+        aws_access_key_id="test", aws_secret_access_key="test",
+    ).create_bucket(Bucket="images")  # fmt: skip
+
+
+class _Bomb:
+    """Would make a file if anything ever unpickled it."""
+
+    def __init__(self, marker: str) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (self.marker,)
