@@ -36,7 +36,7 @@ class ChartPoint:
     position: int
     tested: bool
     average: float | None  # plain mean of its scores; None when not tested
-    rolling: float | None  # trailing mean of three averages
+    rolling: float | None  # trailing mean of three of the averages that the labels use
     mean: float  # posterior
     sd: float
     fan: tuple[float, ...]  # quantiles 5, 25, 50, 75, 95 %
@@ -69,6 +69,12 @@ class Advice:
     dial: Dial
     unit: Unit
     rules_version: int = RULES_VERSION
+
+    @property
+    def top_two(self) -> tuple[int, ...]:
+        """The two likeliest best positions, the likelier first: those worth a full re-test."""
+        ranked = sorted(self.p_best, key=lambda place: (-self.p_best[place], place))
+        return tuple(ranked[:2])
 
     def as_json(self) -> dict[str, Any]:
         """Return the form of ``epochwatch converge --json``: keys of p_best are strings."""
@@ -123,10 +129,7 @@ def advise(
     A stop is advised when the chance that a later position beats the pick by 0.25 is below the
     dial's threshold, from the third tested position on, and never on one noisy image: the latest
     position needs two units, or one overall score of a person, or the position before it must
-    have said the same.
-
-    Raises:
-        Fixable: never for missing scores; those give the label "insufficient".
+    have said the same. No score at all is the label "insufficient", not an error.
     """
     clean, notes = usable(rows)
     last = _last(planned)

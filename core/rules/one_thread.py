@@ -15,7 +15,7 @@ _ALONE = 200_000  # multiplications; OpenBLAS starts threads above 262,144
 
 def multiply(left: Floats, right: Floats) -> Floats:
     """Return left @ right for [..., n, m] and [..., m, k], in slices of rows."""
-    rows = max(1, _ALONE // (left.shape[-1] * right.shape[-1]))
+    rows = max(1, _ALONE // max(1, left.shape[-1] * right.shape[-1]))
     slices = [
         left[..., start : start + rows, :] @ right for start in range(0, left.shape[-2], rows)
     ]

@@ -10,7 +10,7 @@ from itertools import pairwise
 Planned = Sequence[int] | int | None  # the positions a run will save, or its last one, or unknown
 
 UNPLANNED_AHEAD = 3  # steps looked ahead when the plan is not known
-MAX_AHEAD = 300  # positions to come that are looked at
+MAX_AHEAD = 120  # positions to come that are looked at
 MAX_STEPS = 20  # a gap longer than this is treated as this long: the trend is forgotten by then
 _MAX_PAST_STEPS = 200
 

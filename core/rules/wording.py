@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from core.rules.curve import MARGIN, Curve
+from core.rules.curve import MARGIN, NEAR_TIE, Curve
 from core.rules.scoring import action, floor_for_display
 
 if TYPE_CHECKING:
@@ -112,15 +112,15 @@ def _name(facts: Facts, position: int) -> str:
 
 
 def _leader(facts: Facts, verb: str) -> str:
-    """Say which position to ship and how sure that is; another may be as likely within a tie."""
+    """Say which position to ship and how sure that is; in a near-tie another may be likelier."""
     chances = facts.curve.p_best
     pick, likeliest = facts.curve.pick, max(chances, key=lambda place: (chances[place], -place))
     share, basis = percent(chances[pick]), checked_by(facts.basis)
     if pick == likeliest:
         return f"{_name(facts, pick)} {verb} with {share} ({basis})."
     return (
-        f"{_name(facts, likeliest)} ({percent(chances[likeliest])}) and {facts.unit} {pick} "
-        f"({share}) are level; {facts.unit} {pick} is the pick ({basis})."
+        f"{_name(facts, pick)} is the pick, within {NEAR_TIE:.1f} of {facts.unit} {likeliest} "
+        f"(best with {share} and {percent(chances[likeliest])}, {basis})."
     )
 
 

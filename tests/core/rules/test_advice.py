@@ -127,6 +127,13 @@ def test_an_ended_run_is_optimal_with_a_pick_and_nothing_to_stop(arguments: dict
     assert advice.sentence.startswith("Training has ended. Epoch 7 is best with ")
 
 
+def test_a_near_tie_names_both() -> None:
+    """The earlier of two level epochs is the pick, and the sentence says what it is level with."""
+    advice = advise(read_scores("6,6.5,7,7,7,7,7"), planned=10)
+    assert "Epoch 6 is the pick, within 0.1 of epoch 7 (best with " in advice.sentence
+    assert advice.top_two == (7, 6)
+
+
 def test_an_unclear_winner_of_an_ended_run_asks_for_a_comparison() -> None:
     """Two epochs that cannot be told apart are named together."""
     sentence = advise(read_scores("5,6,7,7.5,8,8.5,9,8,6"), planned=9).sentence

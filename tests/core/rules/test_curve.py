@@ -178,6 +178,11 @@ def test_pairing_sees_through_uneven_prompts() -> None:
     assert found.effects[3] - found.effects[1] == pytest.approx(0.9, abs=0.25)
 
 
+def test_one_epoch_alone_with_nothing_ahead_is_fine() -> None:
+    """It is all there is, wherever it lies."""
+    assert fit([ScoreRow(position=4, unit="a", score=0.0)], 4).window == (4, 4)
+
+
 def test_one_epoch_alone_is_the_pick_and_promises_nothing() -> None:
     """There is no slope yet and all chance lies with it."""
     found = fit(overall(6), 10)
