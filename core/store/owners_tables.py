@@ -69,6 +69,7 @@ def insert_run(connection: Connection, cells: Cells) -> int | None:
 
 def write_run(connection: Connection, run_id: int, cells: Cells) -> None:
     """Fill the run's cells under the one rule; Permanent when the run was deleted."""
+    _lock(connection, "training_runs", run_id)
     _fill(connection, "training_runs", run_id, cells)
 
 
@@ -123,10 +124,12 @@ def test_prompt_id(
     """
     negative = negative or ""
     texts = digest([text, negative])
-    rows(connection, "owners_tables.lock_prompt_text", digest=texts)
-    found = row(connection, "owners_tables.prompt_by_text", text=text, negative=negative)
-    if found is not None:
-        return int(found["id"])
+    for taking_turns in (False, True):
+        if taking_turns:
+            rows(connection, "owners_tables.lock_prompt_text", digest=texts)
+        found = row(connection, "owners_tables.prompt_by_text", text=text, negative=negative)
+        if found is not None:
+            return int(found["id"])
     for free in (name, f"{name}#{texts[:8]}", f"{name}#{texts}"):
         keys = {"prompt_name": free, "prompt_text": text, "negative_prompt": negative or None}
         new_id = _insert(connection, "test_prompts", keys, cells)
@@ -159,7 +162,7 @@ def _lock(connection: Connection, table: str, row_id: int) -> None:
 def _found_or_added(
     connection: Connection, table: str, keys: Cells, cells: Cells
 ) -> tuple[int, bool]:
-    """Return the id of the row with these keys, and whether it was added just now, with ``cells``.
+    """Hold the row with these keys; return its id and whether it was added just now.
 
     The caller's lock on the parent row keeps our other writers out; a person may still be faster.
     """
@@ -174,9 +177,8 @@ def _found_or_added(
 
 
 def _fill(connection: Connection, table: str, row_id: int, cells: Cells) -> bool:
-    """Write the cells that are free to write; return whether anything changed."""
+    """Write the cells of a held row that are free to write; return whether anything changed."""
     _check(table, cells)
-    _lock(connection, table, row_id)
     free = _execute(connection, "free_cells", table, id=row_id, names=list(cells)).fetchall()
     names = sorted(found["name"] for found in free)
     if not names:

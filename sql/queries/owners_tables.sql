@@ -51,14 +51,16 @@ UPDATE epochwatch.written SET cells = cells - %(names)s::text[]
 WHERE table_name = %(table)s AND row_id = %(id)s;
 
 -- name: find_epoch_results
--- The row of one tested position.
+-- The row of one tested position, held like `lock` does.
 SELECT id FROM public.epoch_results
-WHERE training_run_id = %(training_run_id)s AND epoch_number = %(epoch_number)s;
+WHERE training_run_id = %(training_run_id)s AND epoch_number = %(epoch_number)s
+FOR NO KEY UPDATE;
 
 -- name: find_prompt_test_results
--- The row of one image.
+-- The row of one image, held like `lock` does.
 SELECT id FROM public.prompt_test_results
-WHERE epoch_result_id = %(epoch_result_id)s AND sample_id = %(sample_id)s;
+WHERE epoch_result_id = %(epoch_result_id)s AND sample_id = %(sample_id)s
+FOR NO KEY UPDATE;
 
 -- name: lock_prompt_text
 -- One writer at a time for one pair of texts: the owner's table has no key on them.
