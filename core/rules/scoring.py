@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 EPSILON = 1e-9  # 0.7 * 100 / 10 must stay a 7
 BEST, GOOD, ACCEPTABLE = 9, 7, 5  # the owner's thresholds
 FLAG_SHARE = 0.25  # an issue of this share of the measured images is an issue of the epoch
+COLLAPSE = "photorealistic"  # the issue that makes an epoch a failure
+# The owner's yes-or-no columns of an epoch, and the issue that each stands for.
+FLAGS = {
+    "has_wrong_backgrounds": "wrong_background",
+    "has_random_pixels": "random_pixels",
+    "has_wrong_colors": "wrong_colors",
+    "is_photorealistic": COLLAPSE,
+}
 WEAK_GAP = 1.0  # a category this far below the epoch's average is a weak spot
 _SCORES = ("visual_quality", "style_match", "prompt_adherence")
 
@@ -66,6 +74,13 @@ class EpochSummary:
             prompt=self.prompt,
             images=self.images,
         )
+
+    @property
+    def flags(self) -> dict[str, bool | None]:
+        """The owner's columns of this epoch; all None while no image is measured."""
+        return {
+            column: issue in self.issues if self.images else None for column, issue in FLAGS.items()
+        }
 
     @property
     def average(self) -> float | None:
@@ -121,7 +136,7 @@ def summarize_epoch(
     """Fold the measurements of one position; ``prompts`` names prompt or category of each.
 
     Scores that are None are skipped, never counted as 0. An issue counts for the epoch when at
-    least a quarter of the images have it; the epoch collapsed when "is_photorealistic" does.
+    least a quarter of the images have it; the epoch collapsed when "photorealistic" does.
 
     Raises:
         ValueError: when ``prompts`` is not as long as ``measurements``.
@@ -141,7 +156,7 @@ def summarize_epoch(
         prompt=means["prompt_adherence"],
         images=len(measurements),
         reasons={name: _reason(name, measurements) for name, mean in means.items() if mean is None},
-        verdict=verdict(average, photorealistic_collapse="is_photorealistic" in issues),
+        verdict=verdict(average, photorealistic_collapse=COLLAPSE in issues),
         action=None if average is None else action(average),
         issues=issues,
         issue_counts=issue_counts,

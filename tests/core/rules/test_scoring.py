@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from core.metrics.tables import ISSUES
 from core.nouns import Measurement, MetricValue
 from core.rules import scoring
 
@@ -103,14 +104,27 @@ def test_no_images_give_no_verdict() -> None:
 
 def test_an_issue_of_a_quarter_of_the_images_flags_the_epoch() -> None:
     """One of four flags it, one of five does not."""
-    bad = measured(issues=("has_wrong_backgrounds",))
-    assert scoring.summarize_epoch(1, [bad] + [measured()] * 3).issues == ("has_wrong_backgrounds",)
+    bad = measured(issues=("wrong_background",))
+    assert scoring.summarize_epoch(1, [bad] + [measured()] * 3).issues == ("wrong_background",)
     assert scoring.summarize_epoch(1, [bad] + [measured()] * 4).issues == ()
+
+
+def test_the_owners_columns_follow_the_issues() -> None:
+    """Each column stands for an issue that the metrics know; without images all are unknown."""
+    summary = scoring.summarize_epoch(1, [measured(issues=("wrong_background",))])
+    assert summary.flags == {
+        "has_wrong_backgrounds": True,
+        "has_random_pixels": False,
+        "has_wrong_colors": False,
+        "is_photorealistic": False,
+    }
+    assert set(scoring.summarize_epoch(1, []).flags.values()) == {None}
+    assert set(scoring.FLAGS.values()) <= set(ISSUES)
 
 
 def test_a_flag_of_photorealism_makes_the_epoch_a_failure() -> None:
     """The verdict follows the flag of the epoch, not the score."""
-    photo = measured(9, 9, 9, issues=("is_photorealistic",))
+    photo = measured(9, 9, 9, issues=("photorealistic",))
     assert scoring.summarize_epoch(1, [photo, measured(9, 9, 9)]).verdict == "failure"
 
 
