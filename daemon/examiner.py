@@ -15,10 +15,10 @@ from core.formats.checkpoint_file import (
     Incomplete,
     Refused,
     has_zero_tail,
-    read_header,
 )
 from core.formats.checkpoint_metadata import Values
 from core.formats.checkpoint_name import Candidate, shown
+from daemon.header_guard import read_header_guarded
 from daemon.spool import Admitted, Blocked, Spool
 from daemon.spool_files import Look, look, open_source
 
@@ -105,7 +105,7 @@ class Examiner:
         with open_source(file.path) as fd:
             if look(os.fstat(fd)) != file.look:
                 return  # the next scan sees the change
-            header = read_header(fd)
+            header = read_header_guarded(fd)
             if isinstance(header, Incomplete):
                 self._wait(file, now, header)
                 return

@@ -74,13 +74,15 @@ class Listener:
         self._wanted = False
         self._unannounced_since: float | None = None
         self._heard = 0
-        self._state: RootState = "polling"
-        self._reason = "The folder is looked through from time to time; listening has not begun."
+        self._told: tuple[RootState, str] = (
+            "polling",
+            "The folder is looked through from time to time; listening has not begun.",
+        )
 
     @property
     def state(self) -> tuple[RootState, str]:
         """How the folder is followed, and a sentence about it."""
-        return self._state, self._reason
+        return self._told
 
     def start(self) -> None:
         """Begin to listen; a missing folder is waited for."""
@@ -102,8 +104,8 @@ class Listener:
         if self._wanted and (identity != self._identity or not self._is_alive()):
             self._hang_up()
             self._pick_up(identity)
-        elif not self._wanted and self._state == "root-missing":
-            self._state, self._reason = "polling", "The folder is looked through at each scan."
+        elif not self._wanted and self._told[0] == "root-missing":
+            self._set("polling", "The folder is looked through at each scan.")
         return True
 
     def judge(self, *, found_new: bool, now: float) -> None:
@@ -115,12 +117,12 @@ class Listener:
         heard, self._heard = self._bell.count > self._heard, self._bell.count
         if heard:
             self._unannounced_since = None
-            if self._state == "polling" and self._is_alive():
+            if self._told[0] == "polling" and self._is_alive():
                 self._set("live", _LIVE)
         elif found_new and self._unannounced_since is None:
             self._unannounced_since = now
         since = self._unannounced_since
-        if self._state == "live" and since is not None and now - since >= self.patience:
+        if self._told[0] == "live" and since is not None and now - since >= self.patience:
             self._set("polling", _UNANNOUNCED)
 
     def _root_identity(self) -> tuple[int, int] | None:
@@ -165,7 +167,7 @@ class Listener:
                 f"The system gives no events for this folder ({error.strerror}). It is looked "
                 "through regularly instead; nothing is missed, only seen a little later."
             )
-            if reason != self._reason:
+            if reason != self._told[1]:
                 _log.warning("%s: %s", shown(self.root), reason)
             self._set("polling", reason)
             return
@@ -174,7 +176,7 @@ class Listener:
         self._set("live", _LIVE)
 
     def _set(self, state: RootState, reason: str) -> None:
-        self._state, self._reason = state, reason
+        self._told = (state, reason)
 
     def _hang_up(self) -> None:
         observer, self._observer, self._identity = self._observer, None, None

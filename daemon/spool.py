@@ -25,11 +25,11 @@ from core.formats.checkpoint_file import (
     WeightsCheck,
     check_finite_and_nonzero,
     facts,
-    read_header,
     why_not_tested,
 )
 from core.formats.checkpoint_name import shown
 from core.nouns import CheckpointFacts
+from daemon.header_guard import read_header_guarded
 from daemon.spool_files import (
     SpoolFullError,
     copy_and_hash,
@@ -163,7 +163,7 @@ class Spool:
         started = clock()
         with open_source(path) as fd:
             before = os.fstat(fd)
-            header = read_header(fd)
+            header = read_header_guarded(fd)
             if not isinstance(header, Header):
                 return header
             told = facts(header, path)

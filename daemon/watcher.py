@@ -138,14 +138,13 @@ class Watcher:
         Files that are ready are copied now, the newest first, for about two seconds at most; the
         rest follows at the next scan.
         """
-        started = self.clock()
         samples: list[TrainerSample] = []
         for root, listener in self._listeners.items():
             if listener.tend():
                 found_new = self._look_through(root, samples)
                 listener.judge(found_new=found_new and root in self._scanned, now=self.clock())
                 self._scanned.add(root)
-        admitted = self._judge(started)
+        admitted = self._judge()
         return ScanResult(
             sightings=tuple(self._news()),
             admitted=tuple(admitted),
@@ -242,8 +241,8 @@ class Watcher:
             self._samples[key] = None
             samples.append(sample)
 
-    def _judge(self, started: float) -> list[Admitted]:
-        admitted = []
+    def _judge(self) -> list[Admitted]:
+        admitted, started = [], self.clock()
         due = [file for file in self._files.values() if _is_open(file) and file.due <= self.clock()]
         for file in sorted(due, key=lambda file: file.look[3], reverse=True):
             if self.clock() - started > _LONGEST_SCAN:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _UNSET = {"", "none", "null"}
 _LONGEST_TEXT = 500  # characters of a name or note that are kept
-_LONGEST_JSON = 64_000_000  # characters of a JSON value that are parsed (tag frequencies are large)
+_LONGEST_JSON = 8_000_000  # characters of a JSON value that are parsed; tags can be many
 _SHA256 = re.compile(r"^(?:0x)?([0-9a-fA-F]{64})$")
 _OPTIMIZER = re.compile(r"^([\w.]+)")
 _MODEL_TYPES = {"sd1": "SD15", "sdxl": "SDXL"}
@@ -89,9 +89,7 @@ class Values:
         if raw.strip().lower() in _UNSET:
             return None
         try:
-            if len(raw) > _LONGEST_JSON:
-                raise ValueError  # noqa: TRY301 - the same note as for broken JSON
-            return json.loads(raw)
+            return json.loads(raw[: _LONGEST_JSON + 1])  # cut, it is no JSON any more
         except (ValueError, RecursionError):
             self._ignore(key, raw)
             return None

@@ -46,22 +46,19 @@ def body_sha256(fd: int, header: Header) -> str | None:
 
 
 def has_zero_tail(fd: int, header: Header) -> bool:
-    """Return whether the last 4 KiB, or any tensor's last 64 bytes, are nothing but zeros.
+    """Return whether the last 64 bytes, or any tensor's last 64 bytes, are nothing but zeros.
 
-    So looks a file whose space was reserved before its data arrived, and so look untrained
-    up-weights: a reason to wait longer, no proof. Up-weights alone are therefore passed over
-    unless the very end of the file is zero too.
+    So looks a file whose space was reserved before its data arrived. Up-weights begin at zero and
+    may stay there where nothing is learned, so only the very last tensor is looked at if it is one.
     """
     end = header.header_bytes + header.body_bytes
-    if _is_zero(fd, max(header.header_bytes, end - 4096), end):
-        return True
     return any(
-        not name.endswith((*_UP, ".alpha"))
-        and _is_zero(
-            fd, header.header_bytes + max(t.begin, t.end - 64), header.header_bytes + t.end
+        _is_zero(fd, max(begin, stop - 64), stop)
+        for name, begin, stop in (
+            (name, header.header_bytes + tensor.begin, header.header_bytes + tensor.end)
+            for name, tensor in header.tensors.items()
         )
-        for name, t in header.tensors.items()
-        if t.end > t.begin
+        if stop == end or not name.endswith((*_UP, ".alpha"))
     )
 
 
