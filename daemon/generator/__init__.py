@@ -1,1 +1,1 @@
-"""Part of Epochwatch."""
+"""Draw images: a client without torch, and the child process where torch and diffusers live."""

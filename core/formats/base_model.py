@@ -1,0 +1,205 @@
+"""Recognize base models on this disk: what they are called by (a hash), and where they lie.
+
+Only safetensors, JSON and text are read; nothing is ever unpickled, and no torch is needed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.errors import Fixable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_MEMBERS = frozenset({".safetensors", ".json", ".txt"})
+_PICKLED = frozenset({".bin", ".ckpt", ".pt", ".pth"})
+_UNUSED = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_HEADER_LIMIT = 100_000_000  # bytes: safetensors' own limit
+_BLOCK = 1 << 20
+
+
+def base_sha256(path: Path) -> str:
+    """Return the SHA-256 a base model is known by.
+
+    A file has the hash of its bytes. A diffusers folder has the hash of its sorted lines
+    "relative/path sha256", over the safetensors, JSON and text files of the parts that draw;
+    safety checker and feature extractor draw nothing and do not count.
+
+    Raises:
+        Fixable: there is nothing there, or its weights are pickled.
+    """
+    if path.is_file():
+        _refuse_pickle(path)
+        return _file_sha256(path)
+    if not (path / "model_index.json").is_file():
+        message = (
+            f"{path} is no base model: neither a .safetensors file nor a folder with a "
+            "model_index.json. Point the base model at one of these."
+        )
+        raise Fixable(message)
+    lines = [f"{name} {_file_sha256(path / name)}" for name in sorted(_members(path))]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def family(path: Path) -> str:
+    """Return "sd1", "sd2", "sdxl" or "unknown", from configuration or tensor names alone."""
+    index = path / "model_index.json"
+    if index.is_file():
+        return _folder_family(path, _read_json(index))
+    if path.is_file() and path.suffix.lower() == ".safetensors":
+        return _file_family(_tensor_names(path))
+    return "unknown"
+
+
+def find_base(wanted: str, aliases: dict[str, str], search: Sequence[Path]) -> Path | None:
+    """Return where the base model ``wanted`` lies, or None.
+
+    ``wanted`` is a path, a name ("sd-v1-5", "runwayml/stable-diffusion-v1-5", with or without
+    ".safetensors") or a SHA-256. ``aliases`` maps names and hashes to paths and comes first.
+    ``search`` holds folders of models or Hugging Face caches. Looking for a hash reads every model
+    found there, so remember the answer.
+    """
+    lowered = {name.lower(): target for name, target in aliases.items()}
+    alias = lowered.get(wanted.lower())
+    if alias is not None:
+        target = Path(alias).expanduser()
+        return target if _is_base(target) else None
+    direct = Path(wanted).expanduser()
+    if wanted and _is_base(direct):
+        return direct
+    candidates = [found for folder in search for found in _candidates(folder)]
+    if _SHA256.fullmatch(wanted.lower()):
+        return next((path for _, path in candidates if _has_hash(path, wanted.lower())), None)
+    names = {_plain(wanted), _plain(wanted.replace("\\", "/").rsplit("/", 1)[-1])}
+    return next((path for name, path in candidates if _plain(name) in names), None)
+
+
+def _members(root: Path) -> Iterator[str]:
+    """Yield the relative paths of the files that decide what ``root`` draws."""
+    parts = [
+        name
+        for name, entry in _read_json(root / "model_index.json").items()
+        if isinstance(entry, list) and name not in _UNUSED and (root / name).is_dir()
+    ]
+    yield "model_index.json"
+    for part in parts:
+        files = [file for file in (root / part).rglob("*") if file.is_file()]
+        safe = any(file.suffix == ".safetensors" for file in files)
+        pickled = [file for file in files if file.suffix.lower() in _PICKLED]
+        if pickled and not safe:
+            _refuse_pickle(pickled[0])
+        for file in files:
+            relative = file.relative_to(root)
+            hidden = any(piece.startswith(".") for piece in relative.parts)
+            if file.suffix in _MEMBERS and not hidden:
+                yield relative.as_posix()
+
+
+def _refuse_pickle(path: Path) -> None:
+    """Raise Fixable when ``path`` is a pickle by its suffix."""
+    if path.suffix.lower() in _PICKLED:
+        message = (
+            f"{path} is pickled: opening it can run code from whoever made it, so it is never "
+            "opened. Use the .safetensors version of this base model, or convert it."
+        )
+        raise Fixable(message)
+
+
+def _file_sha256(path: Path) -> str:
+    """Return the SHA-256 of the bytes of ``path``."""
+    hasher = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            hasher.update(block)
+    return hasher.hexdigest()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in ``path``; an empty one when it holds none."""
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _folder_family(path: Path, index: dict[str, Any]) -> str:
+    """Return the family of a diffusers folder."""
+    pipeline = str(index.get("_class_name", ""))
+    if pipeline.startswith("StableDiffusionXL"):
+        return "sdxl"
+    if not pipeline.startswith("StableDiffusion") or pipeline.startswith("StableDiffusion3"):
+        return "unknown"
+    width = _read_json(path / "unet" / "config.json").get("cross_attention_dim")
+    return "sd2" if width == 1024 else "sd1"
+
+
+def _file_family(names: frozenset[str]) -> str:
+    """Return the family of an original single-file checkpoint."""
+    if not any(name.startswith("model.diffusion_model.input_blocks.") for name in names):
+        return "unknown"
+    if any(name.startswith("conditioner.embedders.1.") for name in names):
+        return "sdxl"
+    if any(name.startswith("cond_stage_model.model.") for name in names):
+        return "sd2"
+    if any(name.startswith("cond_stage_model.transformer.") for name in names):
+        return "sd1"
+    return "unknown"
+
+
+def _tensor_names(path: Path) -> frozenset[str]:
+    """Return the names in a safetensors header; none when it is not one."""
+    try:
+        with path.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            if not 2 <= length <= min(_HEADER_LIMIT, path.stat().st_size - 8):
+                return frozenset()
+            header = json.loads(stream.read(length))
+    except (OSError, ValueError, struct.error):
+        return frozenset()
+    return frozenset(header) if isinstance(header, dict) else frozenset()
+
+
+def _is_base(path: Path) -> bool:
+    """Say whether ``path`` looks like a base model at all."""
+    if path.is_dir():
+        return (path / "model_index.json").is_file()
+    return path.suffix.lower() == ".safetensors" and path.is_file()
+
+
+def _has_hash(path: Path, sha256: str) -> bool:
+    """Say whether ``path`` is known by ``sha256``; a model that is refused is not."""
+    try:
+        return base_sha256(path) == sha256
+    except Fixable:
+        return False
+
+
+def _candidates(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield (name, path) of the base models in ``folder``, a models folder or a hub cache."""
+    if not folder.is_dir():
+        return
+    if _is_base(folder):
+        yield folder.name, folder
+        return
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith("models--"):
+            name = entry.name.removeprefix("models--").replace("--", "/")
+            snapshots = sorted(
+                (entry / "snapshots").glob("*"), key=lambda one: one.stat().st_mtime, reverse=True
+            )
+            yield from ((name, snapshot) for snapshot in snapshots if _is_base(snapshot))
+        elif _is_base(entry) and (entry.is_dir() or family(entry) != "unknown"):
+            yield entry.name, entry
+
+
+def _plain(name: str) -> str:
+    """Return ``name`` as it is compared: lower case, no suffix."""
+    return name.lower().strip().removesuffix(".safetensors")

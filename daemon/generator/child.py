@@ -1,0 +1,166 @@
+"""The child process that holds the GPU: one JSON job per line in, one JSON event per line out.
+
+Run as ``python -m daemon.generator.child``. It knows no database and no secrets, it never uses
+the network, and it may be killed at any moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from daemon.generator.job import EXIT_CODES, DrawJob, JobError, Kind
+
+if TYPE_CHECKING:
+    from daemon.generator.studio import Studio
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class Voice:
+    """Says events on the channel that was standard output; safe from several threads."""
+
+    def __init__(self, channel: IO[str]) -> None:
+        """Own ``channel``."""
+        self._channel = channel
+        self._lock = threading.Lock()
+        self.job: str | None = None
+
+    def say(self, event: str, **facts: Any) -> None:
+        """Write one event as one line."""
+        line = json.dumps({"event": event, "job": self.job, **facts})
+        with self._lock:
+            self._channel.write(line + "\n")
+            self._channel.flush()
+
+
+class Ear:
+    """Reads lines from the parent on a thread, so that the parent's end is noticed at once."""
+
+    def __init__(self) -> None:
+        """Start listening; the process ends when the parent closes the channel."""
+        self.jobs: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._stopped: set[str] = set()
+        threading.Thread(target=self._listen, daemon=True, name="ear").start()
+
+    def stopped(self, job: str | None) -> bool:
+        """Say whether ``job`` was called off."""
+        return job in self._stopped
+
+    def _listen(self) -> None:
+        for line in sys.stdin:
+            body = json.loads(line)
+            if "stop" in body:
+                self._stopped.add(body["stop"])
+            else:
+                self._stopped.discard(body["job"])  # the same job may come again
+                self.jobs.put(body)
+        os._exit(0)  # the parent is gone; a job in hand has no reader
+
+
+def main() -> int:
+    """Answer jobs until the parent goes away or the process has become useless."""
+    voice = Voice(_take_stdout())
+    _be_humble()
+    ear = Ear()
+    _quiet_libraries()
+    try:
+        studio = _open_studio(voice, ear)
+    except Exception as error:  # noqa: BLE001 - a broken installation is told, not printed
+        traceback.print_exc()
+        voice.say("error", kind="internal", message=f"The drawing libraries do not load: {error}")
+        return EXIT_CODES["internal"]
+    while True:
+        body = ear.jobs.get()
+        voice.job = body.get("job")
+        kind = _draw(studio, voice, body)
+        if kind in EXIT_CODES:
+            return EXIT_CODES[kind]
+
+
+def _draw(studio: Studio, voice: Voice, body: dict[str, Any]) -> str | None:
+    """Draw one job and tell the end of it; return the kind of trouble, if any."""
+    try:
+        studio.draw(DrawJob.from_json(body))
+    except Exception as error:  # noqa: BLE001 - the one broad catch: the parent decides
+        kind, message = classify(error)
+        if kind in EXIT_CODES:
+            traceback.print_exc()
+        voice.say("error", kind=kind, message=message)
+        return kind
+    return None
+
+
+def classify(error: BaseException) -> tuple[Kind, str]:
+    """Return the kind of trouble and its message.
+
+    torch reports trouble on a GPU as RuntimeError with a text, so the text has to be read.
+    """
+    if isinstance(error, JobError):
+        return error.kind, str(error)
+    text = f"{type(error).__name__}: {error}"
+    lowered = text.lower()
+    if isinstance(error, MemoryError) or "out of memory" in lowered or "can't allocate" in lowered:
+        return "oom", f"Memory ran out while drawing. {text}"
+    if any(sign in lowered for sign in ("cuda error", "cudnn", "cublas", "acceleratorerror")):
+        return "cuda", f"The GPU failed. {text}"
+    if isinstance(error, OSError):
+        return "internal", f"The image cannot be written. {text}"
+    return "internal", text
+
+
+def _open_studio(voice: Voice, ear: Ear) -> Studio:
+    """Import torch, which takes seconds, and say that jobs are welcome."""
+    from daemon.generator.base_loading import library_versions
+    from daemon.generator.studio import Studio
+
+    studio = Studio(voice.say, lambda: ear.stopped(voice.job))
+    voice.say("ready", pid=os.getpid(), **library_versions())
+    return studio
+
+
+def _take_stdout() -> IO[str]:
+    """Return standard output for the events alone; whatever prints goes to standard error."""
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return channel
+
+
+def _be_humble() -> None:
+    """Give way to the trainer: low priority, first to be killed, no core dumps, no orphan."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(10)
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+
+
+def _quiet_libraries() -> None:
+    """Keep the libraries offline and short of words, whoever started this process."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)  # not sys.exit: a sick GPU can hang the clean-up of torch

@@ -1,0 +1,108 @@
+"""What is said between the client and the child: the job, one line of JSON; and why it failed.
+
+It must not import torch: the client reads it too.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from core.nouns import Recipe
+
+Kind = Literal[
+    "bad_lora", "bad_recipe", "no_base", "oom", "cuda", "not_finite", "internal", "stopped"
+]
+EXIT_CODES: dict[str, int] = {"internal": 1, "oom": 10, "cuda": 11}  # the child is of no use after
+SAMPLE_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,127}")  # it becomes a file name
+
+
+class JobError(Exception):
+    """A job that cannot be finished: the kind decides what the client does next."""
+
+    def __init__(self, kind: Kind, message: str) -> None:
+        """Keep the kind beside the message for a person."""
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraFile:
+    """One LoRA of the stack, as a file that nobody else writes to."""
+
+    path: Path
+    sha256: str
+    strength: str = "1.00"  # decimal text
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawSample:
+    """One image to draw."""
+
+    sample_id: str
+    prompt: str
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawJob:
+    """One stack and all the images to draw with it."""
+
+    job: str
+    base_path: Path
+    base_sha256: str
+    loras: tuple[LoraFile, ...]
+    recipe: Recipe
+    samples: tuple[DrawSample, ...]
+    out: Path  # folder for <sample_id>.png and <sample_id>.json
+    batch: int | None = None  # images drawn at once; None: chosen from device, size and count
+    device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1", "mps"
+
+    def __post_init__(self) -> None:
+        """Refuse what could not become a file name or a batch."""
+        for sample in self.samples:
+            if not SAMPLE_ID.fullmatch(sample.sample_id):
+                message = f"{sample.sample_id!r} is no sample id"
+                raise ValueError(message)
+        if self.batch is not None and self.batch < 1:
+            message = f"a batch of {self.batch} holds no image"
+            raise ValueError(message)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the line the child reads."""
+        return {
+            "job": self.job,
+            "base": {"path": str(self.base_path), "sha256": self.base_sha256},
+            "loras": [
+                {"path": str(lora.path), "sha256": lora.sha256, "strength": lora.strength}
+                for lora in self.loras
+            ],
+            "recipe": self.recipe.as_json(),
+            "samples": [
+                {"sample_id": one.sample_id, "prompt": one.prompt, "seed": one.seed}
+                for one in self.samples
+            ],
+            "out": str(self.out),
+            "batch": self.batch,
+            "device": self.device,
+        }
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any]) -> DrawJob:
+        """Build it back from ``as_json``."""
+        return cls(
+            job=body["job"],
+            base_path=Path(body["base"]["path"]),
+            base_sha256=body["base"]["sha256"],
+            loras=tuple(
+                LoraFile(path=Path(one["path"]), sha256=one["sha256"], strength=one["strength"])
+                for one in body["loras"]
+            ),
+            recipe=Recipe(**body["recipe"]),
+            samples=tuple(DrawSample(**one) for one in body["samples"]),
+            out=Path(body["out"]),
+            batch=body.get("batch"),
+            device=body.get("device") or "auto",
+        )

@@ -1,0 +1,283 @@
+"""Draw a job: merge its stack, encode its prompts, draw them in batches of one fixed shape."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import diffusers
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from core.errors import Fixable
+from daemon.generator.base_loading import Base, choose_device, choose_precision, load_base
+from daemon.generator.job import DrawJob, DrawSample, JobError
+from daemon.generator.lora_file import read_lora
+from daemon.generator.result_files import why_refused, write_result
+from daemon.generator.samplers import Sampler, find_sampler
+
+if TYPE_CHECKING:
+    from core.nouns import Recipe
+    from daemon.generator.merging import Merged
+    from daemon.generator.prompt_text import Encoded
+
+Say = Callable[..., None]  # say("image", sample_id=...): one event
+_WRITERS = 2
+_LARGEST_BATCH = {"cuda": 8, "mps": 2, "cpu": 4}  # at 512 x 512; larger images, smaller batches
+_STEP_SECONDS = 1.0  # at most one "step" event in this time
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """All that the batches of a job share."""
+
+    job: DrawJob
+    base: Base
+    sampler: Sampler
+    merged: Merged
+    shape: int  # images in every batch, the last one padded
+    negative: Encoded
+
+
+class Studio:
+    """Keeps one base model, and one stack merged into it, from job to job."""
+
+    def __init__(self, say: Say, stopped: Callable[[], bool]) -> None:
+        """Tell what happens by ``say``; give up between two steps when ``stopped()``."""
+        torch.backends.cudnn.deterministic = True  # the same shape must give the same bits
+        self._say = say
+        self._stopped = stopped
+        self._base: Base | None = None
+        self._base_key: tuple[Any, ...] = ()
+        self._merged: Merged | None = None
+        self._stack_key: tuple[Any, ...] = ()
+
+    def draw(self, job: DrawJob) -> None:
+        """Draw every sample of ``job`` into its folder.
+
+        Raises:
+            JobError: the job cannot be done; images finished before stay where they are.
+        """
+        started = time.monotonic()
+        _check_recipe(job.recipe)
+        sampler = _sampler(job.recipe)
+        base = self._load(job)
+        merged = self._merge(job, base)
+        shape = batch_shape(job, base.pipeline.device.type)
+        self._say(
+            "loaded",
+            modules_patched=merged.modules_patched,
+            modules_changed=merged.modules_changed,
+            batch_shape=shape,
+            seconds=round(time.monotonic() - started, 3),
+            **base.facts,
+        )
+        job.out.mkdir(parents=True, exist_ok=True)
+        plan = _Plan(
+            job=job,
+            base=base,
+            sampler=sampler,
+            merged=merged,
+            shape=shape,
+            negative=_encode(base, merged, job.recipe, job.recipe.negative),
+        )
+        refused = self._draw_all(plan)
+        self._say("done", images=len(job.samples) - len(refused), refused=refused)
+        if refused:
+            message = (
+                f"{len(refused)} of {len(job.samples)} images are black or no numbers at all "
+                "and were not kept. The training may have diverged, or the model overflows "
+                f"{base.precision}."
+            )
+            raise JobError("not_finite", message)
+
+    def _load(self, job: DrawJob) -> Base:
+        """Return the resident base model, loading it when another one is asked for."""
+        device = choose_device(job.device)
+        precision = choose_precision(job.recipe.precision, device)
+        key = (job.base_path, job.base_sha256, str(device), precision)
+        if self._base is None or self._base_key != key:
+            self._base = self._merged = None  # free the old one first: two may not fit
+            self._say("loading", base=str(job.base_path))
+            self._base = load_base(job.base_path, job.base_sha256, device, precision)
+            self._base_key = key
+        return self._base
+
+    def _merge(self, job: DrawJob, base: Base) -> Merged:
+        """Merge the stack of ``job`` unless it is the one already there."""
+        key = tuple((lora.sha256, lora.strength) for lora in job.loras)
+        if self._merged is None or self._stack_key != key:
+            self._merged = None
+            stack = [(read_lora(one.path, one.sha256), float(one.strength)) for one in job.loras]
+            self._merged = base.merger.apply(stack)
+            self._stack_key = key
+        return self._merged
+
+    def _draw_all(self, plan: _Plan) -> list[str]:
+        """Draw all batches; write files beside the drawing. Return the refused sample ids."""
+        refused: list[str] = []
+        with ThreadPoolExecutor(_WRITERS) as writers:
+            writes: list[Future[None]] = []
+            for samples in _batches(plan.job.samples, plan.shape):
+                started = time.monotonic()
+                prompts = [
+                    _encode(plan.base, plan.merged, plan.job.recipe, one.prompt) for one in samples
+                ]
+                pixels = self._draw_batch(plan, samples, prompts)
+                seconds = (time.monotonic() - started) / len(samples)
+                for one, prompt, picture in zip(samples, prompts, pixels, strict=False):
+                    reason = why_refused(picture)
+                    if reason is not None:
+                        refused.append(one.sample_id)
+                        message = f"{reason}; it was not kept"
+                        self._say(
+                            "refused", sample_id=one.sample_id, kind="not_finite", message=message
+                        )
+                        continue
+                    facts = {
+                        "seconds": round(seconds, 4),
+                        "provenance": _provenance(plan, len(samples), prompt),
+                    }
+                    writes.append(writers.submit(self._write, plan, one, picture, facts))
+            for write in writes:
+                write.result()
+        return refused
+
+    def _write(
+        self,
+        plan: _Plan,
+        sample: DrawSample,
+        picture: npt.NDArray[np.float32],
+        facts: dict[str, Any],
+    ) -> None:
+        """Write one image, and only then say so."""
+        written = write_result(plan.job.out, sample.sample_id, picture, facts)
+        self._say(
+            "image",
+            sample_id=sample.sample_id,
+            path=str(written.path),
+            sha256=written.sha256,
+            seconds=facts["seconds"],
+            truncated_tokens=facts["provenance"]["truncated_tokens"],
+        )
+
+    def _draw_batch(
+        self, plan: _Plan, samples: Sequence[DrawSample], prompts: Sequence[Encoded]
+    ) -> npt.NDArray[np.float32]:
+        """Return the pictures of a batch padded to its shape: (shape, height, width, 3), 0 to 1."""
+        filler = plan.shape - len(samples)
+        seeds = [one.seed for one in samples] + [samples[-1].seed] * filler
+        embeddings = [one.embedding for one in prompts] + [prompts[-1].embedding] * filler
+        pipeline, recipe = plan.base.pipeline, plan.job.recipe
+        scheduler = getattr(diffusers, plan.sampler.scheduler)
+        # A scheduler remembers the last images, so each batch gets a fresh one.
+        pipeline.scheduler = scheduler.from_config(
+            plan.base.scheduler_config, **plan.sampler.options
+        )
+        return np.asarray(
+            pipeline(
+                prompt_embeds=torch.cat(embeddings),
+                negative_prompt_embeds=torch.cat([plan.negative.embedding] * plan.shape),
+                width=recipe.width,
+                height=recipe.height,
+                num_inference_steps=recipe.steps,
+                guidance_scale=float(recipe.guidance),
+                # One generator per image on the CPU, as diffusers documents for reproducibility.
+                generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+                output_type="np",
+                callback_on_step_end=self._watch_steps(recipe.steps),
+            ).images
+        )
+
+    def _watch_steps(self, steps: int) -> Callable[..., dict[str, Any]]:
+        """Return a callback that tells the progress and ends a job that was called off."""
+        last = time.monotonic()
+
+        def after_step(_pipe: Any, step: int, _time: Any, _state: Any) -> dict[str, Any]:
+            nonlocal last
+            if self._stopped():
+                raise JobError("stopped", "The job was called off.")
+            if time.monotonic() - last >= _STEP_SECONDS:
+                last = time.monotonic()
+                self._say("step", step=step + 1, steps=steps)
+            return {}
+
+        return after_step
+
+
+def batch_shape(job: DrawJob, device: str) -> int:
+    """Return how many images are drawn at once: the same for all batches of the job.
+
+    The samples are spread evenly, so that little is padded: 5 samples at 4 at most are 3 and 3.
+    """
+    if job.batch is not None:
+        return job.batch
+    pixels = job.recipe.width * job.recipe.height
+    most = max(1, min(16, _LARGEST_BATCH[device] * 512 * 512 // pixels))
+    batches = max(1, math.ceil(len(job.samples) / most))
+    return max(1, math.ceil(len(job.samples) / batches))
+
+
+def _batches(samples: Sequence[DrawSample], size: int) -> Iterator[list[DrawSample]]:
+    """Yield ``samples`` in order, ``size`` at a time."""
+    rest = iter(samples)
+    while batch := list(islice(rest, size)):
+        yield batch
+
+
+def _encode(base: Base, merged: Merged, recipe: Recipe, text: str) -> Encoded:
+    """Return the embedding of ``text`` under the stack that is merged now."""
+    return base.encoder.encode(
+        text,
+        state=merged.text_state,
+        clip_skip=recipe.clip_skip,
+        token_length=recipe.token_length,
+    )
+
+
+def _sampler(recipe: Recipe) -> Sampler:
+    """Return the sampler of ``recipe``, or raise JobError."""
+    try:
+        return find_sampler(recipe.sampler)
+    except Fixable as error:
+        raise JobError("bad_recipe", str(error)) from error
+
+
+def _check_recipe(recipe: Recipe) -> None:
+    """Raise JobError for what this version cannot draw, before anything is loaded."""
+    troubles = {
+        f"{recipe.width}x{recipe.height} pixels: both must be multiples of 8": recipe.width % 8
+        or recipe.height % 8
+        or min(recipe.width, recipe.height) < 1,
+        f"{recipe.steps} steps: at least 1 is needed": recipe.steps < 1,
+        "another VAE than the base model's cannot be used yet": recipe.vae,
+        f"the renderer {recipe.renderer!r} is not known": recipe.renderer != "diffusers",
+    }
+    found = [trouble for trouble, present in troubles.items() if present]
+    if found:
+        raise JobError("bad_recipe", f"The recipe cannot be drawn: {'; '.join(found)}.")
+
+
+def _provenance(plan: _Plan, filled: int, prompt: Encoded) -> dict[str, Any]:
+    """Return everything that decided the pixels beyond the sample itself."""
+    return {
+        **plan.base.facts,
+        "renderer": plan.job.recipe.renderer,
+        "sampler": plan.sampler.name,
+        "sampler_class": plan.sampler.scheduler,
+        "batch_shape": plan.shape,
+        "batch_filled": filled,
+        "merge": "float32, rounded once",
+        "modules_patched": plan.merged.modules_patched,
+        "modules_changed": plan.merged.modules_changed,
+        "base_sha256": plan.job.base_sha256,
+        "loras": [[lora.sha256, lora.strength] for lora in plan.job.loras],
+        "truncated_tokens": prompt.truncated,
+        "truncated_negative_tokens": plan.negative.truncated,
+    }
