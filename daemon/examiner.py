@@ -53,6 +53,7 @@ class WatchedFile:
 
     path: Path
     root: Path
+    shown: str  # the path as people and the database see it
     candidate: Candidate
     look: Look
     since: float  # when it was first seen as it is now, monotonic
@@ -69,6 +70,21 @@ class WatchedFile:
         self.look, self.since, self.due, self.tries, self.done = now_look, now, now, 0, False
         if self.state not in {"settling", "incomplete"}:
             self.state, self.reason, self.sha256 = "settling", _STILL_CHANGING, None
+
+    def vanished(self) -> None:
+        """The name is gone; say what that means, by what was known of the file."""
+        if self.sha256 is not None:
+            self.reason = (
+                "The file has left the folder; its copy was taken before and is tested as planned."
+            )
+        elif self.state in {"refused", "quarantined"}:
+            self.reason = "The file has left the folder; it was none that could be tested."
+        else:
+            self.reason = (
+                "The file vanished before it could be copied, so it is not tested. If the trainer "
+                "keeps only its last saves, let it keep more."
+            )
+        self.state = "vanished"
 
 
 class Examiner:

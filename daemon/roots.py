@@ -72,20 +72,22 @@ def _overlap(one: Path, other: Path) -> bool:
 
 def regular_files(
     root: Path, *, recursive: bool, unread: list[str]
-) -> Iterator[tuple[Path, os.stat_result]]:
+) -> Iterator[tuple[str, os.stat_result]]:
     """Yield the regular files below ``root``; links are not followed.
 
     Folders that could not be read are added to ``unread``.
     """
-    folders = [root]
+    folders = [str(root)]
     while folders:
         folder = folders.pop()
         try:
             entries = list(os.scandir(folder))
         except FileNotFoundError:
+            if folder == str(root):  # a root that goes away deletes nothing
+                unread.append(folder + os.sep)
             continue
         except OSError:
-            unread.append(shown(folder) + os.sep)
+            unread.append(folder + os.sep)
             continue
         for entry in entries:
             try:
@@ -94,6 +96,6 @@ def regular_files(
                 continue
             if stat.S_ISDIR(status.st_mode):
                 if recursive and is_watched_folder(entry.name):
-                    folders.append(Path(entry.path))
+                    folders.append(entry.path)
             elif stat.S_ISREG(status.st_mode):
-                yield Path(entry.path), status
+                yield entry.path, status

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.formats.checkpoint_name import is_candidate, shown
+from core.formats.checkpoint_name import Candidate, is_candidate, shown
 from core.formats.trainer_samples import TrainerSample, read_sample
 from daemon.examiner import Examiner, Patience, SightingState, WatchedFile
 from daemon.listener import Listener, RootState
@@ -87,6 +87,7 @@ class Watcher:
             root: Listener(root, self._ring, recursive=recursive) for root in self.roots
         }
         self._files: dict[str, WatchedFile] = {}
+        self._others: set[str] = set()  # names that are neither weights nor samples
         self._samples: dict[str, tuple[Look, float] | None] = {}  # None: told already
         self._told: dict[str, Sighting] = {}
         self._remembered = {entry.path: entry for entry in _from_spool(spool)}
@@ -157,35 +158,41 @@ class Watcher:
         unread: list[str] = []
         is_new = False
         for path, status in regular_files(root, recursive=self.recursive, unread=unread):
-            candidate = is_candidate(path.relative_to(root))
-            if candidate is None:
-                self._see_sample(path, status, samples)
-                continue
-            key = shown(path)
-            found.add(key)
-            file = self._files.get(key)
-            if file is None:
-                is_new = True
-                file = self._files[key] = WatchedFile(
-                    path=path, root=root, candidate=candidate,
-                    look=look(status), since=self.clock(), due=self.clock(),
-                )  # fmt: skip
-                self._recall(key, file)
-            else:
+            file = self._files.get(path)
+            if file is not None:
+                found.add(path)
                 self._compare(file, look(status))
+            elif (candidate := self._candidate(path, root)) is not None:
+                is_new = True
+                found.add(path)
+                self._files[path] = self._recall(WatchedFile(
+                    path=Path(path), root=root, shown=shown(path), candidate=candidate,
+                    look=look(status), since=self.clock(), due=self.clock(),
+                ))  # fmt: skip
+            else:
+                self._see_sample(path, status, samples)
         self._miss(root, found, tuple(unread))
         return is_new
 
-    def _recall(self, key: str, file: WatchedFile) -> None:
+    def _candidate(self, path: str, root: Path) -> Candidate | None:
+        if path in self._samples or path in self._others:
+            return None
+        candidate = is_candidate(Path(path).relative_to(root))
+        if candidate is None and read_sample(path) is None:
+            self._others.add(path)
+        return candidate
+
+    def _recall(self, file: WatchedFile) -> WatchedFile:
         """Use what an earlier start knew of this file, if it is still the same."""
-        known = self._remembered.pop(key, None)
+        known = self._remembered.pop(file.shown, None)
         if known is None or known.identity != _identity(file.look):
-            return
+            return file
         if known.sha256 is not None and known.state in {"admitted", "vanished"}:
             file.state, file.sha256, file.done = "admitted", known.sha256, True
             file.reason = known.reason if known.state == "admitted" else "It is there again."
         elif known.state != "vanished":
             file.state, file.reason = known.state, known.reason
+        return file
 
     def _compare(self, file: WatchedFile, now_look: Look) -> None:
         same = _identity(now_look) == _identity(file.look)
@@ -203,42 +210,37 @@ class Watcher:
 
     def _miss(self, root: Path, found: set[str], unread: tuple[str, ...]) -> None:
         """Note which files are gone; a folder that could not be read says nothing."""
-        gone = [
-            (key, file)
-            for key, file in self._files.items()
-            if file.root == root and key not in found and file.state != "vanished"
-        ]
-        for key, file in gone:
-            if not key.startswith(unread):
-                file.state, file.reason = "vanished", _gone_sentence(file.sha256)
-        for key, known in list(self._remembered.items()):
-            if known.root == shown(root) and key not in found and key in self._told:
-                self._forget(key, known)
+        for path, file in self._files.items():
+            is_gone = file.root == root and path not in found and not path.startswith(unread)
+            if is_gone and file.state != "vanished":
+                file.vanished()
+        if not unread:
+            for known in [each for each in self._remembered.values() if each.root == shown(root)]:
+                self._forget(known)
 
-    def _forget(self, key: str, known: Sighting) -> None:
+    def _forget(self, known: Sighting) -> None:
         """Report a file that vanished while nobody watched."""
-        del self._remembered[key]
-        if known.state != "vanished":
-            gone = replace(known, state="vanished", reason=_gone_sentence(known.sha256))
-            self._files[key] = WatchedFile(
-                path=Path(known.path), root=Path(known.root), candidate="safetensors",
-                look=(0, known.inode, known.size, known.mtime_ns, 0), since=0.0, due=0.0,
-                state="vanished", reason=gone.reason, sha256=known.sha256,
+        del self._remembered[known.path]
+        if known.path in self._told and known.state != "vanished":
+            file = WatchedFile(
+                path=Path(known.path), root=Path(known.root), shown=known.path,
+                candidate="safetensors", look=(0, known.inode, known.size, known.mtime_ns, 0),
+                since=0.0, due=0.0, state=known.state, sha256=known.sha256,
             )  # fmt: skip
+            file.vanished()
+            self._files[known.path] = file
 
-    def _see_sample(self, path: Path, status: os.stat_result, samples: list[TrainerSample]) -> None:
+    def _see_sample(self, path: str, status: os.stat_result, samples: list[TrainerSample]) -> None:
         """Pass on a trainer's sample image once it has held still for a moment."""
-        key = shown(path)
-        if key in self._samples and self._samples[key] is None:
+        if path in self._others or status.st_size == 0:
             return
-        sample = read_sample(path)
-        if sample is None or status.st_size == 0:
+        seen, now = self._samples.get(path), self.clock()
+        if path in self._samples and seen is None:
             return
-        seen, now = self._samples.get(key), self.clock()
         if seen is None or seen[0] != look(status):
-            self._samples[key] = (look(status), now)
-        elif now - seen[1] >= self._patience.second_look:
-            self._samples[key] = None
+            self._samples[path] = (look(status), now)
+        elif now - seen[1] >= self._patience.second_look and (sample := read_sample(path)):
+            self._samples[path] = None
             samples.append(sample)
 
     def _judge(self) -> list[Admitted]:
@@ -250,7 +252,7 @@ class Watcher:
             try:
                 self._examiners[file.root].judge(file, self.clock())
             except FileNotFoundError:
-                file.state, file.reason = "vanished", _gone_sentence(None)
+                file.vanished()
             if file.taken is not None:
                 admitted.append(file.taken)
                 file.taken = None
@@ -258,14 +260,16 @@ class Watcher:
 
     def _news(self) -> Iterator[Sighting]:
         """Yield the sightings that differ from what was told before."""
-        for key, file in self._files.items():
+        for file in self._files.values():
+            told = self._told.get(file.shown)
+            if told is not None and told.state == file.state and _is_unfinished(file):
+                continue  # mere growth of an unfinished file is no news
             sighting = Sighting(
-                root=shown(file.root), path=key, size=file.look[2], mtime_ns=file.look[3],
+                root=shown(file.root), path=file.shown, size=file.look[2], mtime_ns=file.look[3],
                 inode=file.look[1], state=file.state, reason=file.reason, sha256=file.sha256,
             )  # fmt: skip
-            told = self._told.get(key)
-            if told is None or _is_news(told, sighting):
-                self._told[key] = sighting
+            if sighting != told:
+                self._told[file.shown] = sighting
                 yield sighting
 
 
@@ -273,24 +277,12 @@ def _is_open(file: WatchedFile) -> bool:
     return not file.done and file.state != "vanished"
 
 
-def _is_news(told: Sighting, now: Sighting) -> bool:
-    """Return whether ``now`` is worth telling; mere growth of an unfinished file is not."""
-    if now.state in {"settling", "incomplete"}:
-        return now.state != told.state
-    return now != told
+def _is_unfinished(file: WatchedFile) -> bool:
+    return file.state in {"settling", "incomplete"}
 
 
 def _identity(seen: Look) -> tuple[int, int, int]:
     return seen[2], seen[3], seen[1]
-
-
-def _gone_sentence(sha256: str | None) -> str:
-    if sha256 is None:
-        return (
-            "The file vanished before it could be copied, so it is not tested. If the trainer "
-            "keeps only its last saves, let it keep more."
-        )
-    return "The file has left the folder; its copy was taken before and is tested as planned."
 
 
 def _from_spool(spool: Spool) -> Iterator[Sighting]:

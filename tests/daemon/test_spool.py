@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+import time
 from typing import TYPE_CHECKING
 
 import checkpoints_made as made
@@ -246,3 +247,29 @@ def test_a_spool_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "spool").write_text("")
     with pytest.raises(Fixable, match="EPOCHWATCH_HOME"):
         Spool(tmp_path / "spool")
+
+
+def test_a_killed_process_leaves_only_whole_copies(tmp_path: Path, out: Path) -> None:
+    """Killed at any moment of its work, the spool holds nothing that is not what its name says."""
+    for epoch in range(1, 41):
+        made.kohya_file(out / f"punk-{epoch:06d}.safetensors", epoch)
+    program = textwrap.dedent(f"""
+        from pathlib import Path
+        from daemon.spool import Spool
+        spool = Spool(Path({str(tmp_path / "spool")!r}), least_free=0)
+        print("ready", flush=True)
+        for path in sorted(Path({str(out)!r}).iterdir()):
+            spool.admit(path, root=path.parent)
+        print("all", flush=True)
+    """)
+    for delay in (0.0, 0.01, 0.03):
+        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(delay)
+            process.kill()
+        spool = Spool(tmp_path / "spool", least_free=0)
+        for entry in spool.entries():
+            data = entry.spool_path.read_bytes()
+            assert hashlib.sha256(data).hexdigest() == entry.sha256 == entry.spool_path.stem
+    assert len({admit(spool, path).sha256 for path in out.iterdir()}) == 40

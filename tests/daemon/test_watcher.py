@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import checkpoints_made as made
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from core.errors import Fixable
 from daemon.spool import Admitted, Spool
