@@ -11,22 +11,13 @@ from typing import Any
 import structlog
 
 from core.nouns import EpochScore, Measurement, Verdict, digest
-from core.rules.advice import Advice, ScoreRow, advise, evidence_digest
-from core.rules.alerting import Event, events
+from core.rules.advice import Advice, Dial, ScoreRow, advise, evidence_digest
+from core.rules.alerting import Event, Told, events
 from core.rules.scoring import EpochSummary, average_of, band, summarize_epoch, verdict
 from core.store import owners_tables
 from core.store.database import Connection, Database, Row, bump, row, rows, run
 
 log = structlog.get_logger()
-
-# flag column of epoch_results -> the issue that sets it
-_FLAGS = {
-    "has_wrong_backgrounds": "wrong_background",
-    "has_random_pixels": "random_pixels",
-    "has_wrong_colors": "wrong_colors",
-    "is_photorealistic": "photorealistic",
-}
-
 
 @dataclass(frozen=True, kw_only=True)
 class TestedEpoch:
@@ -120,9 +111,16 @@ class Judge:
             body=advice_body(advice),
         )
         write_run(connection, run_id, epochs, advice, complete=complete)
-        for event in events(
-            before["body"] if before else None, advice, run_id=run_id, run_name=about["run_name"]
-        ):
+        told = Told.from_json(before["body"]) if before else None
+        failures = [
+            event
+            for failure in failures_of(epochs, ended=advice.ended)
+            for event in events(
+                told, advice, run_id=run_id, run_name=about["run_name"], failure=failure
+            )
+        ]
+        news = events(told, advice, run_id=run_id, run_name=about["run_name"])
+        for event in (*failures, *news):
             _alert(connection, run_id, event, advice)
         for position in worth_keeping(advice, epochs):
             _keep(connection, run_id, epochs[position].rows[0]["sha256"])
@@ -204,7 +202,7 @@ def advice_on(
         if epoch.effective.average is not None
     }
     ended = ended or about["status"] in ("completed", "failed", "cancelled")
-    dial = about["stop"] or "normal"
+    dial: Dial = about["stop"] or "normal"
     price = float(about["price_per_hour"]) if about["price_per_hour"] is not None else None
     seconds = seconds_between(epochs)
     advice = advise(
@@ -279,7 +277,7 @@ def epoch_cells(position: int, epoch: TestedEpoch, advice: Advice) -> dict[str, 
             f"images/{found['image_sha256'][:2]}/{found['image_sha256']}.png"
             for found, _ in epoch.measured
         ],
-        **{column: issue in summary.issues for column, issue in _FLAGS.items()},
+        **summary.flags,
     }
     if position == advice.latest:
         cells["convergence_status"] = advice.status
@@ -330,7 +328,8 @@ def write_run(
     complete: bool,
 ) -> None:
     """Project the state of the run: convergence, the pick, and the verdict once it is over."""
-    best = epochs[advice.pick].effective.average if advice.pick in epochs else None
+    picked = epochs.get(advice.pick) if advice.pick is not None else None
+    best = picked.effective.average if picked is not None else None
     cells: dict[str, Any] = {
         "convergence_status": advice.status,
         "convergence_epoch": advice.pick,
@@ -352,7 +351,24 @@ def worth_keeping(advice: Advice, epochs: Mapping[int, TestedEpoch]) -> set[int]
     """Return the pick, the runner-up and the last: the files that must outlive the pod."""
     ranked = sorted(advice.p_best, key=lambda place: -advice.p_best[place])[:2]
     last = [position for position, epoch in epochs.items() if epoch.rows[0]["is_final"]]
-    return {place for place in (advice.pick, *ranked, *last) if place in epochs}
+    wanted = {*ranked, *last} if advice.pick is None else {advice.pick, *ranked, *last}
+    return wanted & set(epochs)
+
+
+def failures_of(epochs: Mapping[int, TestedEpoch], *, ended: bool) -> list[str]:
+    """Return a sentence for each epoch that lost the style again, or for a run that never found it.
+
+    The first epochs of any run look like the base model: that alone is no failure.
+    """
+    failed = [position for position, epoch in epochs.items() if epoch.verdict == "failure"]
+    if ended and epochs and len(failed) == len(epochs):
+        return ["No epoch of this run found the style: every one looks like a photograph."]
+    return [
+        f"{position} looks like photographs although an earlier one did not: the style is lost. "
+        "Use the earlier one; if later ones do not recover, lower the learning rate."
+        for position in failed
+        if any(earlier < position and earlier not in failed for earlier in epochs)
+    ]
 
 
 def _alert(connection: Connection, run_id: int, event: Event, advice: Advice) -> None:

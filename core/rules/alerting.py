@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Any, TYPE_CHECKING, Literal
 
 from core.nouns import digest
 from core.rules.curve import NEAR_TIE
@@ -39,8 +40,25 @@ class Event:
     body: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """As much of earlier advice as decides whether the next is news."""
+
+    status: str
+    pick: int | None
+    stop: bool
+    ended: bool
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Told:
+        """Read it from stored advice."""
+        return cls(
+            status=body["status"], pick=body["pick"], stop=body["stop"], ended=body["ended"]
+        )
+
+
 def events(
-    previous: Advice | None,
+    previous: Told | Advice | None,
     current: Advice,
     *,
     run_name: str,
@@ -84,7 +102,7 @@ def safe_title(text: str) -> str:
     return safe_text(" ".join(text.split()), TITLE_LENGTH)
 
 
-def _happened(kind: EventKind, previous: Advice | None, current: Advice) -> bool:
+def _happened(kind: EventKind, previous: Told | Advice | None, current: Advice) -> bool:
     if kind == "run_finished":
         return current.ended and not (previous is not None and previous.ended)
     if current.ended:
@@ -99,7 +117,7 @@ def _happened(kind: EventKind, previous: Advice | None, current: Advice) -> bool
     return current.status == kind and (previous is None or previous.status != kind)
 
 
-def _has_new_best(previous: Advice | None, current: Advice) -> bool:
+def _has_new_best(previous: Told | Advice | None, current: Advice) -> bool:
     """Say whether the pick moved by more than a near-tie; the first pick of a run is no news."""
     if previous is None or previous.pick is None or current.pick in (None, previous.pick):
         return False
