@@ -40,7 +40,7 @@ from daemon.spool_files import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 LARGEST_LORA = 4 << 30  # bytes
@@ -108,7 +108,10 @@ class Spool:
 
     def entries(self) -> list[Admitted]:
         """Return all journal entries, oldest first, evicted copies included."""
-        found = [entry for each in self.folder.glob("*.json") if (entry := _read_entry(each))]
+        return self._entries(self.folder.glob("*.json"))
+
+    def _entries(self, paths: Iterable[Path]) -> list[Admitted]:
+        found = [entry for path in paths if (entry := _read_entry(path))]
         return sorted(found, key=lambda entry: (entry.admitted_at, entry.sha256))
 
     def entry(self, sha256: str) -> Admitted | None:
@@ -117,7 +120,9 @@ class Spool:
 
     def pending(self) -> list[Admitted]:
         """Return the entries that were not yet registered, oldest first."""
-        return [entry for entry in self.entries() if not self.is_registered(entry.sha256)]
+        return self._entries(
+            path for path in self.folder.glob("*.json") if not self.is_registered(path.stem)
+        )
 
     def is_registered(self, sha256: str) -> bool:
         """Return whether ``mark_registered`` was called for this content."""
@@ -125,7 +130,9 @@ class Spool:
 
     def mark_registered(self, sha256: str) -> None:
         """Note that the store knows this checkpoint; calling it again changes nothing."""
-        write_whole(self._registered(sha256), b"")
+        if not self.is_registered(sha256):
+            with self._locked():
+                write_whole(self._registered(sha256), b"")
 
     def evict(self, keep: set[str], cap_bytes: int) -> list[str]:
         """Remove copies until at most ``cap_bytes`` are used; return the SHA-256 of those removed.

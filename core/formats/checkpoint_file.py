@@ -23,6 +23,7 @@ from core.formats.checkpoint_metadata import (
     base_model_name,
     clean,
     saved_at,
+    storable,
     training_columns,
 )
 from core.formats.checkpoint_name import NameHint, read_name
@@ -51,6 +52,7 @@ __all__ = [
     "facts",
     "has_zero_tail",
     "read_header",
+    "storable",
     "why_not_tested",
 ]
 

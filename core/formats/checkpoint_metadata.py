@@ -31,6 +31,18 @@ def clean(text: str) -> str:
     return shown(text[:_LONGEST_TEXT])[:_LONGEST_TEXT]
 
 
+def storable(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return all metadata as a database can take it: odd characters escaped, long values cut.
+
+    At most 300 values of 20,000 characters each; a value that was cut ends in "...".
+    """
+    return {clean(key): _cut(value) for key, value in list(metadata.items())[:300]}
+
+
+def _cut(value: str) -> str:
+    return shown(value) if len(value) <= 20_000 else shown(value[:20_000]) + "..."
+
+
 class Values:
     """Reads metadata values one at a time and remembers what had to be ignored."""
 

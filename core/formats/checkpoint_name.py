@@ -65,6 +65,8 @@ def shown(text: str | PurePath) -> str:
     That is bytes of a file name that are no UTF-8, control characters and direction overrides,
     written as in Python's own text; everything else stays as it is.
     """
+    if isinstance(text, str) and text.isprintable():
+        return text
     return "".join(c if c.isprintable() else _escaped(c) for c in str(text))
 
 

@@ -22,6 +22,7 @@ from core.formats.checkpoint_file import (
     facts,
     has_zero_tail,
     read_header,
+    storable,
     why_not_tested,
 )
 
@@ -220,6 +221,15 @@ def test_a_senseless_checksum_is_ignored(tmp_path: Path) -> None:
     found = facts_of(tmp_path, data)
     assert found.body_sha256_claimed is None
     assert len(" ".join(found.notes)) < 300
+
+
+def test_metadata_can_be_stored_whatever_it_holds() -> None:
+    """NUL, half characters and megabytes become something that a database takes."""
+    found = storable({"a\0": "b\0\ud800", "c": "d" * 10**6} | {str(n): "" for n in range(999)})
+    assert found[r"a\x00"] == r"b\x00\ud800"
+    assert len(found["c"]) == 20_003
+    assert len(found) == 300
+    json.dumps(found).encode("ascii")
 
 
 LAYOUTS = {
