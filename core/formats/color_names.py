@@ -3,8 +3,6 @@
 A table only: what a word means for a measured color is decided by `core.metrics.color_words`.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

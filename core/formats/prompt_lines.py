@@ -3,8 +3,6 @@
 sd-scripts writes ``a girl --n blurry --w 512 --h 768 --d 1 --s 28 --l 7.5`` in its sample prompts.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

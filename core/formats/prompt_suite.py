@@ -3,29 +3,18 @@
 Everything that is not understood is told with its line, all at once, and nothing is guessed.
 """
 
-from __future__ import annotations
-
 import json
-import re
 import tomllib
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from core.errors import Fixable
-from core.formats.color_names import color_word, normal_hex
 from core.formats.prompt_lines import Problems, prompts_of_entries, prompts_of_lines
-from core.formats.prompt_text import expectation_from_text
-from core.nouns import TIERS, Expectation, Origin, Prompt, Recipe, Suite, Tier
+from core.formats.prompt_tables import Lines, read_prompt, read_recipe
+from core.nouns import TIERS, Expectation, Prompt, Recipe, Suite, Tier
 
 _SUITE_KEYS = {"name", "recipe", "prompt"}
-_PROMPT_KEYS = {
-    "name", "text", "category", "tier", "seeds", "expect", "trigger", "origin",
-}  # fmt: skip
-_EXPECT_KEYS = {"background", "regions", "accessories"}
-_DECIMALS = {"guidance"}
-_WHOLE = {"steps", "width", "height", "clip_skip", "token_length"}
-_RECIPE_KEYS = {field.name for field in fields(Recipe)} | {"strength"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,15 +63,15 @@ def _from_toml(text: str, stem: str, problems: Problems) -> LoadedSuite:
         entries = [base | entry for entry in body["prompt"].get("subset", [{}])]
         recipe, prompts = prompts_of_entries(entries, problems)
         return LoadedSuite(suite=Suite(name=stem, recipe=recipe, prompts=prompts))
-    lines = _Lines(text)
+    lines = Lines(text)
     for key in sorted(body.keys() - _SUITE_KEYS):
         problems.add(lines.of(key), f"unknown key '{key}'; known are name, [recipe], [[prompt]]")
-    recipe, strength = _read_recipe(body.get("recipe", {}), lines, problems)
+    recipe, strength = read_recipe(body.get("recipe", {}), lines, problems)
     entries = body.get("prompt", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         problems.add(lines.of("prompt"), "prompts are written as [[prompt]] tables")
         entries = []
-    read = [_read_prompt(entry, index, lines, problems) for index, entry in enumerate(entries)]
+    read = [read_prompt(entry, index, lines, problems) for index, entry in enumerate(entries)]
     name = body.get("name", stem)
     if not isinstance(name, str) or not name.strip():
         problems.add(lines.of("name"), "name must be text")
@@ -109,192 +98,6 @@ def _from_json(text: str, stem: str, problems: Problems) -> LoadedSuite:
         entries = []
     recipe, prompts = prompts_of_entries(entries, problems)
     return LoadedSuite(suite=Suite(name=stem, recipe=recipe, prompts=prompts))
-
-
-class _Lines:
-    """Finds the line on which a key of a TOML text stands."""
-
-    def __init__(self, text: str) -> None:
-        """Note each line's table and key; [[prompt]] tables are numbered from 0."""
-        self._where: dict[tuple[str, int, str], int] = {}
-        table, index = "", -1
-        for number, line in enumerate(text.splitlines(), start=1):
-            if header := re.match(r"\s*\[+\s*([A-Za-z_.]+)", line):
-                table = header[1].split(".")[0]
-                index += table == "prompt" and line.strip().startswith("[[")
-                self._where.setdefault((table, self._number(table, index), ""), number)
-            elif key := re.match(r"\s*([A-Za-z_-]+)\s*[=.]", line):
-                self._where.setdefault((table, self._number(table, index), key[1]), number)
-
-    @staticmethod
-    def _number(table: str, index: int) -> int:
-        """Return the number of a [[prompt]] table, 0 for any other."""
-        return index if table == "prompt" else 0
-
-    def of(self, key: str, table: str = "", index: int = 0) -> int | None:
-        """Return the line of a key, else of its table, else None."""
-        inside = self._where.get((table, index, key))
-        return inside or self._where.get((table, index, "")) or self._where.get((key, 0, ""))
-
-
-def _read_recipe(body: Any, lines: _Lines, problems: Problems) -> tuple[Recipe, float]:
-    """Return the recipe and the strength, noting problems."""
-    if not isinstance(body, dict):
-        problems.add(lines.of("recipe"), "the recipe is written as a [recipe] table")
-        return Recipe(), 1.0
-    known: dict[str, Any] = {}
-    for key, value in body.items():
-        trouble = _recipe_trouble(key, value)
-        if trouble:
-            problems.add(lines.of(key, "recipe"), trouble)
-        else:
-            known[key] = f"{float(value):.2f}" if key in _DECIMALS else value
-    strength = float(known.pop("strength", 1.0))
-    if known.get("grid") == 0:  # TOML has no null: 0 says that the art has no pixel grid
-        known["grid"] = None
-    return Recipe(**known), strength
-
-
-def _recipe_trouble(key: str, value: Any) -> str | None:
-    """Return what is wrong with one value of a recipe, or None."""
-    if key not in _RECIPE_KEYS:
-        return f"unknown recipe key '{key}'; known are {', '.join(sorted(_RECIPE_KEYS))}"
-    if key in {"guidance", "strength"}:
-        high = 50.0 if key == "guidance" else 2.0
-        return None if _is_number(value, 0.0, high) else f"{key} must be a number, 0 to {high:g}"
-    if key in _WHOLE:
-        return None if _is_whole(value, 1, 8192) else f"{key} must be a whole number from 1"
-    if key == "grid":
-        return None if _is_whole(value, 0, 1024) else "grid must be a whole number, 0 for none"
-    return None if isinstance(value, str) else f"{key} must be text"
-
-
-def _is_number(value: Any, low: float, high: float) -> bool:
-    """Return whether a value, or text such as "7.50", is a number in a range."""
-    try:
-        return not isinstance(value, bool) and low <= float(value) <= high
-    except (TypeError, ValueError):
-        return False
-
-
-def _is_whole(value: Any, low: int, high: int) -> bool:
-    """Return whether a value is a whole number in a range."""
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-
-def _read_prompt(
-    body: dict[str, Any], index: int, lines: _Lines, problems: Problems
-) -> Prompt | None:
-    """Return one prompt, or None after noting its problems."""
-    before = problems.count
-    for key, trouble in _prompt_troubles(body):
-        problems.add(lines.of(key, "prompt", index), f"prompt {index + 1}: {trouble}")
-    expect = _read_expect(body, index, lines, problems)
-    if problems.count > before:
-        return None
-    return Prompt(
-        name=body.get("name") or f"prompt {index + 1}",
-        text=body["text"].strip(),
-        category=body.get("category", ""),
-        tier=body.get("tier", "full"),
-        seeds=tuple(body.get("seeds", (42,))),
-        expect=expect,
-        trigger=body.get("trigger", ""),
-        origin=body.get("origin"),
-    )
-
-
-def _prompt_troubles(body: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return (key, what is wrong) for each problem of one [[prompt]] table."""
-    troubles = [
-        (key, f"unknown key '{key}'; known are {', '.join(sorted(_PROMPT_KEYS))}")
-        for key in body
-        if key not in _PROMPT_KEYS
-    ]
-    for key in ("name", "text", "category", "trigger"):
-        if not isinstance(body.get(key, ""), str):
-            troubles.append((key, f"{key} must be text"))
-    if not isinstance(body.get("text"), str) or not body["text"].strip():
-        troubles.append(("text", "text is missing or empty"))
-    if body.get("tier", "full") not in TIERS:
-        troubles.append(("tier", f"tier '{body['tier']}' is none of {', '.join(TIERS)}"))
-    if body.get("origin") not in (None, *get_args(Origin)):
-        troubles.append(("origin", f"origin is none of {', '.join(get_args(Origin))}"))
-    seeds = body.get("seeds", [42])
-    if not isinstance(seeds, list) or not seeds or not all(_is_seed(seed) for seed in seeds):
-        troubles.append(("seeds", "seeds must be a list of whole numbers from 0"))
-    elif len(set(seeds)) < len(seeds):
-        troubles.append(("seeds", "a seed is given twice"))
-    return troubles
-
-
-def _is_seed(value: Any) -> bool:
-    """Return whether a value can be a seed: 0 to 2**63 - 1, what every generator takes."""
-    return _is_whole(value, 0, 2**63 - 1)
-
-
-def _read_expect(
-    body: dict[str, Any], index: int, lines: _Lines, problems: Problems
-) -> Expectation:
-    """Return what a prompt promises: as written under ``expect``, else read from its text."""
-    told = body.get("expect")
-    if told is None:
-        return expectation_from_text(str(body.get("text", "")))
-    line = lines.of("expect", "prompt", index)
-    troubles = _expect_troubles(told)
-    for trouble in troubles:
-        problems.add(line, f"prompt {index + 1}: {trouble}")
-    if troubles:
-        return Expectation()
-    colors = {name: _tidy_color(color) for name, color in told.get("regions", {}).items()}
-    ground = told.get("background")
-    return Expectation(
-        background=_tidy_color(ground) if ground else None,
-        regions=tuple(sorted(colors.items())),
-        accessories=tuple(told.get("accessories", ())),
-    )
-
-
-def _expect_troubles(told: Any) -> list[str]:
-    """Return what is wrong with an ``expect`` table."""
-    if not isinstance(told, dict):
-        return ["expect must be a table {background, regions, accessories}"]
-    unknown = sorted(told.keys() - _EXPECT_KEYS)
-    troubles = [f"unknown key '{key}' in expect; known are background, regions, accessories"
-                for key in unknown]  # fmt: skip
-    regions = told.get("regions", {})
-    if not isinstance(regions, dict):
-        return [*troubles, 'expect.regions must be a table such as {hair = "#ff69b4"}']
-    colors = [("background", told["background"])] if "background" in told else []
-    for where, color in [*colors, *regions.items()]:
-        if trouble := _color_trouble(color):
-            troubles.append(f"{where}: {trouble}")
-    things = told.get("accessories", [])
-    if not isinstance(things, list) or not all(isinstance(thing, str) for thing in things):
-        troubles.append("expect.accessories must be a list of words")
-    return troubles
-
-
-def _color_trouble(color: Any) -> str | None:
-    """Return what is wrong with a promised color, or None; several are joined by "and"."""
-    if not isinstance(color, str):
-        return "a color must be text such as '#50be50' or 'hot pink'"
-    for part in _color_parts(color):
-        if part.startswith("#") and not normal_hex(part):
-            return f"'{part}' is not a hex color such as #50be50"
-        if not part.startswith("#") and not color_word(part):
-            return f"'{part}' is neither a hex color nor a color word that is known"
-    return None
-
-
-def _color_parts(color: str) -> list[str]:
-    """Return the colors of a pattern such as "blue and white"."""
-    return [part.strip() for part in re.split(r"\band\b|[,/&+]", color.lower())]
-
-
-def _tidy_color(color: str) -> str:
-    """Return a checked color with its hex codes in lower case and six digits."""
-    return " and ".join(normal_hex(part) or part for part in _color_parts(color))
 
 
 def _check_whole(suite: Suite, problems: Problems) -> None:

@@ -3,8 +3,6 @@
 Reads comma-separated tags and short sentences; whatever it does not know it leaves alone.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 
@@ -57,6 +55,10 @@ ACCESSORIES: dict[str, str] = {
 _NO = frozenset(("no", "without", "not", "minus"))
 _BREAKS = frozenset(("and", "with", "on", "in", "wearing", "has", "having", "against", "over"))
 _LINKS = frozenset(("is", "are", "color", "colour", "colored", "of", "in", "a", "an", "the"))
+
+# Kinds of pieces that end the search for a noun's colors, before and after the first one is found.
+_ENDS = ("region", "thing", "break", "no", "join")
+_ENDS_AFTER_COLOR = ("region", "thing", "break", "no", "word", "link")
 
 _TOKEN = re.compile(r"#[0-9a-f]+|[a-z]+|[&/+]|[,;.\n]")
 
@@ -113,23 +115,23 @@ def _name_length(tokens: list[str], at: int) -> int:
     return 0
 
 
-def _piece(token: str, following: str) -> _Piece:
-    """Return one token as a piece."""
-    if token.startswith("#"):
-        value = normal_hex(token)
-        return _Piece(kind="hex", text=value) if value else _Piece(kind="word", text=token)
-    if token in REGIONS and following not in _NOT_THE_REGION:
-        return _Piece(kind="region", text=REGIONS[token])
-    if token in ACCESSORIES:
-        return _Piece(kind="thing", text=ACCESSORIES[token])
+def _piece(word: str, following: str) -> _Piece:
+    """Return one word of a prompt as a piece."""
+    if word.startswith("#"):
+        value = normal_hex(word)
+        return _Piece(kind="hex", text=value) if value else _Piece(kind="word", text=word)
+    if word in REGIONS and following not in _NOT_THE_REGION:
+        return _Piece(kind="region", text=REGIONS[word])
+    if word in ACCESSORIES:
+        return _Piece(kind="thing", text=ACCESSORIES[word])
     kinds = [
-        ("stop", token in ",;.\n"),
-        ("join", token in {"and", "&", "/", "+"}),
-        ("no", token in _NO),
-        ("link", token in _LINKS),
-        ("break", token in _BREAKS),
+        ("stop", word in ",;.\n"),
+        ("join", word in {"and", "&", "/", "+"}),
+        ("no", word in _NO),
+        ("link", word in _LINKS),
+        ("break", word in _BREAKS),
     ]
-    return _Piece(kind=next((kind for kind, holds in kinds if holds), "word"), text=token)
+    return _Piece(kind=next((kind for kind, holds in kinds if holds), "word"), text=word)
 
 
 @dataclass
@@ -227,9 +229,7 @@ def _colors_before(phrase: list[_Piece], start: int, noun: int) -> list[int]:
         kind = phrase[at].kind
         if kind in ("hex", "color"):
             colors.append(at)
-        elif kind in ("region", "thing", "break", "no"):
-            break
-        elif (kind in ("word", "link") and colors) or (kind == "join" and not colors):
+        elif kind in (_ENDS_AFTER_COLOR if colors else _ENDS):
             break
     return colors[::-1]
 

@@ -4,8 +4,6 @@ Judging atoms one by one and combining them stays closer to people than one holi
 (GenEval 2, Soft-TIFA).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 Not the bottom, which a bust touches; and by geometry, never by the color that was promised.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

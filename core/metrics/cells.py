@@ -3,8 +3,6 @@
 A pitch is real-valued (512 pixels over 24 cells: 21.33 pixels a cell), so edges are ``k * pitch``.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

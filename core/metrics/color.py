@@ -3,8 +3,6 @@
 Knows nothing of pictures, grids or prompts.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,13 +91,17 @@ def delta_e(first: Floats, second: Floats) -> Floats:
     a1, a2 = g * a1, g * a2
     c1, c2 = np.hypot(a1, b1), np.hypot(a2, b2)
     h1, h2 = np.arctan2(b1, a1), np.arctan2(b2, a2)
-    return _from_polar(l1, c1, h1, l2, c2, h2)
+    return _from_polar(l1, c1, h1, l2=l2, c2=c2, h2=h2)
 
 
-def _from_polar(l1: Floats, c1: Floats, h1: Floats, l2: Floats, c2: Floats, h2: Floats) -> Floats:
+def _from_polar(
+    l1: Floats, c1: Floats, h1: Floats, *, l2: Floats, c2: Floats, h2: Floats
+) -> Floats:
     """Return CIEDE2000 from lightness, adjusted chroma and hue (radians) of both colors."""
     gray = c1 * c2 == 0
-    turn = np.where(gray, 0.0, (h2 - h1 + np.pi) % (2 * np.pi) - np.pi)
+    turn = np.where(gray, 0.0, h2 % (2 * np.pi) - h1 % (2 * np.pi))
+    # opposite hues stay as they are, so that rounding cannot choose the other side's mean
+    turn = np.where(np.abs(turn) > np.pi + 1e-9, turn - np.sign(turn) * 2 * np.pi, turn)
     # the mean hue is the first one plus half the signed turn; a gray lends its partner's hue
     hue = np.where(gray, np.where(c1 == 0, h2, h1), h1 + turn / 2)
     c_mean, l_mean = (c1 + c2) / 2, ((l1 + l2) / 2 - 50) ** 2

@@ -3,8 +3,6 @@
 A word such as "pink" is no single hex: its cells are named by the nearest labeled color instead.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -166,5 +164,7 @@ def _match_one(colors: Floats, ok: Floats, names: Bools, target: Target) -> Cell
         return CellMatch(match=difference <= target.reach, closeness=near, hue=hue)
     low, high = target.lightness
     light_enough = (ok[..., 0] >= low) & (ok[..., 0] <= high)
-    match = (named & light_enough & (difference <= target.reach)) | (difference <= _OWN_COLOR)
+    match = named & light_enough & (difference <= target.reach)
+    if np.isfinite(target.reach):  # a shade of its own, not one of the basic terms
+        match |= difference <= _OWN_COLOR
     return CellMatch(match=match, closeness=np.where(match, 1.0, near), hue=named)

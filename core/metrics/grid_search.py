@@ -3,8 +3,6 @@
 Works on two profiles of edge strength, one an axis, so that trying a grid costs microseconds.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -103,18 +101,20 @@ def _fit(profile: Floats, pitch: float, steps: int) -> _Fit | None:
     if total <= 0:
         return None
     shifts = np.arange(0, pitch, max(0.5, pitch / steps) if steps else 0.5)
-    share, chance = _near_lines(profile / total, pitch, shifts)
+    share, chance = _near_lines(profile / total, pitch, shifts, round(_BAND * pitch))
     scores = np.clip((share - chance) / np.maximum(1 - chance, 1e-9), 0, 1)
-    # of shifts that are as good as the best, the one nearest to no shift at all
+    # of shifts as good as the best: the one with most edges right on the line, nearest to no shift
+    exact, _ = _near_lines(profile / total, pitch, shifts, 0)
     away = np.minimum(shifts, pitch - shifts)
-    best = int(np.lexsort((away, scores < scores.max() - 1e-3))[0])
+    best = int(np.lexsort((away, -exact.round(3), scores < scores.max() - 1e-3))[0])
     shift = float(shifts[best] if shifts[best] <= pitch / 2 else shifts[best] - pitch)
     return _Fit(best=float(scores[best]), at_zero=float(scores[0]), shift=shift)
 
 
-def _near_lines(profile: Floats, pitch: float, shifts: Floats) -> tuple[Floats, Floats]:
+def _near_lines(profile: Floats, pitch: float, shifts: Floats, band: int) -> tuple[Floats, Floats]:
     """Return, for each shift, the share of ``profile`` near a line and the share of positions.
 
+    Near is within ``band`` pixels of the boundary that a line falls on.
     Positions are folded by the pitch and sorted once, so each shift costs two look-ups.
     """
     folded = np.arange(1, len(profile) + 1) % pitch
@@ -122,7 +122,7 @@ def _near_lines(profile: Floats, pitch: float, shifts: Floats) -> tuple[Floats, 
     # three copies, so that a window may reach over either end of the fold
     around = np.concatenate([folded[order] - pitch, folded[order], folded[order] + pitch])
     mass = np.concatenate([[0.0], np.cumsum(np.tile(profile[order], 3))])
-    reach = round(_BAND * pitch) + 0.5 + 1e-9
+    reach = band + 0.5 + 1e-9
     low = np.searchsorted(around, shifts - reach, side="left")
     high = np.searchsorted(around, shifts + reach, side="right")
     return mass[high] - mass[low], (high - low) / len(profile)

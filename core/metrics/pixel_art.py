@@ -3,14 +3,12 @@
 The anchors are those of 204 portraits of 24x24 cells drawn by people; all lengths are in pitches.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
 
 from core.metrics.cells import Grid, cell_samples, median_color
-from core.metrics.color import JND, MERGE, Bytes, Floats, delta_e, lab
+from core.metrics.color import JND, MERGE, Bools, Bytes, Floats, delta_e, lab
 from core.metrics.grid_search import SMALLEST_PITCH
 
 _HALVES = 0.7  # inner part of a cell whose halves are compared
@@ -18,6 +16,7 @@ _ROOMY = 8.0  # pixels a cell from which its inner part alone can show a ramp
 _ALIGNED = 0.95  # alignment that earns 100
 _FLAT, _UNEVEN = 0.98, 0.5  # flatness that earns 100 and 0 (photographs lie at 0.4-0.8)
 _MANY_TONES = 45.0
+_DRAWN_PLAIN = 0.5
 ALIGNMENT_LOST, FLATNESS_LOST = 0.25, 0.95
 
 
@@ -63,20 +62,31 @@ def _difference(halves: list[Bytes]) -> Floats:
     return delta_e(first, second)
 
 
-def orphan_share(cells: Bytes) -> float:
-    """Return the share of (rows, columns, 3) cells, 0-1, unlike all their up to 8 neighbors.
+@dataclass(frozen=True, kw_only=True)
+class Neighbors:
+    """How cells resemble their neighbors."""
 
-    Unlike means a CIEDE2000 above 6. Eyes and jewels are legitimate orphans: judge the share
-    against what good art has, never against 0.
+    orphans: float  # 0-1, share of cells unlike all their up to 8 neighbors
+    plain: float  # 0-1, share of neighboring pairs that look the same
+
+
+def compare_neighbors(cells: Bytes) -> Neighbors:
+    """Return how (rows, columns, 3) cells resemble their neighbors.
+
+    Unlike means a CIEDE2000 above 6, the same one below 3. Eyes and jewels are legitimate orphans:
+    judge their share against what good art has, never against 0.
     """
     colors = lab(cells)
     alone = np.ones(cells.shape[:2], dtype=bool)
+    plain: list[Bools] = []
     for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
         here, there = _neighbors(down, right)
-        alike = delta_e(colors[here], colors[there]) <= MERGE
-        alone[here] &= ~alike
-        alone[there] &= ~alike
-    return float(alone.mean())
+        difference = delta_e(colors[here], colors[there])
+        alone[here] &= difference > MERGE
+        alone[there] &= difference > MERGE
+        plain.append(difference.reshape(-1) < JND)
+    pairs = np.concatenate(plain)
+    return Neighbors(orphans=float(alone.mean()), plain=float(pairs.mean()) if pairs.size else 1.0)
 
 
 def _neighbors(down: int, right: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
@@ -137,13 +147,16 @@ def tone_count(pixels: Bytes) -> float:
 
 
 def is_photographic(
-    *, lost_grid: bool, tones: float, size: int, share: float, limit: float, anchors: StyleAnchors
+    *, lost_grid: bool, tones: float, size: int, neighbors: Neighbors, cells: int
 ) -> bool:
     """Return whether an image reads as a photograph, or as one that was merely pixelated.
 
-    ``limit`` is the palette size that good art keeps to, ``share`` that of orphan cells.
+    Without a grid: stray cells, a large palette or many tones. With one: stray cells and a large
+    palette, where less than half of the neighbors look the same, as they do in a spoiled drawing.
+    Fixed anchors only, so that the flag means the same in every run.
     """
-    many = size > 1.5 * limit
+    many = size > 1.5 * DRAWN_BY_PEOPLE.palette_limit(cells)
     if lost_grid:
-        return many or share > 0.04 or tones > _MANY_TONES
-    return many and share > max(0.05, anchors.orphans_99)
+        return many or neighbors.orphans > 0.04 or tones > _MANY_TONES
+    stray = neighbors.orphans > DRAWN_BY_PEOPLE.orphans_99
+    return many and stray and neighbors.plain < _DRAWN_PLAIN

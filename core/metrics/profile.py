@@ -3,11 +3,9 @@
 Learned once from images and captions, kept as JSON, and part of the rubric of every measurement.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -16,7 +14,7 @@ from core.metrics.background import background_of
 from core.metrics.cells import shrink_to_cells
 from core.metrics.color import Bools, Bytes, merge_palette
 from core.metrics.color_words import Target, match_cells, resolve
-from core.metrics.pixel_art import DRAWN_BY_PEOPLE, StyleAnchors, orphan_share
+from core.metrics.pixel_art import DRAWN_BY_PEOPLE, StyleAnchors, compare_neighbors
 from core.metrics.regions import RegionMap, tones_of, weighted_figures
 from core.nouns import Expectation
 
@@ -46,7 +44,7 @@ class TrainingProfile:
         return body
 
     @classmethod
-    def from_json(cls, body: dict[str, Any]) -> TrainingProfile:
+    def from_json(cls, body: dict[str, Any]) -> Self:
         """Build it back from ``as_json``. Raises Fixable for another version or a broken body."""
         try:
             if body["version"] != PROFILE_VERSION:
@@ -131,7 +129,7 @@ def _learn_anchors(all_cells: list[Bytes]) -> StyleAnchors:
     """
     if len(all_cells) < _FEWEST_FOR_ANCHORS:
         return DRAWN_BY_PEOPLE
-    orphans = [orphan_share(cells) for cells in all_cells]
+    orphans = [compare_neighbors(cells).orphans for cells in all_cells]
     sizes = [merge_palette(cells.reshape(-1, 3)).size for cells in all_cells]
     side = np.sqrt(all_cells[0].shape[0] * all_cells[0].shape[1])
     return StyleAnchors(

@@ -1,7 +1,5 @@
 """Colors of regions such as hair, found without a segmenter: by where training images have them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What is measured, and what can be wrong with an image: the two frozen tables of this package."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType

@@ -1,0 +1,119 @@
+"""What is seen of the pixel grid in one image, and how much of pixel art it is."""
+
+from dataclasses import dataclass, replace
+
+from core.metrics.cells import Grid, cell_colors, grid_over
+from core.metrics.color import Bytes, merge_palette
+from core.metrics.grid_search import (
+    FITS,
+    SMALLEST_PITCH,
+    Alignment,
+    alignment,
+    edge_profiles,
+    find_grid,
+)
+from core.metrics.pixel_art import (
+    Neighbors,
+    StyleAnchors,
+    alignment_points,
+    cell_flatness,
+    compare_neighbors,
+    flatness_points,
+    has_lost_the_grid,
+    is_photographic,
+    palette_points,
+    tone_count,
+)
+
+COLOR_CELLS = 24  # along the width, where there is no pixel grid: enough for colors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What was seen of the pixel grid; None where it does not apply."""
+
+    grid: Grid
+    cells: Bytes
+    is_pixel_art: bool  # asked for, or found
+    aligned: Alignment | None
+    found: int | None  # the grid that fits best, when none was asked for or that one does not fit
+    flatness: float | None
+    neighbors: Neighbors
+    palette: int
+    tones: float
+
+    @property
+    def lost_grid(self) -> bool:
+        """Whether an image that should be pixel art shows no grid at all."""
+        if not self.is_pixel_art or self.found is not None:
+            return False
+        return has_lost_the_grid(self.aligned.score if self.aligned else None, self.flatness)
+
+    @property
+    def photographic(self) -> bool:
+        """Whether an image that should be pixel art reads as a photograph."""
+        return self.is_pixel_art and is_photographic(
+            lost_grid=self.lost_grid,
+            tones=self.tones,
+            size=self.palette,
+            neighbors=self.neighbors,
+            cells=self.grid.cells,
+        )
+
+    @property
+    def why_no_style(self) -> str:
+        """Why style cannot be measured, when it cannot."""
+        if not self.is_pixel_art:
+            return "not applicable: this is not pixel art on an even grid of 8 to 128 cells"
+        if self.grid.pitch < SMALLEST_PITCH:
+            return "cells of under 3 pixels show no edges or ramps; measure the large image"
+        return "the image has no edges to be measured"
+
+
+def look_at(pixels: Bytes, asked: int | None, color_cells: int) -> Look:
+    """Return what is seen of the grid that was asked for, or of the one that is found.
+
+    ``color_cells`` along the width are read where there is no grid at all.
+    """
+    edges = edge_profiles(pixels)
+    found = find_grid(edges) if asked is None else None
+    columns = asked or found or min(color_cells, pixels.shape[1])
+    laid = grid_over(pixels, columns)
+    aligned = alignment(edges, columns) if laid.pitch >= SMALLEST_PITCH else None
+    if asked is not None and aligned and aligned.score < FITS:
+        found = find_grid(edges)
+    laid = _shifted(laid, aligned)
+    cells = cell_colors(pixels, laid)
+    return Look(
+        grid=laid,
+        cells=cells,
+        is_pixel_art=asked is not None or found is not None,
+        aligned=aligned,
+        found=found,
+        flatness=cell_flatness(pixels, laid),
+        neighbors=compare_neighbors(cells),
+        palette=merge_palette(cells.reshape(-1, 3)).size,
+        tones=tone_count(pixels),
+    )
+
+
+def _shifted(laid: Grid, aligned: Alignment | None) -> Grid:
+    """Return the grid moved onto the lines of a cropped image, when they clearly lie elsewhere."""
+    if aligned is None or aligned.score < FITS or aligned.unshifted > 0.8 * aligned.score:
+        return laid
+    return replace(laid, phase_x=aligned.phase_x, phase_y=aligned.phase_y)
+
+
+def style_points(look: Look, anchors: StyleAnchors) -> float | None:
+    """Return style 0-100, or None outside pixel art and where cells are too small to show it.
+
+    Alignment .35, flat cells .25, palette .25, and .15 for being neither photograph nor blur.
+    """
+    if not look.is_pixel_art or look.flatness is None or look.aligned is None:
+        return None
+    return (
+        0.35 * alignment_points(look.aligned.score)
+        + 0.25 * flatness_points(look.flatness)
+        + 0.25 * palette_points(look.palette, look.grid.cells, anchors)
+        + (0.0 if look.photographic or look.lost_grid else 15.0)
+    )

@@ -1,0 +1,107 @@
+"""The metrics of one image as they are stored: each with its range and a sentence."""
+
+from core.metrics.adherence import Promises, Unmeasured, all_promises, color_accuracy
+from core.metrics.background import Background, ColorFigures
+from core.metrics.findings import NO_SEEING, NOTHING_PROMISED
+from core.metrics.look import Look, style_points
+from core.metrics.pixel_art import DRAWN_BY_PEOPLE
+from core.metrics.profile import TrainingProfile
+from core.metrics.tables import metric_value
+from core.nouns import Expectation, MetricValue
+
+_STYLE_PARTS = "alignment .35, flat cells .25, palette .25, neither photograph nor blur .15"
+
+
+def color_metrics(promises: Promises, ground: Background, look: Look) -> dict[str, MetricValue]:
+    """Return the metrics of color."""
+    purity, accuracy = promises.purity, color_accuracy(promises)
+    said = "against all promised colors" if accuracy is not None else NOTHING_PROMISED
+    pure = "share of one hue in the promised regions, against the training images"
+    if purity is None:
+        pure = "needs a promised region that at least 20 training captions name"
+    counted = f"{look.palette} colors over {look.grid.cells} cells"
+    return {
+        **_background_metrics(promises, ground),
+        **_region_metrics(promises),
+        "purity": metric_value("purity", purity, pure),
+        "color_accuracy": metric_value("color_accuracy", accuracy, said),
+        "all_promises": metric_value("all_promises", all_promises(promises), said),
+        "unique_colors": metric_value("unique_colors", look.palette, counted),
+    }
+
+
+def _background_metrics(promises: Promises, ground: Background) -> dict[str, MetricValue]:
+    """Return the metrics of the background."""
+    told = promises.background
+    names = {"match": "in the promised color", "closeness": "close to it", "hue": "of its hue"}
+    if isinstance(told, ColorFigures):
+        metrics = {
+            f"background_{name}": metric_value(
+                f"background_{name}", getattr(told, name), f"border cells {words}, %"
+            )
+            for name, words in names.items()
+        }
+    else:
+        why = told.reason if told else "the prompt promises no background"
+        metrics = {
+            f"background_{name}": metric_value(f"background_{name}", None, why) for name in names
+        }
+    said = f"{ground.solid:.0f} % of the border cells are {ground.hex}"
+    metrics["background_solid"] = metric_value("background_solid", ground.solid, said)
+    return metrics
+
+
+def _region_metrics(promises: Promises) -> dict[str, MetricValue]:
+    """Return one metric for each promised region, and the second tone of the hair."""
+    metrics: dict[str, MetricValue] = {}
+    for name, answer in promises.regions.items():
+        if isinstance(answer, Unmeasured):
+            metrics[f"region_{name}"] = metric_value("region", None, answer.reason)
+            continue
+        figures = answer.figures
+        said = f"match {figures.match:.0f}, close {figures.closeness:.0f}, hue {figures.hue:.0f}"
+        metrics[f"region_{name}"] = metric_value("region", figures.score, f"{said}; {answer.how}")
+        if name == "hair" and answer.tones:
+            said = "share of the hair in a second hue, %"
+            metrics["two_toned"] = metric_value("two_toned", answer.tones.second, said)
+    return metrics
+
+
+def accessory_metrics(expect: Expectation) -> dict[str, MetricValue]:
+    """Return promised things as not measurable: they are kept out of every mean."""
+    return {
+        f"accessory_{name}": metric_value("accessory", None, f"{name}: {NO_SEEING}")
+        for name in expect.accessories
+    }
+
+
+def style_metrics(look: Look, profile: TrainingProfile | None) -> dict[str, MetricValue]:
+    """Return the metrics of pixel-art style."""
+    why_not = look.why_no_style
+    score = look.aligned.score if look.aligned else None
+    quality = style_points(look, DRAWN_BY_PEOPLE)
+    values = {
+        "grid_alignment": (score, _said_of_grid(look)),
+        "cell_flatness": (look.flatness, "share of cells without a visible ramp"),
+        "palette_size": (look.palette, "colors after merging shades"),
+        "orphan_cells": (look.neighbors.orphans, "share of cells unlike all eight neighbors"),
+        "tones": (look.tones, "effective number of 5-bit colors"),
+        "style_quality": (quality, _STYLE_PARTS),
+    }
+    if look.found is not None:
+        values["grid_found"] = (look.found, "cells along the width of the grid that fits best")
+    if profile and quality is not None:
+        second = style_points(look, profile.anchors)
+        values["style_against_training"] = (second, _STYLE_PARTS)
+    return {
+        name: metric_value(name, value, why_not if value is None else said)
+        for name, (value, said) in values.items()
+    }
+
+
+def _said_of_grid(look: Look) -> str:
+    """Return the alignment in words."""
+    said = f"edges on a grid of {look.grid.columns} cells, {look.grid.pitch:.2f} pixels each"
+    if look.grid.phase_x or look.grid.phase_y:
+        said += f", shifted by {look.grid.phase_x:.1f} and {look.grid.phase_y:.1f} pixels"
+    return said
