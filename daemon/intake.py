@@ -10,12 +10,14 @@ from pathlib import Path
 import structlog
 from PIL import Image
 
-from core.formats.checkpoint_file import Header, read_header
+from core.formats.checkpoint_file import Header, Incomplete, read_header, storable
+from core.formats.checkpoint_name import shown
 from core.formats.trainer_samples import TrainerSample
 from core.store.database import Connection, Database, bump, row, rows, run
 from core.store.files import ImageStore
 from core.store.registration import Arrival, register
-from daemon.spool import Admitted, Outcome, Spool
+from daemon.examiner import SightingState
+from daemon.spool import Admitted, Blocked, Outcome, Spool
 from daemon.watcher import ScanResult, Sighting
 
 log = structlog.get_logger()
@@ -42,7 +44,19 @@ class Intake:
         """Return what this host saw before: the cache of hashes after a restart."""
         with self.database.transaction() as connection:
             found = rows(connection, "checkpoints.sightings", host=self.host)
-        return [Sighting(**{**seen, "size": seen.pop("size_bytes")}) for seen in found]
+        return [
+            Sighting(
+                root=seen["root"],
+                path=seen["path"],
+                size=seen["size_bytes"],
+                mtime_ns=seen["mtime_ns"],
+                inode=seen["inode"],
+                state=seen["state"],
+                reason=seen["reason"],
+                sha256=seen["sha256"],
+            )
+            for seen in found
+        ]
 
     def take(self, result: ScanResult) -> None:
         """Store what a scan found, and what could not be stored before.
@@ -81,7 +95,7 @@ class Intake:
             body_sha256=entry.body_sha256,
             size_bytes=entry.size,
             facts=entry.facts,
-            facts_json=dict(header.metadata) if isinstance(header, Header) else {},
+            facts_json=storable(header.metadata) if isinstance(header, Header) else {},
             host=self.host,
             root=entry.root,
             source_path=entry.source_path,
@@ -172,16 +186,22 @@ class Intake:
 def _sighting_of(path: Path, outcome: Outcome) -> Sighting:
     """Return what is shown of a file that was given by hand."""
     status = path.stat()
-    taken = isinstance(outcome, Admitted)
+    state: SightingState
+    sha256: str | None
+    if isinstance(outcome, Admitted):
+        state, reason, sha256 = "admitted", "Copied and verified; it will be tested.", outcome.sha256
+    else:
+        waits = isinstance(outcome, Incomplete | Blocked)
+        state, reason, sha256 = "incomplete" if waits else "refused", outcome.reason, None
     return Sighting(
-        root=str(path.parent),
-        path=str(path),
+        root=shown(path.parent),
+        path=shown(path),
         size=status.st_size,
         mtime_ns=status.st_mtime_ns,
         inode=status.st_ino,
-        state="admitted" if taken else "refused",
-        reason="Copied and verified; it will be tested." if taken else outcome.reason,
-        sha256=outcome.sha256 if taken else None,
+        state=state,
+        reason=reason,
+        sha256=sha256,
     )
 
 

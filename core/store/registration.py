@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from core.errors import Retryable
 from core.nouns import CheckpointFacts
 from core.store import owners_tables
 from core.store.database import Connection, bump, row, rows, run
@@ -38,7 +39,7 @@ def register(connection: Connection, arrival: Arrival) -> int:
     run_id = _find_run(connection, arrival) or _new_run(connection, arrival)
     run(connection, "runs.add_source", source=_source(arrival), run_id=run_id)
     _add_checkpoint(connection, arrival, run_id)
-    _describe_run(connection, arrival, run_id)
+    _describe_run(connection, arrival, run_id, unit=_place(connection, run_id))
     bump(connection)
     return run_id
 
@@ -67,7 +68,7 @@ def _find_run(connection: Connection, arrival: Arrival) -> int | None:
         rank=facts.rank,
         alpha=facts.alpha,
         base_model=facts.base_model_name or UNKNOWN_BASE,
-        position=position_of(facts),
+        position=facts.epoch if facts.epoch is not None else facts.step,
     )
     return int(resumed["id"]) if resumed else None
 
@@ -78,16 +79,20 @@ def _new_run(connection: Connection, arrival: Arrival) -> int:
     model_type = facts.training.get("model_type") or {"sd1": "SD15", "sdxl": "SDXL"}.get(
         facts.family, "other"
     )
-    made = row(
+    began = facts.saved_at or arrival.closed_at or arrival.admitted_at
+    made = owners_tables.insert_run(
         connection,
-        "runs.add",
-        run_name=_free_name(connection, wanted),
-        run_date=facts.saved_at or arrival.closed_at or arrival.admitted_at,
-        base_model=facts.base_model_name or UNKNOWN_BASE,
-        model_type=model_type,
+        {
+            "run_name": _free_name(connection, wanted),
+            "run_date": began.astimezone(UTC).replace(tzinfo=None),
+            "status": "in_progress",
+            "base_model": facts.base_model_name or UNKNOWN_BASE,
+            "model_type": model_type,
+        },
     )
-    assert made is not None, "INSERT ... RETURNING always returns its row"
-    return int(made["id"])
+    if made is None:
+        raise Retryable(f"Another program took the run name {wanted!r} at the same moment.")
+    return made
 
 
 def _free_name(connection: Connection, wanted: str) -> str:
@@ -100,11 +105,39 @@ def _free_name(connection: Connection, wanted: str) -> str:
     return next(name for name in names if name not in taken)
 
 
-def position_of(facts: CheckpointFacts) -> int | None:
-    """Return the epoch, else the step; None for a step save inside a run that counts epochs."""
-    if facts.is_step_save:
-        return None if facts.planned_epochs else facts.step
-    return facts.epoch if facts.epoch is not None else facts.step
+def _place(connection: Connection, run_id: int) -> str:
+    """Give every checkpoint its position in the run's unit, and return the unit.
+
+    A run is counted in epochs unless it saves by step only; a step save between epochs has a
+    checkpoint and no position. Only when the first saves were steps and an epoch follows do
+    positions change, and what was written for them is taken back.
+    """
+    found = row(connection, "checkpoints.unit", run_id=run_id)
+    unit = str(found["unit"]) if found else "epoch"
+    for moved in rows(connection, "checkpoints.displaced", run_id=run_id, unit=unit):
+        if moved["position"] is not None:
+            run(
+                connection,
+                "checkpoints.forget_position",
+                run_id=run_id,
+                position=moved["position"],
+            )
+        if moved["wanted"] is not None:
+            run(
+                connection,
+                "checkpoints.supersede",
+                run_id=run_id,
+                position=moved["wanted"],
+                sha256=moved["sha256"],
+            )
+        run(
+            connection,
+            "checkpoints.place",
+            run_id=run_id,
+            sha256=moved["sha256"],
+            position=moved["wanted"],
+        )
+    return unit
 
 
 def _add_checkpoint(connection: Connection, arrival: Arrival, run_id: int) -> None:
@@ -121,22 +154,13 @@ def _add_checkpoint(connection: Connection, arrival: Arrival, run_id: int) -> No
         facts=arrival.facts_json,
     )
     first = row(connection, "checkpoints.same_body", body_sha256=arrival.body_sha256)
-    position = position_of(facts)
-    if row(connection, "checkpoints.known", run_id=run_id, sha256=arrival.sha256) is None:
-        run(
-            connection,
-            "checkpoints.supersede",
-            run_id=run_id,
-            position=position,
-            sha256=arrival.sha256,
-        )
     run(
         connection,
         "checkpoints.add",
         run_id=run_id,
         sha256=arrival.sha256,
         drawn_as=first["sha256"] if first else arrival.sha256,
-        position=position,
+        position=None,
         epoch=facts.epoch,
         step=facts.step,
         is_final=facts.is_final,
@@ -150,7 +174,7 @@ def _add_checkpoint(connection: Connection, arrival: Arrival, run_id: int) -> No
     )
 
 
-def _describe_run(connection: Connection, arrival: Arrival, run_id: int) -> None:
+def _describe_run(connection: Connection, arrival: Arrival, run_id: int, *, unit: str) -> None:
     facts = arrival.facts
     cells = {
         **{name: value for name, value in facts.training.items() if value is not None},
@@ -159,7 +183,7 @@ def _describe_run(connection: Connection, arrival: Arrival, run_id: int) -> None
         "checkpoint_file_size_mb": max(1, round(arrival.size_bytes / 1e6)),
         "max_train_epochs": facts.planned_epochs,
         "total_steps": facts.planned_steps,
-        "position_unit": "epoch" if facts.epoch is not None else "step",
+        "position_unit": unit,
         "model_family": facts.family,
         "status": "in_progress",
         "overall_verdict": "pending",

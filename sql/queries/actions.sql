@@ -34,8 +34,3 @@ INSERT INTO epochwatch.hosts (name, last_seen, state, doing, detail)
 VALUES (%(name)s, now(), %(state)s, %(doing)s, %(detail)s)
 ON CONFLICT (name) DO UPDATE SET last_seen = now(), state = EXCLUDED.state, doing = EXCLUDED.doing,
     detail = EXCLUDED.detail;
-
--- name: hosts
--- Every host and how long it has been silent.
-SELECT name, state, doing, detail, last_seen, extract(epoch FROM now() - last_seen)::float AS silent_seconds
-FROM epochwatch.hosts ORDER BY last_seen DESC;

@@ -76,6 +76,31 @@ INSERT INTO epochwatch.trainer_samples (run_id, file_name, epoch, step, ordinal,
 VALUES (%(run_id)s, %(file_name)s, %(epoch)s, %(step)s, %(ordinal)s, %(seed)s, %(image_sha256)s)
 ON CONFLICT (run_id, file_name) DO NOTHING;
 
+-- name: unit
+-- What a run's checkpoints are counted in: steps when it saves by step only, the last save apart.
+SELECT CASE WHEN bool_or(epoch IS NULL AND step IS NOT NULL)
+             AND NOT coalesce(bool_or(epoch IS NOT NULL AND NOT is_final), FALSE)
+            THEN 'step' ELSE 'epoch' END AS unit
+FROM epochwatch.checkpoints WHERE run_id = %(run_id)s;
+
+-- name: displaced
+-- Checkpoints that are counted in another unit than their run, in the order they came.
+SELECT sha256, position, CASE %(unit)s WHEN 'step' THEN step ELSE epoch END AS wanted
+FROM epochwatch.checkpoints
+WHERE run_id = %(run_id)s AND NOT superseded
+  AND position IS DISTINCT FROM CASE %(unit)s WHEN 'step' THEN step ELSE epoch END
+ORDER BY registered_at, sha256;
+
+-- name: place
+-- Give a checkpoint its position.
+UPDATE epochwatch.checkpoints SET position = %(position)s WHERE run_id = %(run_id)s AND sha256 = %(sha256)s;
+
+-- name: forget_position
+-- Take back what the machine wrote for a position that was counted in the wrong unit.
+DELETE FROM public.epoch_results e USING epochwatch.written w
+WHERE w.table_name = 'epoch_results' AND w.row_id = e.id
+  AND e.training_run_id = %(run_id)s AND e.epoch_number = %(position)s;
+
 -- name: known
 -- Whether a run has this file already.
 SELECT sha256, host FROM epochwatch.checkpoints WHERE run_id = %(run_id)s AND sha256 = %(sha256)s;

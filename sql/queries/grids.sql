@@ -100,20 +100,6 @@ UPDATE epochwatch.jobs SET parked_reason = %(reason)s, claimed_until = NULL WHER
 SELECT g.run_id, g.purpose, g.position, g.body FROM epochwatch.jobs j
 JOIN epochwatch.grids g ON g.id = j.grid_id WHERE j.id = %(job_id)s;
 
--- name: open_jobs
--- How many jobs are open, and why the oldest waits.
-SELECT count(*) AS open, min(waiting_reason) AS waiting FROM epochwatch.jobs
-WHERE finished_at IS NULL AND parked_reason IS NULL;
-
--- name: progress
--- Images wanted and had by the grids of these origins.
-SELECT count(*) AS wanted, count(i.sample_id) AS drawn, count(m.sample_id) AS measured
-FROM epochwatch.grids g
-JOIN epochwatch.grid_samples gs ON gs.grid_id = g.id
-LEFT JOIN epochwatch.images i ON i.sample_id = gs.sample_id
-LEFT JOIN epochwatch.measurements m ON m.sample_id = gs.sample_id AND m.rubric = gs.rubric
-WHERE g.run_id = %(run_id)s;
-
 -- name: renew_host
 -- What a living host holds stays its own.
 UPDATE epochwatch.jobs SET claimed_until = now() + interval '60 seconds'

@@ -22,7 +22,7 @@ JOIN epochwatch.jobs j ON j.grid_id = g.id AND j.stack_key = gs.stack_key
 JOIN epochwatch.samples s ON s.sample_id = gs.sample_id
 LEFT JOIN epochwatch.images i ON i.sample_id = gs.sample_id
 LEFT JOIN epochwatch.measurements m ON m.sample_id = gs.sample_id AND m.rubric = gs.rubric
-WHERE c.run_id = %(run_id)s AND NOT c.superseded
+WHERE c.run_id = %(run_id)s AND NOT c.superseded AND c.position IS NOT NULL
 ORDER BY c.position, gs.ordinal;
 
 -- name: baseline

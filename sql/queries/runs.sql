@@ -33,13 +33,6 @@ ORDER BY tr.id DESC;
 -- Names already taken by this name and its numbered copies.
 SELECT run_name FROM public.training_runs WHERE run_name = %(name)s OR run_name LIKE %(pattern)s;
 
--- name: add
--- A new run, made by the machine.
-INSERT INTO public.training_runs (run_name, run_date, status, base_model, model_type)
-VALUES (%(run_name)s, coalesce(%(run_date)s::timestamptz, now()) AT TIME ZONE 'UTC', 'in_progress',
-        %(base_model)s, %(model_type)s)
-RETURNING id;
-
 -- name: get
 -- One run with its set-up.
 SELECT tr.*, s.suite, s.profile, s.base_sha256, s.strength, s.tests, s.stop, s.price_per_hour,
@@ -101,9 +94,9 @@ SELECT epoch_number AS epoch, visual_score AS visual, style_score AS style, prom
        average_score AS average, verdict, picked, array_to_string(issues_detail, ', ') AS issues
 FROM public.epoch_results WHERE training_run_id = %(run_id)s ORDER BY epoch_number;
 
--- name: finish
--- A person says that this run is over.
-UPDATE public.training_runs SET status = 'completed' WHERE id = %(run_id)s;
+-- name: by_folder
+-- The run whose checkpoints lie in this folder.
+SELECT id, run_name FROM public.training_runs WHERE output_dir = %(root)s ORDER BY id DESC LIMIT 1;
 
 -- name: of_host
 -- Runs with checkpoints from this host, newest first, with what blocks them.
@@ -112,7 +105,3 @@ FROM public.training_runs tr
 LEFT JOIN epochwatch.run_setups s ON s.run_id = tr.id
 WHERE EXISTS (SELECT FROM epochwatch.checkpoints c WHERE c.run_id = tr.id AND c.host = %(host)s)
 ORDER BY tr.id DESC;
-
--- name: by_folder
--- The run whose checkpoints lie in this folder.
-SELECT id, run_name FROM public.training_runs WHERE output_dir = %(root)s ORDER BY id DESC LIMIT 1;

@@ -12,7 +12,7 @@ import pytest
 from core.nouns import CheckpointFacts
 from core.store import migrate
 from core.store.database import Connection, Database, rows
-from core.store.registration import Arrival, position_of, register
+from core.store.registration import Arrival, register
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 
@@ -121,11 +121,25 @@ def test_a_named_run_takes_everything(connection: Connection) -> None:
     assert register(connection, arrival(2, facts(session_id="9", epoch=2), run_name="mine")) == first
 
 
-def test_positions_are_epochs_else_steps() -> None:
-    """A step save between epochs has no position; a run that counts steps only has steps."""
-    assert position_of(facts(epoch=3)) == 3
-    assert position_of(facts(epoch=None, planned_epochs=None, step=500)) == 500
-    assert position_of(facts(epoch=None, step=75, is_step_save=True)) is None
-    assert (
-        position_of(facts(epoch=None, planned_epochs=None, step=75, is_step_save=True)) == 75
-    )
+def test_a_run_that_saves_by_step_is_counted_in_steps(connection: Connection) -> None:
+    """Step saves have their step as position; the last save, which knows its epoch, too."""
+    run_id = register(connection, arrival(1, facts(epoch=None, step=50, is_step_save=True)))
+    register(connection, arrival(2, facts(epoch=None, step=100, is_step_save=True)))
+    register(connection, arrival(3, facts(epoch=10, step=500, is_final=True)))
+    assert _positions(connection, run_id) == [50, 100, 500]
+    about = connection.execute("SELECT position_unit FROM public.training_runs").fetchall()
+    assert about[0]["position_unit"] == "step"
+
+
+def test_step_saves_between_epochs_have_no_position(connection: Connection) -> None:
+    """A run that saves by step and by epoch is counted in epochs, whichever came first."""
+    run_id = register(connection, arrival(1, facts(epoch=None, step=25, is_step_save=True)))
+    assert _positions(connection, run_id) == [25]
+    register(connection, arrival(2, facts(epoch=1, step=50)))
+    register(connection, arrival(3, facts(epoch=None, step=75, is_step_save=True)))
+    assert _positions(connection, run_id) == [1]
+
+
+def _positions(connection: Connection, run_id: int) -> list[int]:
+    current = rows(connection, "checkpoints.current", run_id=run_id)
+    return [each["position"] for each in current]
