@@ -69,9 +69,11 @@ def load_base(path: Path, sha256: str, device: torch.device, precision: str) -> 
             cannot draw; "oom" when the GPU is too full to start.
     """
     _check(path, sha256)
-    _check_room(path, device)
     pipeline = _open(path, _DTYPES[precision])
+    _check_room(pipeline, device)
     pipeline.to(device)
+    if device.type == "cuda":
+        pipeline.vae.enable_slicing()  # decoding a whole batch at once needs gigabytes
     pipeline.set_progress_bar_config(disable=True)
     parts = {"unet": pipeline.unet, "text_encoder": pipeline.text_encoder}
     for part in (*parts.values(), pipeline.vae):
@@ -118,16 +120,21 @@ def _check(path: Path, sha256: str) -> None:
         raise JobError("no_base", message)
 
 
-def _check_room(path: Path, device: torch.device) -> None:
+def _check_room(pipeline: Any, device: torch.device) -> None:
     """Raise when a GPU has too little free memory: the trainer on it comes first."""
     if device.type != "cuda":
         return
-    files = path.rglob("*.safetensors") if path.is_dir() else [path]
-    need = sum(file.stat().st_size for file in files) + _MARGIN
+    merged = _bytes(pipeline.unet) + _bytes(pipeline.text_encoder)  # and a copy of as much
+    need = 2 * merged + _bytes(pipeline.vae) + _MARGIN
     free, _ = torch.cuda.mem_get_info(device)
     if free < need:
         message = f"The GPU is busy: {free >> 20} MiB are free and {need >> 20} MiB are needed."
         raise JobError("oom", message)
+
+
+def _bytes(model: torch.nn.Module) -> int:
+    """Return the size of the weights of ``model`` in memory."""
+    return sum(one.numel() * one.element_size() for one in model.parameters())
 
 
 def _open(path: Path, dtype: torch.dtype) -> Any:
@@ -151,16 +158,16 @@ def _open(path: Path, dtype: torch.dtype) -> Any:
                 str(path), variant=variant, image_encoder=None, **options
             )
         return diffusers.StableDiffusionPipeline.from_single_file(str(path), **options)
-    except (OSError, ValueError, KeyError) as error:
-        hint = "" if path.is_dir() else _SINGLE_FILE
+    except (OSError, ValueError, LookupError) as error:
         first = (str(error).splitlines() or [""])[0]
-        message = f"The base model {path} cannot be loaded: {first}{hint}"
+        alone = isinstance(error, FileNotFoundError) and path.is_file()
+        message = f"The base model {path} cannot be loaded: {_SINGLE_FILE if alone else first}"
         raise JobError("no_base", message) from error
 
 
 _SINGLE_FILE = (
-    " A single file has no tokenizer and no configuration in it, and they are not in the Hugging"
-    " Face cache of this machine either: point the base model at the diffusers folder instead."
+    "a single file has no tokenizer and no configuration in it, and they are not in the Hugging"
+    " Face cache of this machine either. Point the base model at its diffusers folder instead."
 )
 
 

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from daemon.generator.studio import Studio
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_NO_LIBRARIES = (
+    "The libraries that draw cannot be imported. Install them beside Epochwatch with "
+    "pip install 'epochwatch[gpu]'."
+)
 
 
 class Voice:
@@ -57,14 +61,16 @@ class Ear:
         return job in self._stopped
 
     def _listen(self) -> None:
-        for line in sys.stdin:
-            body = json.loads(line)
-            if "stop" in body:
-                self._stopped.add(body["stop"])
-            else:
-                self._stopped.discard(body["job"])  # the same job may come again
-                self.jobs.put(body)
-        os._exit(0)  # the parent is gone; a job in hand has no reader
+        try:
+            for line in sys.stdin:
+                body = json.loads(line)
+                if "stop" in body:
+                    self._stopped.add(body["stop"])
+                else:
+                    self._stopped.discard(body["job"])  # the same job may come again
+                    self.jobs.put(body)
+        finally:
+            os._exit(0)  # the parent is gone; a job in hand has no reader
 
 
 def main() -> int:
@@ -75,9 +81,8 @@ def main() -> int:
     _quiet_libraries()
     try:
         studio = _open_studio(voice, ear)
-    except Exception as error:  # noqa: BLE001 - a broken installation is told, not printed
-        traceback.print_exc()
-        voice.say("error", kind="internal", message=f"The drawing libraries do not load: {error}")
+    except ImportError as error:
+        voice.say("error", kind="no_libraries", message=f"{_NO_LIBRARIES} ({error})")
         return EXIT_CODES["internal"]
     while True:
         body = ear.jobs.get()

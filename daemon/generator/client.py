@@ -63,11 +63,7 @@ class Interrupted(Retryable):
 
 
 class Generator:
-    """The drawing child, for one caller at a time; it keeps its base model between jobs.
-
-    The child dies with the thread that started it (a property of Linux' parent-death signal), so
-    call ``draw`` from a thread that lives as long as the service; otherwise a new one is started.
-    """
+    """The drawing child, for one caller at a time; it keeps its base model between jobs."""
 
     def __init__(
         self, *, threads: int | None = None, environment: Mapping[str, str] | None = None
@@ -205,28 +201,27 @@ class _Child:
     """One child process and the threads that read what it says."""
 
     def __init__(self, environment: dict[str, str]) -> None:
-        """Start it; it is ready some seconds later."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "daemon.generator.child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            cwd=Path(__file__).resolve().parents[2],
-            env=environment,
-            start_new_session=True,  # Ctrl-C goes to the service, which then ends its child
-        )
+        """Start it; it is ready some seconds later.
+
+        Raises:
+            Interrupted: the system has no room for another process.
+        """
         self._events: queue.Queue[Event | None] = queue.Queue()
         self._last_words: deque[str] = deque(maxlen=20)
         self._ended = False
-        self._threads = [
-            threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True),
-            threading.Thread(target=self._overhear, args=(self._process.stderr,), daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        started: queue.Queue[subprocess.Popen[str] | OSError] = queue.Queue()
+        self._threads = [threading.Thread(target=self._live, args=(environment, started))]
+        self._threads[0].daemon = True
+        self._threads[0].start()
+        process = started.get()
+        if isinstance(process, OSError):
+            message = f"The generator cannot be started: {process}. It is tried again."
+            raise Interrupted("internal", message) from process
+        self._process = process
+        self._threads.append(
+            threading.Thread(target=self._overhear, args=(process.stderr,), daemon=True)
+        )
+        self._threads[1].start()
 
     @property
     def pid(self) -> int:
@@ -285,8 +280,22 @@ class _Child:
                 with contextlib.suppress(OSError):
                     channel.close()
 
-    def _listen(self, channel: IO[str]) -> None:
-        for line in channel:
+    def _live(
+        self, environment: dict[str, str], started: queue.Queue[subprocess.Popen[str] | OSError]
+    ) -> None:
+        """Start the process and listen to it for as long as it lives.
+
+        Linux' parent-death signal comes when the thread that started a process ends, so that
+        thread must be this one and not the caller's.
+        """
+        try:
+            process = _start(environment)
+        except OSError as error:
+            started.put(error)
+            return
+        started.put(process)
+        assert process.stdout is not None
+        for line in process.stdout:
             try:
                 self._events.put(json.loads(line))
             except ValueError:
@@ -299,6 +308,22 @@ class _Child:
             if words:
                 self._last_words.append(words)
                 _log.debug("generator: %s", words)
+
+
+def _start(environment: dict[str, str]) -> subprocess.Popen[str]:
+    """Start the child process."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "daemon.generator.child"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        cwd=Path(__file__).resolve().parents[2],
+        env=environment,
+        start_new_session=True,  # Ctrl-C goes to the service, which then ends its child
+    )
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -13,7 +13,15 @@ from typing import Any, Literal
 from core.nouns import Recipe
 
 Kind = Literal[
-    "bad_lora", "bad_recipe", "no_base", "oom", "cuda", "not_finite", "internal", "stopped"
+    "bad_lora",
+    "bad_recipe",
+    "no_base",
+    "no_libraries",
+    "not_finite",
+    "oom",
+    "cuda",
+    "internal",
+    "stopped",
 ]
 EXIT_CODES: dict[str, int] = {"internal": 1, "oom": 10, "cuda": 11}  # the child is of no use after
 SAMPLE_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,127}")  # it becomes a file name

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,8 +43,11 @@ def draw(generator: Generator, job: DrawJob, **changes: Any) -> list[dict[str, A
 def test_the_base_stays_in_the_child_from_job_to_job(
     generator: Generator, make_job: Callable[..., DrawJob], lora: LoraFile
 ) -> None:
-    """Loaded once, drawn twice: with and without the LoRA."""
-    first = draw(generator, make_job(lora))
+    """Loaded once, drawn twice, though the thread that asked first is long gone."""
+    first: list[dict[str, Any]] = []
+    starter = threading.Thread(target=lambda: first.extend(draw(generator, make_job(lora))))
+    starter.start()
+    starter.join()
     pid = generator.pid
     second = draw(generator, make_job(job="two"))
     assert generator.pid == pid
@@ -232,6 +237,18 @@ def test_the_child_dies_with_its_parent() -> None:
     parent.stdout.close()
     psutil.wait_procs([child], timeout=15)
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+def test_an_installation_without_torch_is_told_what_to_install(
+    make_job: Callable[..., DrawJob], tmp_path: Path
+) -> None:
+    """A torch that cannot be imported parks the job with the command that mends it."""
+    (tmp_path / "torch.py").write_text("raise ImportError('no torch here')")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    told = pytest.raises(Refused, match=r"epochwatch\[gpu\].*no torch here")
+    with Generator(environment=environment) as bare, told as caught:
+        draw(bare, make_job())
+    assert caught.value.kind == "no_libraries"
 
 
 def test_the_client_imports_no_torch() -> None:

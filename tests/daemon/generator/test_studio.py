@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from daemon.generator.job import DrawSample, JobError
 from daemon.generator.samplers import find_sampler
@@ -306,3 +307,33 @@ def test_a_refused_lora_leaves_nothing_behind(
     after = dataclasses.replace(before, out=before.out / "after")
     studio.draw(after)
     assert (before.out / "s0.png").read_bytes() == (after.out / "s0.png").read_bytes()
+
+
+def test_a_single_file_without_its_configuration_is_told(
+    studio: Studio, make_job: Callable[..., DrawJob], tmp_path: Path
+) -> None:
+    """Offline, an original checkpoint lacks tokenizer and configuration; the folder has them."""
+    path = tmp_path / "v1-5.safetensors"
+    tensors = {
+        "model.diffusion_model.input_blocks.0.0.weight": torch.zeros(320, 4, 3, 3),
+        "cond_stage_model.transformer.text_model.final_layer_norm.bias": torch.zeros(768),
+    }
+    save_file(tensors, path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(JobError, match="diffusers folder") as caught:
+        studio.draw(make_job(base_path=path, base_sha256=sha256))
+    assert caught.value.kind == "no_base"
+
+
+def test_half_precision_is_honored_and_recorded(
+    studio: Studio, make_job: Callable[..., DrawJob], lora: LoraFile
+) -> None:
+    """A little off float32, the same picture, and the provenance says so."""
+    job = make_job(lora, count=1)
+    studio.draw(job)
+    recipe = dataclasses.replace(job.recipe, precision="fp16")
+    half = dataclasses.replace(job, recipe=recipe, out=job.out / "half")
+    studio.draw(half)
+    assert json.loads((half.out / "s0.json").read_text())["provenance"]["precision"] == "fp16"
+    assert share_different(drawn(job), drawn(half)) > 0
+    assert share_over(drawn(job), drawn(half), 24) < 0.05
