@@ -1,0 +1,91 @@
+"""The server: Streamlit with routes for images, changes and health, behind the gate.
+
+Start it with ``python -m streamlit run dashboard/app.py``: the bare command does not find the
+package.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import secrets
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any
+
+import streamlit as st
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from dashboard import images
+from dashboard.access import Gate, GateMiddleware, shared_key
+from dashboard.link import Link, shared_link
+from dashboard.pulse import events, shared_pulse
+
+
+async def health(_: Request) -> JSONResponse:
+    """Answer /healthz: the process lives, whatever the database does."""
+    state = "away" if shared_link().away_since else "reachable"
+    return JSONResponse({"status": "ok", "database": state})
+
+
+@asynccontextmanager
+async def lifespan(_: Any) -> AsyncIterator[None]:
+    """Hold the database and the pulse as long as the server runs."""
+    link: Link = shared_link()
+    try:
+        yield None
+    finally:
+        shared_pulse().close()
+        await run_in_threadpool(link.close)
+
+
+@cache
+def announced_gate() -> Gate:
+    """Return the gate for the address that the server listens on, and tell the way in, once."""
+    given = os.environ.pop("EPOCHWATCH_DASHBOARD_TOKEN", "")  # whoever gave it has told it
+    token = given or secrets.token_urlsafe(24)
+    address, port = st.get_option("server.address"), st.get_option("server.port")
+    gate = Gate(key=shared_key(), token=token, address=address)
+    if not gate.local and not given:
+        host = address if address and not _is_every(address) else "THIS-HOST"
+        sys.stderr.write(
+            f"Open this link once in your browser: http://{host}:{port}/?token={token}\n"
+        )
+        sys.stderr.flush()
+    return gate
+
+
+def _is_every(address: str) -> bool:
+    return address.strip("[]") in {str(ipaddress.IPv4Address(0)), str(ipaddress.IPv6Address(0))}
+
+
+def on_script_error(trouble: Exception) -> bool:
+    """Say in the page that something went wrong; the details go to the log only."""
+    import structlog
+
+    structlog.get_logger("dashboard").error("page failed", exc_info=trouble)
+    st.error(
+        "This page could not be drawn. The reason is in the dashboard's log; the daemon works on."
+    )
+    return True
+
+
+app = st.App(
+    "frame.py",
+    routes=[
+        Route("/healthz", health),
+        Route("/img/{sha256}.png", images.original),
+        Route("/thumb/{sha256}.webp", images.thumb),
+        Route("/picture/{run_id}/{sample_id}", images.picture),
+        Route("/events", events),
+    ],
+    lifespan=lifespan,
+    middleware=[Middleware(GateMiddleware, gate=announced_gate())],
+    on_script_error=on_script_error,
+)

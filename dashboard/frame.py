@@ -1,0 +1,27 @@
+"""The script of every page: its title, its style and the way between the views."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard.parts import sheet
+
+_HERE = Path(__file__).parent
+
+st.set_page_config(
+    page_title="Epochwatch",
+    page_icon=str(_HERE / "mark.png"),
+    layout="wide",
+    initial_sidebar_state="collapsed",
+)
+sheet.dress()
+page = st.navigation(
+    [
+        st.Page("views/live.py", title="Live", default=True),
+        st.Page("views/run.py", title="Run", url_path="run"),
+    ],
+    position="top",
+)
+page.run()

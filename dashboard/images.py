@@ -1,0 +1,82 @@
+"""Answers for images and for what is known of one picture, by signed address."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Literal
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+
+from core.errors import EpochwatchError
+from core.settings import load_settings
+from core.store import gallery
+from core.store.files import ImageStore, open_store
+from dashboard.link import Away
+from dashboard.parts import closeup, links
+from dashboard.reads import shared_reads
+
+Kind = Literal["images", "thumbs"]
+_FOR_EVER = "private, max-age=31536000, immutable"  # a name that is a hash never changes
+_TYPES = ((b"\x89PNG", "image/png"), (b"RIFF", "image/webp"), (b"\xff\xd8", "image/jpeg"))
+
+
+@cache
+def _store() -> ImageStore:
+    settings = load_settings()
+    access, secret = settings.s3_access_key, settings.s3_secret_key
+    return open_store(
+        settings.store_url,
+        access_key=access.get_secret_value() if access else None,
+        secret_key=secret.get_secret_value() if secret else None,
+    )
+
+
+def _bytes(sha256: str, kinds: tuple[Kind, ...]) -> bytes | None:
+    for kind in kinds:
+        try:
+            return bytes(_store().get(kind, sha256))
+        except (EpochwatchError, OSError, KeyError):
+            continue
+    return None
+
+
+async def _image(request: Request, *kinds: Kind) -> Response:
+    sha256 = request.path_params["sha256"]
+    if not links.is_ours(sha256, request.query_params.get("s", "")):
+        return PlainTextResponse("404 - no such image", status_code=404)
+    if request.headers.get("if-none-match") == f'"{sha256}"':
+        return Response(status_code=304, headers={"ETag": f'"{sha256}"'})
+    found = await run_in_threadpool(_bytes, sha256, kinds)
+    media = next((media for start, media in _TYPES if found and found.startswith(start)), None)
+    if found is None or media is None:
+        return PlainTextResponse("404 - the image store does not have it", status_code=404)
+    headers = {"Cache-Control": _FOR_EVER, "ETag": f'"{sha256}"'}
+    return Response(found, media_type=media, headers=headers)
+
+
+async def original(request: Request) -> Response:
+    """Answer /img/{sha256}.png: the picture as it was drawn."""
+    return await _image(request, "images")
+
+
+async def thumb(request: Request) -> Response:
+    """Answer /thumb/{sha256}.webp: its small version, else the original."""
+    return await _image(request, "thumbs", "images")
+
+
+async def picture(request: Request) -> Response:
+    """Answer /picture/{run}/{sample}: the close-up as a piece of HTML."""
+    run_id, sample_id = request.path_params["run_id"], request.path_params["sample_id"]
+    if not links.is_closeup_ours(run_id, sample_id, request.query_params.get("s", "")):
+        return PlainTextResponse("404 - no such picture", status_code=404)
+    try:
+        detail = await run_in_threadpool(
+            shared_reads().ask, gallery.picture, int(run_id), sample_id
+        )
+    except (Away, ValueError):
+        return PlainTextResponse("503 - the database is away", status_code=503)
+    if detail is None:
+        return PlainTextResponse("404 - no such picture", status_code=404)
+    return HTMLResponse(closeup.page(detail), headers={"Cache-Control": "no-store"})

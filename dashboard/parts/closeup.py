@@ -1,0 +1,126 @@
+"""One picture, large, with everything that is known of it; pure markup."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.store.gallery import PictureDetail
+from dashboard.parts import links, sheet, words
+from dashboard.parts.safe import Html, fill, join, text
+
+
+def page(detail: PictureDetail) -> Html:
+    """Return the close-up."""
+    return fill(
+        '<div class="ew-closeup">{image}<div><h3>{name}</h3><p>{place}</p>{scores}{issues}'
+        "<p class='ew-quiet'>{prompt}</p>{metrics}{recipe}</div></div>",
+        image=_image(detail),
+        name=detail.prompt_name,
+        place=_place(detail),
+        prompt=detail.prompt_text,
+        scores=_scores(detail),
+        issues=_issues(detail.body or {}),
+        metrics=_metrics(detail.body or {}),
+        recipe=_recipe(detail),
+    )
+
+
+def _image(detail: PictureDetail) -> Html:
+    if detail.image_sha256 is None:
+        return fill('<div class="ew-none ew-bad">{why}</div>', why=detail.defect or "not drawn yet")
+    return fill(
+        '<img src="{address}" alt="{name}">',
+        address=links.original(detail.image_sha256),
+        name=detail.prompt_name,
+    )
+
+
+def _place(detail: PictureDetail) -> str:
+    place = "baseline, no LoRA" if detail.position is None else f"position {detail.position}"
+    origin = f", {detail.origin} in training" if detail.origin else ""
+    return f"{place}, seed {detail.seed}{origin}"
+
+
+def _scores(detail: PictureDetail) -> Html:
+    reasons: Mapping[str, Any] = (detail.body or {}).get("reasons") or {}
+    parts = (
+        ("visual", detail.visual, reasons.get("visual_quality")),
+        ("style", detail.style, reasons.get("style_match")),
+        ("prompt", detail.prompt, reasons.get("prompt_adherence")),
+        ("average", detail.average, None),
+    )
+    cells = (
+        fill(
+            '<div title="{why}"><b>{score}</b>{name}</div>',
+            why=why,
+            score=words.score(value),
+            name=name,
+        )
+        for name, value, why in parts
+    )
+    return fill('<div class="ew-scores">{cells}</div>', cells=join(cells))
+
+
+def _issues(body: Mapping[str, Any]) -> Html:
+    found = [str(issue).replace("_", " ") for issue in body.get("issues") or ()]
+    good = [str(strength) for strength in body.get("strengths") or ()]
+    lines = [
+        *([f"Issues: {', '.join(found)}."] if found else []),
+        *([f"Good: {', '.join(good)}."] if good else []),
+    ]
+    return join(fill("<p>{line}</p>", line=line) for line in lines)
+
+
+def _metrics(body: Mapping[str, Any]) -> Html:
+    metrics: Mapping[str, Any] = body.get("metrics") or {}
+    if not metrics:
+        return text("")
+    lines: list[tuple[object, ...]] = [
+        (name.replace("_", " "), _value(metric), metric.get("explanation", ""))
+        for name, metric in metrics.items()
+    ]
+    if body.get("background_hex"):
+        lines.append(
+            (
+                "background",
+                swatch(str(body["background_hex"])),
+                "The largest color around the figure.",
+            )
+        )
+    if body.get("unique_colors") is not None:
+        lines.append(("unique colors", body["unique_colors"], ""))
+    return sheet.table(("metric", "value", "what it says"), lines)
+
+
+def _value(metric: Mapping[str, Any]) -> str:
+    value = metric.get("value")
+    if value is None:
+        return "not measured"
+    ends = list(metric.get("range") or [])
+    number = f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+    return f"{number} of {ends[1]:g}" if len(ends) == 2 else number
+
+
+def swatch(color: str) -> Html:
+    """Return a patch of a color with its code; anything but #rrggbb stays text."""
+    code = color.lower()
+    if len(code) != 7 or code[0] != "#" or any(each not in "0123456789abcdef" for each in code[1:]):
+        return text(color)
+    return fill('<i class="ew-swatch" style="background:{code}"></i>{code}', code=code)
+
+
+def _recipe(detail: PictureDetail) -> Html:
+    known = {
+        **detail.recipe,
+        "size": f"{detail.width} x {detail.height}" if detail.width else None,
+        "drawn in": f"{detail.seconds:.1f} s" if detail.seconds is not None else None,
+        "by": detail.host,
+        "sample": detail.sample_id[:12],
+    }
+    parts = [
+        f"{name.replace('_', ' ')} {value}"
+        for name, value in known.items()
+        if value not in (None, "") and name not in ("width", "height")
+    ]
+    return fill("<p class='ew-quiet'>{parts}</p>", parts=", ".join(parts))

@@ -1,0 +1,57 @@
+"""What a page says while the database is away; it goes on with the last answers it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+
+import streamlit as st
+
+from dashboard.link import Away, shared_link
+from dashboard.parts import sheet, words
+from dashboard.parts.words import Said
+from dashboard.reads import Reads
+
+
+def shown() -> bool:
+    """Say whether the database is away, and if so, put that on the page.
+
+    Asks it first, so that a page that was drawn from kept answers notices, too.
+    """
+    link = shared_link()
+    with suppress(Away):
+        link.revision()
+    if link.away_since is None:
+        return False
+    since = words.clock(link.away_since)
+    sheet.put(
+        sheet.notice(
+            Said(
+                tone="bad",
+                words=f"No connection to the database since {since}.",
+                detail=f"What stands below is from before. {link.reason} "
+                "This page tries again by itself.",
+            )
+        )
+    )
+    return True
+
+
+def state(reads: Reads) -> str:
+    """Return what the page shows: a revision, or that the database is away."""
+    revision = reads.revision()
+    return "away" if shared_link().away_since is not None else str(revision)
+
+
+def guarded(view: Callable[[], None]) -> Callable[[], None]:
+    """Let a view that finds no answer at all end quietly: the banner has said why."""
+
+    @wraps(view)
+    def wrapped() -> None:
+        try:
+            view()
+        except Away:
+            st.caption("The page fills in as soon as the database answers.")
+
+    return wrapped

@@ -1,0 +1,36 @@
+"""What a person does on a page: each is a row, written by a function of the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.store import scores
+from dashboard.link import shared_link
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """What a person thinks of an epoch, 0-10 each."""
+
+    run_id: int
+    position: int
+    judge: str
+    visual: float
+    style: float
+    prompt: float
+    note: str
+
+
+def log_score(score: Score) -> None:
+    """Store a score. Raises Away when the database is away, Fixable when it cannot be taken."""
+    with shared_link().transaction() as connection:
+        scores.add(
+            connection,
+            score.run_id,
+            score.position,
+            score.judge,
+            score.visual,
+            score.style,
+            score.prompt,
+            score.note,
+        )

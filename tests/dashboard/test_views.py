@@ -1,0 +1,76 @@
+"""The pages without a browser: an empty database, a missing one, and a run that is not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from databases import new_database
+from streamlit.testing.v1 import AppTest
+
+from core.store.migrate import migrate
+from dashboard import access, link
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+VIEWS = Path(__file__).resolve().parents[2] / "dashboard" / "views"
+
+
+@pytest.fixture(scope="module")
+def empty_database(server_dsn: str) -> Iterator[str]:
+    """A migrated database with nothing in it."""
+    with new_database(server_dsn) as dsn:
+        migrate(dsn)
+        yield dsn
+
+
+def _page(monkeypatch: pytest.MonkeyPatch, home: Path, dsn: str, view: str) -> str:
+    monkeypatch.setenv("DATABASE_URL", dsn)
+    monkeypatch.setenv("EPOCHWATCH_HOME", str(home))
+    link.shared_link.cache_clear()
+    access.shared_key.cache_clear()
+    try:
+        shown = AppTest.from_file(str(VIEWS / f"{view}.py"), default_timeout=20).run()
+        assert not shown.exception
+        return " ".join(str(each.proto) for each in shown.main)
+    finally:
+        link.shared_link().close()
+        link.shared_link.cache_clear()
+
+
+def test_an_empty_database_says_what_to_type(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, empty_database: str
+) -> None:
+    """The first visit is not a blank page."""
+    words = _page(monkeypatch, tmp_path, empty_database, "live")
+    assert "epochwatch watch PATH" in words
+    assert "No daemon has reported yet" in words
+
+
+def test_the_run_page_without_runs_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, empty_database: str
+) -> None:
+    """There is nothing to choose from."""
+    assert "There are no runs yet" in _page(monkeypatch, tmp_path, empty_database, "run")
+
+
+@pytest.mark.parametrize("view", ["live", "run"])
+def test_a_missing_database_is_a_sentence_not_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, view: str
+) -> None:
+    """The page renders and says since when."""
+    nowhere = f"host={tmp_path} user=postgres dbname=postgres"
+    words = _page(monkeypatch, tmp_path, nowhere, view)
+    assert "No connection to the database since" in words
+    assert "Traceback" not in words
+
+
+def test_a_database_of_an_older_version_says_what_to_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fresh_dsn: str
+) -> None:
+    """Somebody else's database is not changed by looking at it."""
+    assert "epochwatch db migrate" in _page(monkeypatch, tmp_path, fresh_dsn, "live")
+    migrate(fresh_dsn)
+    assert "epochwatch watch PATH" in _page(monkeypatch, tmp_path, fresh_dsn, "live")
