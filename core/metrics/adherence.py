@@ -147,7 +147,7 @@ def _by_map(
     background: Background,
 ) -> RegionAnswer:
     """Return how a region keeps its promise where training images have it."""
-    inside = region.sure_cells(cells, background.rgb)
+    inside = region.sure_cells(cells, background.rgb, targets)
     tones = tones_of(inside) if len(inside) >= _SMALLEST_FOR_TONES else None
     relative = None
     if tones and region.purity > 0 and len(targets) == 1:

@@ -61,9 +61,12 @@ def _region_metrics(promises: Promises) -> dict[str, MetricValue]:
         figures = answer.figures
         said = f"match {figures.match:.0f}, close {figures.closeness:.0f}, hue {figures.hue:.0f}"
         metrics[f"region_{name}"] = metric_value("region", figures.score, f"{said}; {answer.how}")
-        if name == "hair" and answer.tones:
+        if name == "hair":
+            second = answer.tones.second if answer.tones else None
             said = "share of the hair in a second hue, %"
-            metrics["two_toned"] = metric_value("two_toned", answer.tones.second, said)
+            if second is None:
+                said = "too little of the hair's place is known to tell its hues"
+            metrics["two_toned"] = metric_value("two_toned", second, said)
     return metrics
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from core.errors import Fixable
 from core.metrics.background import background_of
 from core.metrics.cells import shrink_to_cells
-from core.metrics.color import Bools, Bytes, merge_palette
+from core.metrics.color import MATCH, Bools, Bytes, hex_of_rgb, merge_palette
 from core.metrics.color_words import Target, match_cells, resolve
 from core.metrics.pixel_art import DRAWN_BY_PEOPLE, StyleAnchors, compare_neighbors
 from core.metrics.regions import RegionMap, tones_of, weighted_figures
@@ -20,6 +20,7 @@ from core.nouns import Expectation
 
 PROFILE_VERSION = 1
 _FEWEST_FOR_ANCHORS = 10
+_INTRUDER_SHARE = 0.02  # of training images in which a color stands in for the region's own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,7 @@ class TrainingProfile:
 def _region_from_json(body: dict[str, Any]) -> RegionMap:
     """Return one region map from its JSON form."""
     rows = tuple(tuple(float(value) for value in row) for row in body["probability"])
-    return replace(RegionMap(**body), probability=rows)
+    return replace(RegionMap(**body), probability=rows, intruders=tuple(body["intruders"]))
 
 
 def learn_profile(
@@ -140,6 +141,26 @@ def _learn_anchors(all_cells: list[Bytes]) -> StyleAnchors:
     )
 
 
+def _intruders(draft: RegionMap, told: list[tuple[Bytes, tuple[Target, ...]]]) -> tuple[str, ...]:
+    """Return the colors that stand in a region's place in several training images."""
+    others = []
+    for cells, targets in told:
+        inside = draft.sure_cells(cells, background_of(cells).rgb, targets)
+        others.append(np.unique(inside[~match_cells(inside, targets).match], axis=0))
+    if not sum(map(len, others)):
+        return ()
+    palette = merge_palette(np.concatenate(others), MATCH)
+    image_of = np.repeat(np.arange(len(others)), [len(other) for other in others])
+    images = [len(np.unique(image_of[palette.of == entry])) for entry in range(palette.size)]
+    fewest = max(3, _INTRUDER_SHARE * len(told))
+    return tuple(hex_of_rgb(palette.rgb[at]) for at in range(palette.size) if images[at] >= fewest)
+
+
+def _nearly_all(values: list[float]) -> float:
+    """Return what nine in ten training images reach: rarer shapes of hair are right as well."""
+    return float(np.quantile(values, 0.1))
+
+
 def _learn_region(told: list[tuple[Bytes, tuple[Target, ...]]]) -> RegionMap:
     """Return the map of one region from the images whose captions name its color."""
     masks: list[Bools] = [match_cells(cells, targets).match for cells, targets in told]
@@ -162,13 +183,17 @@ def _with_references(draft: RegionMap, told: list[tuple[Bytes, tuple[Target, ...
     weights = draft.weights
     if not weights.any():
         return draft
+    draft = replace(draft, intruders=_intruders(draft, told))
     figures = [weighted_figures(cells, weights, targets) for cells, targets in told]
-    tones = [tones_of(draft.sure_cells(cells, background_of(cells).rgb)) for cells, _ in told]
+    tones = [
+        tones_of(draft.sure_cells(cells, background_of(cells).rgb, targets))
+        for cells, targets in told
+    ]
     return replace(
         draft,
-        match=float(np.median([figure.match for figure in figures])),
-        closeness=float(np.median([figure.closeness for figure in figures])),
-        hue=float(np.median([figure.hue for figure in figures])),
-        purity=float(np.median([tone.purity for tone in tones])),
+        match=_nearly_all([figure.match for figure in figures]),
+        closeness=_nearly_all([figure.closeness for figure in figures]),
+        hue=_nearly_all([figure.hue for figure in figures]),
+        purity=_nearly_all([tone.purity for tone in tones]),
         second_tone=float(np.quantile([tone.second for tone in tones], 0.95)),
     )

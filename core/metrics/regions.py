@@ -7,6 +7,7 @@ import numpy as np
 from core.metrics.background import ColorFigures
 from core.metrics.color import (
     CHROMATIC,
+    MATCH,
     MERGE,
     Bools,
     Bytes,
@@ -17,11 +18,13 @@ from core.metrics.color import (
     lab,
     merge_palette,
     oklab,
+    rgb_of_hex,
 )
 from core.metrics.color_words import Target, match_cells
 
 CORE = 0.3  # probability from which a cell belongs to a region
-SURE = 0.5  # from which its colors are held against it when looking for a second hue
+SURE = (0.8, 0.65, 0.5)  # from which its hues are held against it: the first with enough cells
+FEWEST_SURE = 8
 FEWEST_CORE, FEWEST_IMAGES = 4, 20
 SAME_HUE = 25.0  # degrees in OKLCh: shading, not a second color
 _LESSER_TONE = 15.0  # % of the cells that make a second tone
@@ -38,12 +41,13 @@ class RegionMap:
 
     probability: tuple[tuple[float, ...], ...]  # (rows, columns)
     images: int  # training images whose caption names the region
-    match: float  # medians over those images, 0-100, by which a score is divided
+    match: float  # what nine in ten of those images reach, 0-100: earns full marks
     closeness: float
     hue: float
     purity: float
     area: float  # median share of all cells in the region's color
     second_tone: float  # 95 % quantile of the second tone, %
+    intruders: tuple[str, ...] = ()  # colors such as skin or a gold crown that often stand there
 
     @property
     def weights(self) -> Floats:
@@ -57,16 +61,21 @@ class RegionMap:
         enough = np.count_nonzero(self.weights) >= FEWEST_CORE
         return self.images >= FEWEST_IMAGES and bool(enough)
 
-    def sure_cells(self, cells: Bytes, background: Bytes) -> Bytes:
-        """Return (n, 3): the cells that belong to the region in most training images.
+    def sure_cells(self, cells: Bytes, background: Bytes, targets: tuple[Target, ...]) -> Bytes:
+        """Return (n, 3): the cells that belong to the region in most or all training images.
 
-        Those in the picture's (3,) background color are left out, unless most of them have it.
+        Those in the picture's (3,) background color or in that of a known intruder are left out,
+        unless they match the promise or hardly any would be left.
         """
         grid = np.asarray(self.probability)
-        sure = grid >= SURE
-        inside = cells[sure if np.count_nonzero(sure) >= FEWEST_CORE else grid >= CORE]
-        figure = delta_e(lab(inside), lab(background)) > MERGE
-        return inside[figure] if figure.mean() >= 0.5 else inside
+        sure = [grid >= level for level in SURE if np.count_nonzero(grid >= level) >= FEWEST_SURE]
+        inside = cells[sure[0] if sure else grid >= CORE]
+        colors = lab(inside)
+        other = delta_e(colors, lab(background)) <= MERGE
+        for value in self.intruders:
+            other |= delta_e(colors, lab(rgb_of_hex(value))) <= MATCH
+        kept = ~other | match_cells(inside, targets).match
+        return inside[kept] if np.count_nonzero(kept) >= FEWEST_CORE else inside
 
 
 def weighted_figures(cells: Bytes, weights: Floats, targets: tuple[Target, ...]) -> ColorFigures:

@@ -8,7 +8,7 @@ import pytest
 from pictures import Portrait, enlarged, portraits
 
 from core.errors import Fixable
-from core.metrics import TrainingProfile, learn_profile
+from core.metrics import TrainingProfile, learn_profile, measure
 from core.metrics.pixel_art import DRAWN_BY_PEOPLE
 from core.nouns import Expectation
 
@@ -56,6 +56,22 @@ def test_few_images_make_no_map_and_no_anchors_of_their_own() -> None:
     assert hair
     assert not hair.usable
     assert few.anchors == DRAWN_BY_PEOPLE
+
+
+def test_what_often_covers_a_region_is_no_second_hue_of_it() -> None:
+    """A crown that one in six training portraits wears is known, and a wearer is not two-toned."""
+    drawn = portraits()
+    crowned = [one.cells() for one in drawn]
+    for cells in crowned[::6]:
+        cells[4:6, 8:16] = (250, 210, 60)
+    captions = [one.expect for one in drawn]
+    profile = learn_profile(crowned, captions, 24)
+    region = profile.region("hair")
+    found = measure(enlarged(crowned[6], 96), expect=captions[6], grid=24, profile=profile)
+
+    assert region
+    assert region.intruders == ("#fad23c",)
+    assert found.issues == ()
 
 
 def test_very_clean_images_do_not_make_every_eye_a_fault() -> None:
