@@ -1,0 +1,114 @@
+"""The demo's figures: from clone to first verdict, from a closed file to admitted, image and verdict.
+
+    make bench                     on this checkout, as it is installed
+    make bench ARGS=--clone        in a fresh clone, installation included
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from core.settings import load_settings
+from core.store.database import Database, Row
+from core.store.opening import open_database
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+PER_EPOCH = """
+    SELECT c.position, c.closed_at, c.admitted_at, c.registered_at,
+           (SELECT min(i.created_at) FROM epochwatch.grids g
+            JOIN epochwatch.grid_samples gs ON gs.grid_id = g.id
+            JOIN epochwatch.images i USING (sample_id)
+            WHERE g.body ->> 'sha256' = c.sha256) AS first_image,
+           (SELECT max(m.created_at) FROM epochwatch.grids g
+            JOIN epochwatch.grid_samples gs ON gs.grid_id = g.id
+            JOIN epochwatch.measurements m USING (sample_id)
+            WHERE g.body ->> 'sha256' = c.sha256) AS last_measured,
+           (SELECT min(a.created_at) FROM epochwatch.advice a
+            WHERE a.run_id = c.run_id AND (a.body ->> 'latest')::int >= c.position) AS verdict
+    FROM epochwatch.checkpoints c ORDER BY c.position
+"""
+DRAWING = "SELECT count(*) AS images, sum(seconds) AS seconds FROM epochwatch.images"
+
+
+def main() -> None:
+    """Run the demo once in a home of its own and print its figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clone", action="store_true", help="measure from a fresh clone")
+    parser.add_argument("--epochs", type=int, default=10)
+    wanted = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="epochwatch-bench-") as scratch:
+        os.chmod(scratch, 0o755)  # the embedded server runs as another user when we are root
+        home = Path(scratch) / "home"
+        started = datetime.now(UTC)
+        clock = time.monotonic()
+        _run_demo(Path(scratch), home, wanted)
+        total = time.monotonic() - clock
+        figures = _figures(home / "demo", started)
+    print(json.dumps({**_machine(), "clone": wanted.clone, "total_s": round(total, 1), **figures}, indent=2))
+
+
+def _run_demo(scratch: Path, home: Path, wanted: argparse.Namespace) -> None:
+    words = f"--exit --epochs {wanted.epochs}"
+    folder = REPOSITORY
+    if wanted.clone:
+        folder = scratch / "clone"
+        subprocess.run(["git", "clone", "-q", str(REPOSITORY), str(folder)], check=True)
+    env = {**os.environ, "EPOCHWATCH_HOME": str(home)}
+    env.pop("DATABASE_URL", None)
+    command = ["make", "demo", f"ARGS={words}"]
+    if not wanted.clone:
+        command = [sys.executable, "-m", "daemon.cli.main", "demo", *words.split()]
+    subprocess.run(command, cwd=folder, env=env, check=True, stdout=sys.stderr)
+
+
+def _figures(home: Path, started: datetime) -> dict[str, Any]:
+    os.environ.pop("DATABASE_URL", None)
+    with open_database(load_settings(home=home)) as database:
+        epochs = _rows(database, PER_EPOCH)
+        drawing = _rows(database, DRAWING)[0]
+    first = min(epoch["verdict"] for epoch in epochs if epoch["verdict"])
+    return {
+        "start_to_first_verdict_s": round((first - started).total_seconds(), 1),
+        "epochs": len(epochs),
+        "images": drawing["images"],
+        "images_per_second_drawing": round(drawing["images"] / drawing["seconds"], 2),
+        "closed_to_admitted_s": _median(epochs, "closed_at", "admitted_at"),
+        "closed_to_registered_s": _median(epochs, "closed_at", "registered_at"),
+        "closed_to_first_image_s": _median(epochs, "closed_at", "first_image"),
+        "last_measured_to_verdict_s": _median(epochs, "last_measured", "verdict"),
+        "closed_to_verdict_s": _median(epochs, "closed_at", "verdict"),
+    }
+
+
+def _rows(database: Database, sql: str) -> list[Row]:
+    with database.transaction() as connection:
+        return connection.execute(sql.encode()).fetchall()
+
+
+def _median(epochs: list[Row], start: str, end: str) -> float:
+    return round(median((epoch[end] - epoch[start]).total_seconds() for epoch in epochs), 2)
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
+    }
+
+
+if __name__ == "__main__":
+    main()
