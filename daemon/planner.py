@@ -5,11 +5,12 @@ Reads checkpoints and documents, writes grids, samples and jobs. Needs neither G
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from core.formats.prompt_suite import for_tier, suite_from_json
 from core.metrics import metric_versions
-from core.nouns import Prompt, Recipe, Stack, Suite, digest
+from core.nouns import Prompt, Recipe, Stack, Suite, Tier, digest
 from core.rules.planning import expand, rubric_digest, spread_order, tier_for
 from core.store.database import Connection, Database, Row, bump, row, rows, run
 
@@ -43,7 +44,7 @@ def _interesting_first(untested: list[Row]) -> list[Row]:
 
 def _ask_for_epoch(connection: Connection, checkpoint: Row, *, priority: int) -> None:
     run_id, position = checkpoint["run_id"], checkpoint["position"]
-    tier = tier_for(position, planned=checkpoint["max_train_epochs"], dial=checkpoint["tests"])
+    tier = _tier(checkpoint)
     shared = {"suite": checkpoint["suite"], "profile": checkpoint["profile"]}
     baseline = {**shared, "tier": "full", "stack": Stack(base_sha256=checkpoint["base_sha256"]).as_json()}
     run(
@@ -74,6 +75,14 @@ def _ask_for_epoch(connection: Connection, checkpoint: Row, *, priority: int) ->
         why=f"{tier} test of {checkpoint['position']}",
         by_whom="epochwatch",
     )
+
+
+def _tier(checkpoint: Row) -> Tier:
+    """Return how deep to test; steps are read as tenths of the run."""
+    position, planned = checkpoint["position"], checkpoint["max_train_epochs"]
+    if checkpoint["position_unit"] == "step" and checkpoint["total_steps"]:
+        position, planned = math.ceil(10 * position / checkpoint["total_steps"]), 10
+    return tier_for(position, planned=planned, dial=checkpoint["tests"])
 
 
 def _expand(connection: Connection, grid: Row) -> None:

@@ -32,7 +32,7 @@ ORDER BY c.position;
 -- name: untested
 -- Current checkpoints of prepared runs that no epoch test was asked for yet.
 SELECT c.run_id, c.sha256, c.drawn_as, c.position, c.is_final, w.family, w.invalid_reason,
-       s.suite, s.profile, s.base_sha256, s.strength, s.tests, tr.max_train_epochs, tr.position_unit
+       s.suite, s.profile, s.base_sha256, s.strength, s.tests, tr.max_train_epochs, tr.total_steps, tr.position_unit
 FROM epochwatch.checkpoints c
 JOIN epochwatch.weights w USING (sha256)
 JOIN epochwatch.run_setups s USING (run_id)

@@ -1,0 +1,260 @@
+"""From a registered checkpoint to the owner's tables, advice and actions, on a real server.
+
+Only the drawing is left out: the pictures are sprites made by code, handed in as the generator hands them in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pictures import enlarged, portraits, with_random_cells
+
+from core.formats.prompt_suite import suite_to_json
+from core.nouns import CheckpointFacts, Expectation, Prompt, Recipe, Suite
+from core.store import migrate, scores
+from core.store.database import Database, Row, row, rows, run
+from core.store.files import LocalStore
+from core.store.registration import Arrival, register
+from daemon.judge import Judge
+from daemon.outbox import Outbox
+from daemon.planner import plan
+from daemon.preparation import save_document
+
+NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
+BASE = "b" * 64
+PICTURES = portraits()[:4]
+SUITE = Suite(
+    name="four",
+    recipe=Recipe(width=96, height=96, grid=24),
+    prompts=tuple(
+        Prompt(
+            name=f"portrait_{number}",
+            text=f"portrait number {number}",
+            expect=Expectation(background=each.background, regions=(("hair", each.hair),)),
+        )
+        for number, each in enumerate(PICTURES)
+    ),
+)
+
+
+@dataclass
+class House:
+    """A database with one prepared run, and the parts under test."""
+
+    database: Database
+    outbox: Outbox
+    judge: Judge
+
+    def arrive(self, epoch: int, *, planned: int = 6) -> int:
+        """Register an epoch of the run."""
+        told = CheckpointFacts(
+            family="sd1", kind="lora", layout="kohya", output_name="punk", session_id="1", epoch=epoch,
+            step=epoch * 50, planned_epochs=planned, planned_steps=planned * 50,
+            is_final=epoch == planned, base_model_name="demo", base_model_sha256=None, rank=8,
+            alpha=8.0, saved_at=NOW + timedelta(minutes=11 * epoch), body_sha256_claimed=None,
+            module_count=4, training={"network_dim": 8},
+        )  # fmt: skip
+        with self.database.transaction() as connection:
+            run_id = register(
+                connection,
+                Arrival(
+                    sha256=f"{epoch:064x}", body_sha256=f"{epoch + 99:064x}", size_bytes=1_000_000,
+                    facts=told, facts_json={}, host="pod", root="/out",
+                    source_path=f"/out/punk-{epoch:06d}.safetensors",
+                    file_name=f"punk-{epoch:06d}.safetensors", closed_at=NOW, admitted_at=NOW,
+                ),
+            )  # fmt: skip
+            if row(connection, "runs.get", run_id=run_id)["suite"] is None:  # type: ignore[index]
+                key = save_document(connection, "suite", "four", suite_to_json(SUITE))
+                run(
+                    connection, "runs.save_setup", run_id=run_id, suite=key, profile=None,
+                    base_sha256=BASE, strength="1.00", tests="full", stop="normal",
+                    price_per_hour=0.44, blocked_reason=None,
+                )  # fmt: skip
+        return run_id
+
+    def draw(self, quality: dict[int | None, float]) -> None:
+        """Hand in a sprite for everything that is missing: the better the epoch, the fewer stray cells."""
+        plan(self.database)
+        with self.database.transaction() as connection:
+            wanted = connection.execute(
+                b"SELECT m.*, s.prompt, g.position FROM epochwatch.missing m"
+                b" JOIN epochwatch.samples s USING (sample_id)"
+                b" JOIN epochwatch.grids g ON g.id = m.grid_id ORDER BY m.job_id, m.ordinal"
+            ).fetchall()
+        for each in wanted:
+            number = int(each["prompt"].rpartition(" ")[2])
+            spoiled = with_random_cells(PICTURES[number].cells(), 1 - quality[each["position"]])
+            self.hand_in(each["sample_id"], enlarged(spoiled, 96))
+        with self.database.transaction() as connection:
+            for job in {each["job_id"] for each in wanted}:
+                assert row(connection, "grids.finish", job_id=job)
+
+    def hand_in(self, sample_id: str, pixels: np.ndarray) -> None:
+        """Put PNG and JSON into the outbox as the generator does, and bring them home."""
+        png = io.BytesIO()
+        Image.fromarray(pixels).save(png, "PNG")
+        (self.outbox.folder / f"{sample_id}.png").write_bytes(png.getvalue())
+        manifest = self.outbox.folder / f"{sample_id}.json"
+        manifest.write_text(json.dumps({"sample_id": sample_id, "seconds": 0.5}), encoding="utf-8")
+        self.outbox.bring_home(manifest)
+
+    def select(self, sql: str) -> list[Row]:
+        """Return the rows of any question."""
+        with self.database.transaction() as connection:
+            return connection.execute(sql.encode()).fetchall()
+
+
+@pytest.fixture
+def house(fresh_dsn: str, tmp_path: Path) -> Iterator[House]:
+    """Give the parts on a migrated database."""
+    migrate.migrate(fresh_dsn)
+    out = tmp_path / "out"
+    out.mkdir()
+    with Database(fresh_dsn) as database:
+        outbox = Outbox(
+            folder=out, database=database, store=LocalStore(tmp_path / "store"), host="pod"
+        )
+        yield House(database, outbox, Judge(database=database, host="pod"))
+
+
+def test_epochs_are_scored_judged_and_written_for_the_owner(house: House) -> None:
+    """A run that rises and falls: scores, verdicts, the pick, advice, alerts and the end of the run."""
+    quality: dict[int | None, float] = {None: 0.2, 1: 0.5, 2: 0.8, 3: 1.0, 4: 0.8, 5: 0.6, 6: 0.4}
+    for epoch in range(1, 7):
+        run_id = house.arrive(epoch)
+        house.draw(quality)
+        house.judge.judge()
+    epochs = house.select("SELECT * FROM public.epoch_results ORDER BY epoch_number")
+    assert [each["epoch_number"] for each in epochs] == [1, 2, 3, 4, 5, 6]
+    averages = [float(each["average_score"]) for each in epochs]
+    assert averages.index(max(averages)) == 2
+    assert [each["picked"] for each in epochs] == [False, False, True, False, False, False]
+    for each in epochs:
+        assert each["visual_quality_score"] == int(each["visual_score"])
+        assert each["num_test_images"] == 4
+        assert each["verdict"] in ("best", "good", "acceptable", "skip", "failure")
+    about = house.select("SELECT * FROM public.training_runs")[0]
+    assert (about["status"], about["best_epoch"]) == ("completed", 3)
+    assert about["convergence_status"] == "optimal"
+    assert len(house.select("SELECT * FROM public.prompt_test_results")) == 24
+    assert len(house.select("SELECT * FROM public.test_prompts")) == 4
+    with house.database.transaction() as connection:
+        history = rows(connection, "results.advice_history", run_id=run_id)
+    stops = [each["body"]["latest"] for each in history if each["body"]["stop"]]
+    assert stops, "a run that only falls must be stopped before its end"
+    assert max(stops) < 6
+    kinds = [each["key"].split("/") for each in house.select("SELECT key FROM epochwatch.actions")]
+    assert sum(key[:1] == ["alert"] and key[2] == "stop_advised" for key in kinds) == 1
+    assert sum(key[:1] == ["alert"] and key[2] == "run_finished" for key in kinds) == 1
+    kept = {key[1] for key in kinds if key[0] == "keep"}
+    assert {f"{3:064x}", f"{6:064x}"} <= kept
+
+
+def test_judging_again_writes_nothing_and_a_restart_neither(house: House) -> None:
+    """Without news no row changes, no advice and no alert is added, also for a judge that just started."""
+    house.arrive(1)
+    house.draw({None: 0.2, 1: 0.9})
+    house.judge.judge()
+    before = _everything(house)
+    house.judge.judge()
+    Judge(database=house.database, host="pod").judge()
+    assert _everything(house) == before
+
+
+def test_a_persons_word_comes_first_and_is_never_overwritten(house: House) -> None:
+    """A logged score decides the verdict; what was typed into the owner's table by hand stays."""
+    run_id = house.arrive(1)
+    house.draw({None: 0.2, 1: 0.9})
+    house.judge.judge()
+    with house.database.transaction() as connection:
+        connection.execute(b"UPDATE public.epoch_results SET observations = 'garbled crown'")
+        scores.add(connection, run_id, 1, "ann", 5, 6, 5.5, "meh")
+    house.judge.judge()
+    epoch = house.select("SELECT * FROM public.epoch_results")[0]
+    assert epoch["observations"] == "garbled crown"
+    assert epoch["visual_quality_score"] == 5
+    assert float(epoch["average_score"]) == pytest.approx(5.5)
+    assert epoch["verdict"] == "acceptable"
+    machine = house.select("SELECT visual FROM epochwatch.measurements")
+    assert any(float(each["visual"]) > 6 for each in machine)
+
+
+def test_an_epoch_counts_only_when_its_test_is_over(house: House) -> None:
+    """One of four images drawn is no verdict."""
+    house.arrive(1)
+    plan(house.database)
+    first = house.select("SELECT sample_id FROM epochwatch.missing ORDER BY job_id DESC, ordinal")[0]
+    house.hand_in(first["sample_id"], enlarged(PICTURES[0].cells(), 96))
+    house.judge.judge()
+    assert house.select("SELECT * FROM public.epoch_results") == []
+
+
+def test_an_image_handed_in_twice_is_stored_once(house: House) -> None:
+    """The first image of a sample stands, whatever a second worker draws."""
+    house.arrive(1)
+    house.draw({None: 0.2, 1: 0.9})
+    sample = house.select("SELECT sample_id, image_sha256 FROM epochwatch.images")[0]
+    house.hand_in(sample["sample_id"], np.zeros((96, 96, 3), np.uint8))
+    again = house.select(
+        f"SELECT image_sha256 FROM epochwatch.images WHERE sample_id = '{sample['sample_id']}'"
+    )
+    assert again == [{"image_sha256": sample["image_sha256"]}]
+
+
+def test_a_sample_that_cannot_be_drawn_is_a_defect_and_not_a_zero(house: House) -> None:
+    """A refused image has a reason, no score, and does not hold up the epoch."""
+    house.arrive(1)
+    plan(house.database)
+    wanted = house.select("SELECT * FROM epochwatch.missing ORDER BY job_id, ordinal")
+    for number, each in enumerate(wanted):
+        if number == len(wanted) - 1:
+            house.outbox.put_defect(each["sample_id"], "the image is black")
+            house.outbox.bring_home(house.outbox.waiting()[0])
+        else:
+            house.hand_in(each["sample_id"], enlarged(PICTURES[each["ordinal"]].cells(), 96))
+    with house.database.transaction() as connection:
+        for job in {each["job_id"] for each in wanted}:
+            assert row(connection, "grids.finish", job_id=job)
+    house.judge.judge()
+    epoch = house.select("SELECT num_test_images FROM public.epoch_results")[0]
+    assert epoch["num_test_images"] == 3
+
+
+def test_a_changed_prompt_redraws_one_prompt(house: House) -> None:
+    """The suite is in no key: a new grid with one other prompt lacks just that image."""
+    house.arrive(1)
+    house.draw({None: 0.2, 1: 0.9})
+    changed = suite_to_json(SUITE)
+    changed["prompts"][0]["text"] = "portrait number 3, smiling"
+    with house.database.transaction() as connection:
+        key = save_document(connection, "suite", "changed", changed)
+        asked = row(connection, "runs.by_name", run_name="punk")
+        assert asked is not None
+        body = house.select("SELECT body FROM epochwatch.grids WHERE purpose = 'epoch'")[0]["body"]
+        run(
+            connection, "grids.ask", origin="again", run_id=asked["id"], purpose="compare",
+            position=1, body={**body, "suite": key}, priority=1, why="test", by_whom="test",
+        )  # fmt: skip
+    plan(house.database)
+    assert len(house.select("SELECT * FROM epochwatch.missing WHERE lacks_image")) == 1
+
+
+def _everything(house: House) -> str:
+    tables = (
+        "public.training_runs", "public.epoch_results", "public.prompt_test_results",
+        "public.test_prompts", "epochwatch.advice", "epochwatch.actions", "epochwatch.written",
+    )  # fmt: skip
+    text = "".join(
+        str(house.select(f"SELECT t.*, t.ctid FROM {table} t ORDER BY t.ctid")) for table in tables
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
