@@ -1,24 +1,29 @@
 """Does once what was decided: sends alerts, copies files that must outlive the machine.
 
-At least once: a second delivery is possible only when the daemon dies between sending and saying so.
+At least once: a second delivery is possible only when the daemon dies before saying that it sent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
 
-from core.errors import EpochwatchError, Fixable, Retryable
+from core.errors import EpochwatchError, Fixable, Permanent, Retryable
+from core.store import gallery
 from core.store.database import Connection, Database, Row, bump, row, rows, run
 from core.store.files import ImageStore
 from daemon.actions.notify import Notifier
 
 log = structlog.get_logger()
 
-_GIVE_UP_AFTER = 12  # tries: 5 s doubling to 15 min is about two hours
+_GIVE_UP_AFTER = 100  # tries: 5 s doubling to 15 min is about a day
+_PATIENCE = timedelta(minutes=10)  # for a machine at work that has an address this one lacks
+_SILENT = 30.0  # seconds after which a machine is not at work
+_DELIVERY = "hook"  # one message to one address, made of an alert
 
 
 @dataclass(kw_only=True)
@@ -33,17 +38,18 @@ class Actor:
     picture: Callable[[Connection, Row], bytes | None]  # the contact sheet that goes with an alert
     dashboard_url: str = ""
     _kinds: dict[str, Callable[[Row], str]] = field(init=False)
+    _unsaid: dict[str, str] = field(default_factory=dict)  # done, but the database was away
 
     def __post_init__(self) -> None:
         """Tell which kind of action is done by what."""
-        self._kinds = {"alert": self._alert, "keep": self._keep}
+        self._kinds = {"alert": self._alert, _DELIVERY: self._deliver, "keep": self._keep}
 
     def act(self) -> None:
         """Do everything that is due."""
         with self.database.transaction() as connection:
             due = rows(connection, "actions.due", host=self.host)
         for action in due:
-            if action["kind"] in self._kinds:
+            if action["kind"] in self._kinds and not self._is_for_another(action):
                 self._do(action)
 
     def _do(self, action: Row) -> None:
@@ -51,48 +57,108 @@ class Actor:
             if run(connection, "actions.take", key=action["key"]) != 1:
                 return
         try:
-            note = self._kinds[action["kind"]](action)
+            note = self._note_of(action)
         except EpochwatchError as trouble:
             self._again(action, trouble)
             return
         with self.database.transaction() as connection:
             run(connection, "actions.done", key=action["key"], note=note)
             bump(connection)
+        del self._unsaid[action["key"]]
+
+    def _note_of(self, action: Row) -> str:
+        """Do the action, unless it is done and only the word of it is missing; return that word."""
+        if action["tries"] >= _GIVE_UP_AFTER:
+            raise Permanent("It broke off each time, so it is not tried again; see the log.")
+        if action["key"] not in self._unsaid:
+            self._unsaid[action["key"]] = self._kinds[action["kind"]](action)
+        return self._unsaid[action["key"]]
 
     def _again(self, action: Row, trouble: EpochwatchError) -> None:
-        gone = not isinstance(trouble, Retryable) or action["tries"] + 1 >= _GIVE_UP_AFTER
-        log.warning("action not done", key=action["key"], reason=str(trouble), final=gone)
+        """Put the action off, or say, for a delivery on its alert too, that it failed for good."""
+        tired = action["tries"] + 1 >= _GIVE_UP_AFTER
+        gone = tired or not isinstance(trouble, Retryable)
+        said = f"{trouble} Given up after {_GIVE_UP_AFTER} tries." if tired else str(trouble)
+        log.warning("action not done", key=action["key"], reason=said, final=gone)
+        failed = [action["key"], action["payload"].get("alert")] if gone else [action["key"]]
         with self.database.transaction() as connection:
-            run(
-                connection,
-                "actions.again",
-                key=action["key"],
-                error=str(trouble),
-                state="failed" if gone else "pending",
-                seconds=min(900, 5 * 2 ** action["tries"]),
-            )
+            for key in filter(None, failed):
+                run(
+                    connection,
+                    "actions.again",
+                    key=key,
+                    error=said,
+                    state="failed" if gone else "pending",
+                    seconds=min(900, 5 * 2 ** action["tries"]),
+                )
             bump(connection)
 
     def _alert(self, action: Row) -> str:
-        payload = action["payload"]
+        """Make one delivery an address, so that an address that fails is tried again alone."""
+        payload, names = action["payload"], tuple(self.notifier.addresses)
         log.info("alert", title=payload["title"], body=payload["body"])
-        if not self.notifier.targets:
-            return "shown in the dashboard; no alert address is configured"
         with self.database.transaction() as connection:
-            sheet = self.picture(connection, action)
-        body = payload["body"] + (f"\n{self.dashboard_url}" if self.dashboard_url else "")
-        self.notifier.send(payload["title"], f"{body}\n[{action['key']}]", picture=sheet)
-        return f"sent to {self.notifier.targets} addresses"
+            for name in names:
+                run(
+                    connection,
+                    "actions.decide",
+                    key=f"{action['key']} to {name}",
+                    kind=_DELIVERY,
+                    run_id=action["run_id"],
+                    payload={**payload, "address": name, "alert": action["key"]},
+                    host=None,
+                )
+        if not names:
+            return "shown in the dashboard; no alert address is configured"
+        return f"handed to {', '.join(names)}"
+
+    def _deliver(self, action: Row) -> str:
+        payload = action["payload"]
+        if payload["address"] not in self.notifier.addresses:
+            raise Retryable(
+                f"No machine at work has {payload['address']} in its alert_urls, so the alert was "
+                "not sent there; the dashboard shows it."
+            )
+        parts = (payload["body"], self.dashboard_url, f"[{payload['alert']}]")
+        body = "\n".join(filter(None, parts))
+        self.notifier.send(
+            payload["address"], payload["title"], body, picture=self._picture(action)
+        )
+        return f"sent to {payload['address']}"
+
+    def _is_for_another(self, action: Row) -> bool:
+        """Tell whether to leave this to a machine at work that may have the address."""
+        addresses, wanted = self.notifier.addresses, action["payload"].get("address")
+        here = bool(addresses) if action["kind"] == "alert" else wanted in {None, *addresses}
+        if here or datetime.now(UTC) - action["created_at"] > _PATIENCE:
+            return False
+        with self.database.transaction() as connection:
+            hosts = gallery.hosts(connection)
+        return any(
+            each.name != self.host and each.state != "stopped" and each.silent_seconds < _SILENT
+            for each in hosts
+        )
+
+    def _picture(self, action: Row) -> bytes | None:
+        """Return the contact sheet, or None when it cannot be made: the words matter more."""
+        try:
+            with self.database.transaction() as connection:
+                return self.picture(connection, action)
+        except EpochwatchError as trouble:
+            log.warning("alert goes without its picture", reason=str(trouble))
+            return None
 
     def _keep(self, action: Row) -> str:
         sha256 = action["payload"]["sha256"]
         with self.database.transaction() as connection:
             known = row(connection, "checkpoints.uri", sha256=sha256)
         if known is not None and known["uri"]:
-            return known["uri"]
+            return str(known["uri"])
         path = self.find_weights(sha256)
         if path is None:
-            raise Fixable("The file is gone from this machine, so it could not be copied to the store.")
+            raise Fixable(
+                "The file is gone from this machine, so it could not be copied to the store."
+            )
         uri = self.store.put_file("checkpoints", sha256, path)
         with self.database.transaction() as connection:
             run(connection, "checkpoints.kept", sha256=sha256, uri=uri)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from daemon.actions.notify import Notifier
 
 app = typer.Typer(help="Alerts.", no_args_is_help=True)
 
@@ -25,23 +28,39 @@ def list_(
     if json_:
         print_json(found)
         return
-    shown = [{**each, "title": each["payload"]["title"]} for each in found]
-    print_table(shown, ("created_at", "title", "state", "error"))
+    if not found:
+        print("No alerts yet.")
+        return
+    shown = [{**each, "title": each["payload"]["title"], "what came of it": each["error"]} for each in found]
+    print_table(shown, ("created_at", "title", "state", "what came of it"))
 
 
 @app.command()
 def test() -> None:
     """Send one message to every configured address."""
-    from core.errors import Fixable
+    from core.errors import Fixable, Retryable
     from core.settings import load_settings
     from daemon.actions.notify import Notifier
 
     notifier = Notifier(urls=load_settings().alert_urls)
     notifier.check()
-    if not notifier.targets:
+    if not notifier.addresses:
         raise Fixable(
             'No alert address: set EPOCHWATCH_ALERT_URLS=\'["slack://..."]\' or alert_urls in '
             "epochwatch.toml."
         )
-    notifier.send("Epochwatch can reach you", "This is the test message you asked for.")
-    print(f"sent to {notifier.targets} addresses")
+    failed = [name for name in notifier.addresses if not _reaches(notifier, name)]
+    if failed:
+        raise Retryable(f"The test message did not reach {', '.join(failed)}.")
+
+
+def _reaches(notifier: Notifier, name: str) -> bool:
+    from core.errors import Retryable
+
+    try:
+        notifier.send(name, "Epochwatch can reach you", "This is the test message you asked for.")
+    except Retryable as trouble:
+        print(f"WRONG {trouble}")
+        return False
+    print(f"ok    {name}")
+    return True
