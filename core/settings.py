@@ -1,21 +1,25 @@
-"""Everything that can be set, read once: flags > environment > ./epochwatch.toml > the user's file > defaults.
+"""Everything that can be set, read once, by the only module that reads the environment.
 
-The only module that reads the environment.
+Flags win over the environment, that over ./epochwatch.toml, that over the user's file.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -23,9 +27,7 @@ from core.errors import Fixable
 
 
 def _default_home() -> Path:
-    """Return the place that pods do not wipe: never a temporary folder, a cache or the trainer's."""
-    if os.environ.get("EPOCHWATCH_HOME"):
-        return Path(os.environ["EPOCHWATCH_HOME"]).expanduser()
+    """Return a place that pods do not wipe: never a temporary folder, a cache or the trainer's."""
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         return Path("/var/lib/epochwatch")
     data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
@@ -38,12 +40,34 @@ def _config_files() -> list[Path]:
     return [config / "epochwatch" / "epochwatch.toml", Path("epochwatch.toml")]
 
 
+def _absolute(path: Path) -> Path:
+    """Return a path that means the same in a process that starts in another folder."""
+    return path.expanduser().absolute()
+
+
+def _addresses(value: Any) -> Any:
+    """Take addresses as people type them: one a line or with spaces between; or a JSON list."""
+    if not isinstance(value, str):
+        return value
+    if not value.lstrip().startswith("["):
+        return value.split()
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError("is neither a JSON list nor addresses with spaces between") from None
+
+
+_Place = Annotated[Path, AfterValidator(_absolute)]
+
+
 class Settings(BaseSettings):
     """All settings, frozen. Every field can be set as EPOCHWATCH_<NAME> or in epochwatch.toml."""
 
-    model_config = SettingsConfigDict(env_prefix="EPOCHWATCH_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="EPOCHWATCH_", env_ignore_empty=True, frozen=True, extra="forbid"
+    )
 
-    home: Path = Field(default_factory=_default_home)
+    home: _Place = Field(default_factory=_default_home)
     host_name: str = Field(default_factory=socket.gethostname)
     database_url: SecretStr | None = None  # DATABASE_URL; None: the embedded server
     image_store: str = ""  # a folder or s3://bucket/prefix?endpoint=...; "": <home>/store
@@ -51,24 +75,26 @@ class Settings(BaseSettings):
     s3_secret_key: SecretStr | None = None
     base_model: str = ""  # path, name or hash
     base_models: dict[str, str] = Field(default_factory=dict)  # name or hash -> path
-    data: Path | None = None  # the training images with their captions
-    suite: Path | None = None
+    data: _Place | None = None  # the training images with their captions
+    suite: _Place | None = None
     tests: Literal["thrifty", "even", "full"] = "full"
     stop: Literal["careful", "normal", "eager"] = "normal"
     price_per_hour: float | None = Field(default=None, ge=0)  # of the GPU, in your currency
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     batch: int | None = Field(default=None, ge=1, le=256)
     quiet_seconds: float = Field(default=5.0, ge=0.1)
-    image_timeout: float = Field(default=300.0, gt=0)  # seconds for one image before it counts as hung
-    alert_urls: tuple[SecretStr, ...] = ()  # Apprise URLs
+    image_timeout: float = Field(default=300.0, gt=0)  # seconds until an image counts as hung
+    alert_urls: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_addresses)] = ()
     dashboard_host: str = "127.0.0.1"
     dashboard_port: int = Field(default=8501, ge=1, le=65535)
     log_format: Literal["text", "json"] = "text"
 
     @property
     def store_url(self) -> str:
-        """Where image bytes live."""
-        return self.image_store or str(self.home / "store")
+        """Where image bytes live: a folder's absolute path, or an address."""
+        if "://" in self.image_store:
+            return self.image_store
+        return str(_absolute(Path(self.image_store)) if self.image_store else self.home / "store")
 
     @classmethod
     def settings_customise_sources(
@@ -76,15 +102,26 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Put flags before the environment before the two TOML files."""
-        files = TomlConfigSettingsSource(settings_cls, _config_files(), deep_merge=True)
-        return init_settings, env_settings, files
+        return init_settings, env_settings, _Files(settings_cls, _config_files(), deep_merge=True)
 
 
-_SECRETS = ("database_url", "s3_access_key", "s3_secret_key")
+class _Files(TomlConfigSettingsSource):
+    """The TOML files, whose mistakes are told with their name."""
+
+    def _read_file(self, file_path: Path) -> dict[str, Any]:
+        try:
+            return super()._read_file(file_path)
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as trouble:
+            raise Fixable(f"{file_path} is not valid TOML: {trouble}") from None
+        except OSError as trouble:
+            raise Fixable(f"{file_path} cannot be read: {trouble.strerror}") from None
+
+
+_SECRETS = ("database_url", "s3_access_key", "s3_secret_key", "alert_urls")
 
 
 def _from_outside() -> dict[str, Any]:
@@ -104,22 +141,48 @@ def _secret_in(variable: str, path: str) -> str:
         return Path(path).read_text(encoding="utf-8").strip()
     except OSError as trouble:
         raise Fixable(f"{variable} names a file that cannot be read: {trouble}") from trouble
+    except UnicodeDecodeError:
+        raise Fixable(f"{variable} names a file that is not UTF-8 text: {path}") from None
 
 
 def load_settings(**flags: Any) -> Settings:
     """Return the settings; ``flags`` that are not None win over everything.
 
-    Raises Fixable that names each variable with a bad value.
+    Raises Fixable that names each variable or key with a bad value, and never the value.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     try:
         return Settings(**{**_from_outside(), **given})
     except ValidationError as trouble:
         lines = [
-            f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
-            for error in trouble.errors(include_input=False)
+            f"{_origin(error['loc'], given)}: {_said(error)}"
+            for error in trouble.errors(include_input=False, include_url=False)
         ]
-        raise Fixable("Settings are wrong. " + "; ".join(lines)) from None
+        raise Fixable(f"Settings are wrong, so nothing was started. {'; '.join(lines)}.") from None
+    except SettingsError as trouble:
+        name = next((each for each in Settings.model_fields if f'"{each}"' in str(trouble)), "")
+        raise Fixable(
+            f"Settings are wrong, so nothing was started. EPOCHWATCH_{name.upper()} is not JSON."
+        ) from None
+
+
+def _origin(place: tuple[int | str, ...], given: dict[str, Any]) -> str:
+    """Return where a bad value came from, as the person knows it: a variable, or a key of a file."""
+    name = str(place[0]) if place else "settings"
+    key = ".".join(str(part) for part in place)
+    if name in given:
+        return key
+    outside = {f"EPOCHWATCH_{name}_FILE", f"{name}_FILE", f"EPOCHWATCH_{name}"}
+    outside |= {"DATABASE_URL"} if name == "database_url" else set()
+    variables = [each for each in os.environ if each.upper() in {o.upper() for o in outside}]
+    return variables[0] if variables else f"{key} in epochwatch.toml"
+
+
+def _said(error: Any) -> str:
+    """Return what is wrong with a value; a key nobody knows is most often a typing mistake."""
+    if error["type"] == "extra_forbidden":
+        return "there is no such setting"
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 @cache
