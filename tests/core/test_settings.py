@@ -193,7 +193,10 @@ def test_paths_mean_the_same_in_a_process_that_starts_elsewhere(
 
 @pytest.mark.parametrize(
     ("store", "expected"),
-    [("", "/h/store"), ("s3://bucket/prefix?endpoint=http://x", "s3://bucket/prefix?endpoint=http://x")],
+    [
+        ("", "/h/store"),
+        ("s3://bucket/prefix?endpoint=http://x", "s3://bucket/prefix?endpoint=http://x"),
+    ],
 )
 def test_the_image_store_is_a_folder_of_the_home_or_an_address(store: str, expected: str) -> None:
     """Nothing to set for a single machine."""
