@@ -64,7 +64,9 @@ class Recipe:
     guidance: str = "7.50"  # decimal text
     width: int = 512  # pixels
     height: int = 512
-    grid: int | None = 24  # cells along the width that the art is meant to have; None: not pixel art
+    grid: int | None = (
+        24  # cells along the width that the art is meant to have; None: not pixel art
+    )
     negative: str = ""
     clip_skip: int = 1
     token_length: int = 75

@@ -189,7 +189,11 @@ def _sighting_of(path: Path, outcome: Outcome) -> Sighting:
     state: SightingState
     sha256: str | None
     if isinstance(outcome, Admitted):
-        state, reason, sha256 = "admitted", "Copied and verified; it will be tested.", outcome.sha256
+        state, reason, sha256 = (
+            "admitted",
+            "Copied and verified; it will be tested.",
+            outcome.sha256,
+        )
     else:
         waits = isinstance(outcome, Incomplete | Blocked)
         state, reason, sha256 = "incomplete" if waits else "refused", outcome.reason, None

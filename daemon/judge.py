@@ -19,6 +19,7 @@ from core.store.database import Connection, Database, Row, bump, row, rows, run
 
 log = structlog.get_logger()
 
+
 @dataclass(frozen=True, kw_only=True)
 class TestedEpoch:
     """One position whose test is over: its images, what they say together, and people's word."""
@@ -42,7 +43,9 @@ class Judge:
     database: Database
     host: str
     _seen: dict[int, str] = field(default_factory=dict)  # run -> evidence of its last advice
-    _projected: dict[tuple[int, int], str] = field(default_factory=dict)  # epoch -> what was written
+    _projected: dict[tuple[int, int], str] = field(
+        default_factory=dict
+    )  # epoch -> what was written
     _rev: int = -1
 
     def judge(self) -> None:
@@ -163,9 +166,7 @@ def _tested(position: int, group: list[Row], opinions: list[Row]) -> TestedEpoch
             prompt=fmean(float(opinion["prompt"]) for opinion in opinions),
             images=len(measured),
         )
-    return TestedEpoch(
-        rows=tuple(group), measured=measured, summary=summary, effective=effective
-    )
+    return TestedEpoch(rows=tuple(group), measured=measured, summary=summary, effective=effective)
 
 
 def is_complete(connection: Connection, run_id: int, results: Sequence[Row]) -> bool:
@@ -190,12 +191,12 @@ def score_rows(epochs: Mapping[int, TestedEpoch]) -> tuple[ScoreRow, ...]:
     )
 
 
-def advice_on(
-    about: Row, epochs: Mapping[int, TestedEpoch], *, ended: bool
-) -> tuple[Advice, str]:
+def advice_on(about: Row, epochs: Mapping[int, TestedEpoch], *, ended: bool) -> tuple[Advice, str]:
     """Return the advice on a run and the digest of all that it rests on."""
     evidence_rows = score_rows(epochs)
-    planned = about["max_train_epochs"] if about["position_unit"] != "step" else about["total_steps"]
+    planned = (
+        about["max_train_epochs"] if about["position_unit"] != "step" else about["total_steps"]
+    )
     effective = {
         position: epoch.effective.average
         for position, epoch in epochs.items()

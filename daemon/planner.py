@@ -46,7 +46,11 @@ def _ask_for_epoch(connection: Connection, checkpoint: Row, *, priority: int) ->
     run_id, position = checkpoint["run_id"], checkpoint["position"]
     tier = _tier(checkpoint)
     shared = {"suite": checkpoint["suite"], "profile": checkpoint["profile"]}
-    baseline = {**shared, "tier": "full", "stack": Stack(base_sha256=checkpoint["base_sha256"]).as_json()}
+    baseline = {
+        **shared,
+        "tier": "full",
+        "stack": Stack(base_sha256=checkpoint["base_sha256"]).as_json(),
+    }
     run(
         connection,
         "grids.ask",

@@ -168,7 +168,9 @@ def _captions_in_headers(connection: Connection, run_id: int) -> list[str]:
                 for tag, count in counts.items()
                 if isinstance(count, int)
             }
-            return [tag.strip() for tag in sorted(tags, key=lambda tag: -tags[tag])[:200] if tag.strip()]
+            return [
+                tag.strip() for tag in sorted(tags, key=lambda tag: -tags[tag])[:200] if tag.strip()
+            ]
     return []
 
 

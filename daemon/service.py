@@ -145,7 +145,9 @@ class Service:
     def _say(self, state: str, doing: str) -> None:
         detail: dict[str, Any] = {"trouble": self._trouble, "pid": os.getpid()}
         if self.watcher is not None:
-            detail["roots"] = {str(root): list(said) for root, said in self.watcher.states().items()}
+            detail["roots"] = {
+                str(root): list(said) for root, said in self.watcher.states().items()
+            }
         if self.worker is not None:
             detail["outbox"] = len(self.worker.outbox.waiting())
         try:
@@ -172,7 +174,7 @@ class Service:
             return False
         with self.database.transaction() as connection:
             found = row(connection, "grids.open_work")
-        return bool(found) and not found["open"]
+        return found is not None and not found["open"]
 
 
 class _Started:
@@ -256,9 +258,7 @@ def store_of(settings: Settings) -> ImageStore:
     )
 
 
-def _clerk_of(
-    settings: Settings, database: Database, store: ImageStore, spool: Spool
-) -> Service:
+def _clerk_of(settings: Settings, database: Database, store: ImageStore, spool: Spool) -> Service:
     service = Service(settings=settings, database=database, store=store)
     service.judge = Judge(database=database, host=settings.host_name)
     service.actor = Actor(

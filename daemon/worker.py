@@ -130,7 +130,9 @@ class Worker:
             with self.database.transaction() as connection:
                 run(connection, "grids.renew", job_id=job["id"], host=self.host)
         except Retryable as trouble:
-            log.warning("result waits on disk", reason=str(trouble), waiting=len(self.outbox.waiting()))
+            log.warning(
+                "result waits on disk", reason=str(trouble), waiting=len(self.outbox.waiting())
+            )
 
     def _later(self, job: Row, reason: str) -> None:
         stopped = self.stopping.is_set()

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from core.nouns import digest
 from core.rules.curve import NEAR_TIE
@@ -52,9 +52,7 @@ class Told:
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Told:
         """Read it from stored advice."""
-        return cls(
-            status=body["status"], pick=body["pick"], stop=body["stop"], ended=body["ended"]
-        )
+        return cls(status=body["status"], pick=body["pick"], stop=body["stop"], ended=body["ended"])
 
 
 def events(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -56,7 +56,7 @@ class Database:
         """Give all connections back to the server."""
         self._pool.close()
 
-    def __enter__(self) -> Database:
+    def __enter__(self) -> Self:
         """Return itself: whoever opens it closes it."""
         return self
 
@@ -68,7 +68,7 @@ class Database:
 def _with_timeouts(dsn: str) -> str:
     """Add timeouts the address does not set; never through `options`, which poolers refuse."""
     present = conninfo_to_dict(dsn)
-    wanted = {
+    wanted: dict[str, int | str] = {
         "connect_timeout": 5,
         "keepalives_idle": 30,
         "tcp_user_timeout": 15000,
@@ -80,7 +80,8 @@ def _with_timeouts(dsn: str) -> str:
 def explained(trouble: Exception) -> Exception:
     """Return the kind of trouble a driver error is, in words for a person."""
     state = getattr(trouble, "sqlstate", None) or ""
-    if isinstance(trouble, psycopg.errors.InvalidPassword | psycopg.errors.InvalidAuthorizationSpecification):
+    refused = psycopg.errors.InvalidPassword | psycopg.errors.InvalidAuthorizationSpecification
+    if isinstance(trouble, refused) or "authentication failed" in str(trouble):
         return Fixable("The database refused the login. Check user and password in DATABASE_URL.")
     if state == _READ_ONLY:
         return Retryable(

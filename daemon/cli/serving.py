@@ -46,7 +46,9 @@ def watch(
 def _folders(paths: list[Path]) -> list[Path]:
     files = [path for path in paths if path.is_file()]
     if files:
-        raise Fixable(f"{files[0]} is a file. Watch its folder, or test it: epochwatch evaluate FILE")
+        raise Fixable(
+            f"{files[0]} is a file. Watch its folder, or test it: epochwatch evaluate FILE"
+        )
     return [path.expanduser().absolute() for path in paths]
 
 
@@ -85,7 +87,12 @@ def _progress(service: Service) -> Iterator[None]:
     """Show how many of the wanted images are drawn, until the daemon stops."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, transient=not sys.stderr.isatty()) as bar:
         task = bar.add_task("checking files", total=None)
 
@@ -129,10 +136,11 @@ def dashboard(*, host: str | None, port: int | None, clerk: bool) -> None:
     settings = load_settings(dashboard_host=host, dashboard_port=port)
     start_logs(settings)
     if not clerk:
-        sys.exit(subprocess.call(dashboard_command(settings), cwd=ROOT, env=dashboard_env(settings)))
-    with opened_clerk(settings) as service, served(settings):
-        with stopped_by_signals(service):
-            service.run()
+        sys.exit(
+            subprocess.call(dashboard_command(settings), cwd=ROOT, env=dashboard_env(settings))
+        )
+    with opened_clerk(settings) as service, served(settings), stopped_by_signals(service):
+        service.run()
 
 
 def dashboard_command(settings: Settings) -> list[str]:

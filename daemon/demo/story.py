@@ -56,9 +56,7 @@ def demo_settings() -> Settings:
 
 
 @contextlib.contextmanager
-def _told(
-    service: Service, folder: Path, *, epochs: int, seed: int, end: bool
-) -> Iterator[None]:
+def _told(service: Service, folder: Path, *, epochs: int, seed: int, end: bool) -> Iterator[None]:
     """Train beside the daemon; when all is judged, print the summary, and stop if that was wished."""
     trainer = subprocess.Popen(trainer_command(folder, epochs=epochs, seed=seed))
 

@@ -1,7 +1,7 @@
 """The demo's figures: from clone to first verdict, from a closed file to admitted, image and verdict.
 
-    make bench                     on this checkout, as it is installed
-    make bench ARGS=--clone        in a fresh clone, installation included
+make bench                     on this checkout, as it is installed
+make bench ARGS=--clone        in a fresh clone, installation included
 """
 
 from __future__ import annotations
@@ -49,14 +49,18 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="epochwatch-bench-") as scratch:
-        os.chmod(scratch, 0o755)  # the embedded server runs as another user when we are root
+        Path(scratch).chmod(0o755)  # the embedded server runs as another user when we are root
         home = Path(scratch) / "home"
         started = datetime.now(UTC)
         clock = time.monotonic()
         _run_demo(Path(scratch), home, wanted)
         total = time.monotonic() - clock
         figures = _figures(home / "demo", started)
-    print(json.dumps({**_machine(), "clone": wanted.clone, "total_s": round(total, 1), **figures}, indent=2))
+    print(
+        json.dumps(
+            {**_machine(), "clone": wanted.clone, "total_s": round(total, 1), **figures}, indent=2
+        )
+    )
 
 
 def _run_demo(scratch: Path, home: Path, wanted: argparse.Namespace) -> None:

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from pictures import enlarged, portraits, with_random_cells
 
 from core.formats.prompt_suite import suite_to_json
 from core.nouns import CheckpointFacts, Expectation, Prompt, Recipe, Suite
@@ -28,6 +27,7 @@ from daemon.judge import Judge
 from daemon.outbox import Outbox
 from daemon.planner import plan
 from daemon.preparation import save_document
+from pictures import enlarged, portraits, with_random_cells
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 BASE = "b" * 64
@@ -193,7 +193,9 @@ def test_an_epoch_counts_only_when_its_test_is_over(house: House) -> None:
     """One of four images drawn is no verdict."""
     house.arrive(1)
     plan(house.database)
-    first = house.select("SELECT sample_id FROM epochwatch.missing ORDER BY job_id DESC, ordinal")[0]
+    first = house.select("SELECT sample_id FROM epochwatch.missing ORDER BY job_id DESC, ordinal")[
+        0
+    ]
     house.hand_in(first["sample_id"], enlarged(PICTURES[0].cells(), 96))
     house.judge.judge()
     assert house.select("SELECT * FROM public.epoch_results") == []

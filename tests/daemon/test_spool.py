@@ -12,9 +12,9 @@ import textwrap
 import time
 from typing import TYPE_CHECKING
 
-import checkpoints_made as made
 import pytest
 
+import checkpoints_made as made
 from core.errors import Fixable
 from core.formats.checkpoint_file import Incomplete, Refused
 from daemon import spool_files

@@ -63,10 +63,14 @@ def test_order_of_arrival_does_not_change_the_advice(
     with program.database() as database, program.watching(folder, suite):
         for checkpoint in shuffled[1:]:
             drop(checkpoint, folder)
-        advice = wait_for(lambda: advised_on(database, [1, 2, 3, 4]), seconds=150, what="the advice")
+        advice = wait_for(
+            lambda: advised_on(database, [1, 2, 3, 4]), seconds=150, what="the advice"
+        )
         assert_each_sample_once(database, checkpoints=4, prompts=3)
         runs = ask(database, "runs.all")
-        told = program.run("converge", str(_scores_file(program, folder)), "--planned", "4", "--json")
+        told = program.run(
+            "converge", str(_scores_file(program, folder)), "--planned", "4", "--json"
+        )
     assert [run["run_name"] for run in runs] == ["punk"]
     about = runs[0]
     assert about["status"] == "completed"

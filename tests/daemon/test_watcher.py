@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import checkpoints_made as made
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+import checkpoints_made as made
 from core.errors import Fixable
 from daemon.spool import Admitted, Spool
 from daemon.watcher import Patience, ScanResult, Sighting, Watcher

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import checkpoints_made as made
 import pytest
 
+import checkpoints_made as made
 from daemon.roots import is_network_volume
 from daemon.spool import Spool
 from daemon.watcher import Patience, Sighting, Watcher

@@ -8,7 +8,6 @@ import resource
 from typing import TYPE_CHECKING
 
 import checkpoints_made as made
-
 from core.formats.checkpoint_file import Header, Refused
 from daemon.header_guard import read_header_guarded
 

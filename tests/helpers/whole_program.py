@@ -157,9 +157,7 @@ def select(database: Database, sql: str) -> list[Row]:
         return connection.execute(sql.encode()).fetchall()
 
 
-def wait_for(
-    happened: Callable[[], Any], *, seconds: float, what: str, rest: float = 0.2
-) -> Any:
+def wait_for(happened: Callable[[], Any], *, seconds: float, what: str, rest: float = 0.2) -> Any:
     """Return what ``happened`` returns once it is true; fail after ``seconds``."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -200,5 +198,9 @@ def advised_on(database: Database, positions: Sequence[int]) -> Row | None:
         database,
         "SELECT sentence, body FROM epochwatch.advice ORDER BY current_at DESC, id DESC LIMIT 1",
     )
-    tested = {point["position"] for point in found[0]["body"]["curve"] if not point["future"]} if found else set()
+    tested = (
+        {point["position"] for point in found[0]["body"]["curve"] if not point["future"]}
+        if found
+        else set()
+    )
     return found[0] if tested == set(positions) else None

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from databases import new_database, old_database, running_server
 
 OLDEST = Path("/usr/lib/postgresql/15/bin")

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from databases import new_database
-from seeded_history import HOSTILE, MemoryStore, Seeded, seed
 
 from core.store import gallery, scores
 from core.store.database import Database
 from core.store.migrate import migrate
+from databases import new_database
+from seeded_history import HOSTILE, MemoryStore, Seeded, seed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

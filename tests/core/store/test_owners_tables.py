@@ -9,13 +9,13 @@ from typing import Any
 
 import psycopg
 import pytest
-from databases import EXAMPLE_DATA, load, new_database
 from psycopg import sql
 from psycopg.rows import dict_row
 
 from core.errors import Permanent
 from core.store import migrate, owners_tables
 from core.store.database import Connection, Row
+from databases import EXAMPLE_DATA, load, new_database
 
 NEW_RUN = {
     "run_name": "punks", "run_date": datetime(2026, 11, 20, tzinfo=UTC), "status": "in_progress",

@@ -79,7 +79,8 @@ def test_other_dimensions_are_another_run(connection: Connection) -> None:
     """The same name with another rank is not a continuation."""
     first = register(connection, arrival(1, facts()))
     other = register(
-        connection, arrival(2, facts(session_id="222", epoch=2, rank=64, training={"network_dim": 64}))
+        connection,
+        arrival(2, facts(session_id="222", epoch=2, rank=64, training={"network_dim": 64})),
     )
     assert other != first
 
@@ -118,7 +119,9 @@ def test_equal_weights_under_two_names_are_drawn_once(connection: Connection) ->
 def test_a_named_run_takes_everything(connection: Connection) -> None:
     """--run NAME wins over sessions."""
     first = register(connection, arrival(1, facts(), run_name="mine"))
-    assert register(connection, arrival(2, facts(session_id="9", epoch=2), run_name="mine")) == first
+    assert (
+        register(connection, arrival(2, facts(session_id="9", epoch=2), run_name="mine")) == first
+    )
 
 
 def test_a_run_that_saves_by_step_is_counted_in_steps(connection: Connection) -> None:
