@@ -6,13 +6,17 @@ package.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import secrets
+import signal
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
+from types import FrameType
 from typing import Any
 
 import streamlit as st
@@ -38,6 +42,18 @@ async def health(_: Request) -> JSONResponse:
 async def lifespan(_: Any) -> AsyncIterator[None]:
     """Hold the database and the pulse as long as the server runs."""
     link: Link = shared_link()
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def end_streams(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(shared_pulse().close)
+        handler = before[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in before:
+            signal.signal(number, end_streams)
     try:
         yield None
     finally:

@@ -17,7 +17,7 @@ from core.store import gallery
 from core.store.database import Connection, Database
 from core.store.opening import open_database
 
-_FIRST_WAIT_S = 4.0  # what the first page waits for the first connection
+_FIRST_WAIT_S = 3.0  # what the first page waits for the first connection
 _MEND_S = 1.0
 
 
@@ -38,7 +38,7 @@ class Link:
         self._closed = threading.Event()
         self._mender: threading.Thread | None = None
         self.away_since: datetime | None = None
-        self.reason = ""
+        self.reason = ""  # what a person can do, if anything
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -48,13 +48,13 @@ class Link:
             self._settled.wait(_FIRST_WAIT_S)
         database = self._database
         if database is None or self.away_since is not None:
-            self._lost(self.reason or "The database does not answer yet.")
+            self._lost(self.reason)
             raise Away(self.reason)
         try:
             with database.transaction() as connection:
                 yield connection
         except (Retryable, Fixable) as trouble:
-            self._lost(str(trouble))
+            self._lost(_advice_in(trouble))
             raise Away(str(trouble)) from trouble
 
     def revision(self) -> int:
@@ -66,7 +66,7 @@ class Link:
         """Give everything back."""
         self._closed.set()
         if self._mender is not None:
-            self._mender.join(timeout=10)
+            self._mender.join(timeout=1)
         self._stack.close()
 
     def _lost(self, reason: str) -> None:
@@ -87,7 +87,7 @@ class Link:
             try:
                 self._open_anew()
             except EpochwatchError as trouble:
-                self.reason = str(trouble)
+                self.reason = _advice_in(trouble)
                 self.away_since = self.away_since or datetime.now(UTC)
                 self._settled.set()
                 self._closed.wait(_MEND_S)
@@ -102,8 +102,15 @@ class Link:
             database = stack.enter_context(self._opening())
             with database.transaction() as connection:
                 gallery.revision(connection)
+            if self._closed.is_set():
+                return
             before, self._stack, self._database = self._stack, stack.pop_all(), database
         before.close()
+
+
+def _advice_in(trouble: EpochwatchError) -> str:
+    """Return what a person can do; trouble that passes by itself is said by the page already."""
+    return "" if isinstance(trouble, Retryable) else str(trouble)
 
 
 @cache

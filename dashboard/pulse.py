@@ -26,14 +26,14 @@ class Pulse:
         """``revision`` may block and may raise Away; it is called in a thread."""
         self._revision = revision
         self._every = every
-        self._listeners: set[asyncio.Queue[str]] = set()
+        self._listeners: set[asyncio.Queue[str | None]] = set()
         self._task: asyncio.Task[None] | None = None
         self._last = ""
         self.looks = 0  # how often the database was asked
 
     async def listen(self) -> AsyncIterator[str]:
         """Yield the state now, then every change; an empty text keeps the line open."""
-        queue: asyncio.Queue[str] = asyncio.Queue()
+        queue: asyncio.Queue[str | None] = asyncio.Queue()
         self._listeners.add(queue)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._look())
@@ -42,9 +42,12 @@ class Pulse:
         try:
             while True:
                 try:
-                    yield await asyncio.wait_for(queue.get(), _KEEP_ALIVE_S)
+                    state = await asyncio.wait_for(queue.get(), _KEEP_ALIVE_S)
                 except TimeoutError:
-                    yield ""
+                    state = ""
+                if state is None:
+                    return
+                yield state
         finally:
             self._listeners.discard(queue)
 
@@ -66,7 +69,9 @@ class Pulse:
             return "away"
 
     def close(self) -> None:
-        """Stop looking."""
+        """Stop looking and end every stream: a server waits for its open answers before it ends."""
+        for queue in self._listeners:
+            queue.put_nowait(None)
         if self._task is not None:
             self._task.cancel()
 

@@ -72,7 +72,7 @@ def best_chart(progress: Progress, *, theme: Theme = "light", height: int = 120)
         y=alt.Y(
             "chance:Q",
             title="P(best)",
-            scale=alt.Scale(domain=[0, 1]),
+            scale=alt.Scale(domain=[0, 1.15]),
             axis=alt.Axis(format="%", values=[0, 0.5, 1], minExtent=_AXIS_WIDTH),
         ),
         color=alt.condition("datum.picked", alt.value(ink.accent), alt.value(ink.text)),
@@ -135,9 +135,13 @@ def _y(field: str) -> alt.Y:
     return alt.Y(field, title="score", scale=alt.Scale(domain=[0, 10]), axis=axis)
 
 
-def _series(base: alt.Chart, name: str, ink: Ink) -> alt.Chart:
-    """Color a layer by the series it belongs to, so that one legend names them all."""
-    scale = alt.Scale(domain=list(SERIES), range=[ink.strong, ink.text, ink.accent, ink.person])
+def _series(base: alt.Chart, name: str, progress: Progress, ink: Ink) -> alt.Chart:
+    """Color a layer by the series it belongs to, so that one legend names those there are."""
+    colors = dict(zip(SERIES, (ink.strong, ink.text, ink.accent, ink.person), strict=True))
+    scored = bool(progress.averages)
+    there = (scored, scored, bool(progress.curve), bool(progress.people))
+    shown = [each for each, is_there in zip(SERIES, there, strict=True) if is_there]
+    scale = alt.Scale(domain=shown, range=[colors[each] for each in shown])
     legend = alt.Legend(
         title=None,
         orient="top",
@@ -171,7 +175,7 @@ def _estimate(progress: Progress, ink: Ink) -> list[alt.Chart]:
             )
         )
         line = base.mark_line(strokeDash=dash, strokeWidth=1.5, opacity=0.8, interpolate="monotone")
-        layers.append(_series(line.encode(y=_y("mean:Q")), SERIES[2], ink))
+        layers.append(_series(line.encode(y=_y("mean:Q")), SERIES[2], progress, ink))
     return layers
 
 
@@ -193,7 +197,7 @@ def _averages(progress: Progress, ink: Ink) -> list[alt.Chart]:
         ],
     )
     named = ((rolling, SERIES[1]), (line, SERIES[0]), (points, SERIES[0]))
-    return [_series(chart, name, ink) for chart, name in named]
+    return [_series(chart, name, progress, ink) for chart, name in named]
 
 
 def _trailing_mean(ordered: Sequence[tuple[int, float]], place: int) -> float:
@@ -212,7 +216,7 @@ def _people(progress: Progress, ink: Ink) -> list[alt.Chart]:
     )
     tooltip = [alt.Tooltip("judge:N"), alt.Tooltip("score:Q", format=".1f")]
     placed = chart.encode(x=_x(progress), y=_y("score:Q"), tooltip=tooltip)
-    return [_series(placed, SERIES[3], ink)]
+    return [_series(placed, SERIES[3], progress, ink)]
 
 
 def _pick_rule(progress: Progress, ink: Ink) -> alt.Chart:

@@ -8,7 +8,7 @@ from dashboard.parts.safe import Html, fill, text
 
 # Shape and color of each class are in sheet.css. Hues after Okabe and Ito (2008), which people with
 # any kind of color blindness tell apart; the shape and the word say it again.
-_VERDICTS: Final = {
+VERDICTS: Final = {
     "best": "star",
     "good": "disc",
     "acceptable": "diamond",
@@ -40,9 +40,9 @@ def _badge(drawing: Html, word: object, kind: str) -> Html:
 
 def verdict(word: str | None) -> Html:
     """Return the badge of a verdict; nothing for none."""
-    if word not in _VERDICTS:
+    if word not in VERDICTS:
         return text("")
-    return _badge(shape(_VERDICTS[word]), word, word)
+    return _badge(shape(VERDICTS[word]), word, word)
 
 
 def status(word: str | None) -> Html:

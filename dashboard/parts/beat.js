@@ -21,26 +21,33 @@ if (!hub.watching) {
   window.addEventListener("pagehide", close);
 }
 
+const AGAIN_MS = 2500; // a request can be lost when two fragments ask at once
+
+// Whether what the page shows differs from what is; one kind of listener minds outages only.
+function differs(data) {
+  if (hub.last === null || hub.last === data.seen) return false;
+  return !data.outages || (hub.last === "away") !== (data.seen === "away");
+}
+
 export default function (component) {
   const { data, setTriggerValue, parentElement } = component;
-  const me = parentElement;
   let timer = null;
-  const listener = () => {
-    if (hub.last === null || hub.last === data.seen || hub.last === me.ewAsked || timer) return;
-    timer = setTimeout(() => {
-      timer = null;
-      if (hub.last === data.seen) return;
-      me.ewAsked = hub.last;
-      setTriggerValue("changed", hub.last);
-    }, 250);
+  const ask = () => {
+    timer = null;
+    // A later call of this function has taken over: what this one was shown is no longer there.
+    if (hub.listeners.get(parentElement) !== listener || !differs(data)) return;
+    setTriggerValue("changed", hub.last);
+    timer = setTimeout(ask, AGAIN_MS);
   };
-  if (me.ewSeen !== data.seen) { me.ewSeen = data.seen; me.ewAsked = null; }
-  hub.listeners.set(me, listener);
+  const listener = () => {
+    if (timer === null && differs(data)) timer = setTimeout(ask, data.outages ? 50 : 250);
+  };
+  hub.listeners.set(parentElement, listener);
   open();
   listener();
   return () => {
-    if (timer) clearTimeout(timer);
-    if (hub.listeners.get(me) === listener) hub.listeners.delete(me);
+    clearTimeout(timer);
+    if (hub.listeners.get(parentElement) === listener) hub.listeners.delete(parentElement);
     if (hub.listeners.size === 0) close();
   };
 }

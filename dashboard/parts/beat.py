@@ -15,4 +15,9 @@ _beat = st.components.v2.component(
 
 def listen(seen: str, *, key: str) -> None:
     """Rerun the fragment around this call as soon as the state differs from ``seen``."""
-    _beat(key=key, data={"seen": seen}, on_changed_change=lambda: None)
+    _beat(key=key, data={"seen": seen, "outages": False}, on_changed_change=lambda: None)
+
+
+def listen_for_outages(seen: str, *, key: str) -> None:
+    """Rerun the fragment around this call when the database goes away or comes back."""
+    _beat(key=key, data={"seen": seen, "outages": True}, on_changed_change=lambda: None)

@@ -52,7 +52,7 @@ def _scores(detail: PictureDetail) -> Html:
     )
     cells = (
         fill(
-            '<div title="{why}"><b>{score}</b>{name}</div>',
+            '<div title="{why}"><b>{score}</b><span>{name}</span></div>',
             why=why,
             score=words.score(value),
             name=name,

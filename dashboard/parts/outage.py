@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import wraps
 
 import streamlit as st
@@ -15,13 +14,8 @@ from dashboard.reads import Reads
 
 
 def shown() -> bool:
-    """Say whether the database is away, and if so, put that on the page.
-
-    Asks it first, so that a page that was drawn from kept answers notices, too.
-    """
+    """Say whether the database is away, and if so, put that on the page."""
     link = shared_link()
-    with suppress(Away):
-        link.revision()
     if link.away_since is None:
         return False
     since = words.clock(link.away_since)
@@ -31,7 +25,7 @@ def shown() -> bool:
                 tone="bad",
                 words=f"No connection to the database since {since}.",
                 detail=f"What stands below is from before. {link.reason} "
-                "This page tries again by itself.",
+                "The daemon keeps its results meanwhile, and this page tries again by itself.",
             )
         )
     )

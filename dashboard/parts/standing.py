@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.store.gallery import Advice, CheckpointLine, Work
+from core.store.gallery import Advice, CheckpointLine, EpochResult, Work
+from dashboard.parts import words
 from dashboard.parts.words import Said
 
 
@@ -27,12 +28,13 @@ def of_run(
     advice: Advice | None,
     work: Work,
     checkpoints: Sequence[CheckpointLine],
+    results: Sequence[EpochResult] = (),
 ) -> Standing:
     """Return what to say of a run."""
     hindrance = _hindrance(facts, work)
     if advice is None:
         return Standing(
-            sentence=_before_advice(facts, work, checkpoints),
+            sentence=_without_advice(facts, work, checkpoints, results),
             status=None,
             chance=None,
             basis="",
@@ -67,6 +69,23 @@ def _hindrance(facts: Mapping[str, Any], work: Work) -> Said | None:
     if work.waiting_reason and not work.drawing:
         return Said(tone="warn", words="Waiting", detail=str(work.waiting_reason))
     return None
+
+
+def _without_advice(
+    facts: Mapping[str, Any],
+    work: Work,
+    checkpoints: Sequence[CheckpointLine],
+    results: Sequence[EpochResult],
+) -> str:
+    scored = {each.position: each.average for each in results if each.average is not None}
+    if not scored or facts.get("status") == "in_progress":
+        return _before_advice(facts, work, checkpoints)
+    unit = str(facts.get("position_unit") or "epoch")
+    best = max(scored, key=lambda position: (scored[position], -position))
+    chosen = facts.get("best_epoch") or best
+    said = "was chosen as the best" if facts.get("best_epoch") else "has the best score on record"
+    score = words.score(scored.get(chosen))
+    return f"{unit.capitalize()} {chosen} {said}, {score}."
 
 
 def _before_advice(

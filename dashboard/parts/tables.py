@@ -218,11 +218,11 @@ def _list(items: Any) -> Html:
 def legend() -> Html:
     """Return what the badges mean."""
     bands = (
-        ("best", "9 and more"),
-        ("good", "7"),
-        ("acceptable", "5"),
-        ("skip", "3"),
-        ("failure", "below"),
+        ("best", "9 to 10"),
+        ("good", "7 to 9"),
+        ("acceptable", "5 to 7"),
+        ("skip", "3 to 5"),
+        ("failure", "below 3"),
     )
     return fill(
         '<div class="ew-key">{bands}</div>',

@@ -148,8 +148,8 @@ def _column(place: int | None, result: EpochResult | None, unit: str, pick: int 
         unit=unit,
         place=place,
         pick=badge.pick() if place == pick else "",
-        verdict=badge.verdict(result.verdict) if result else "",
-        score=words.score(result.average) if result else "not scored yet",
+        verdict=badge.verdict(result.verdict) if result else "not scored yet",
+        score=words.score(result.average) if result else "",
     )
 
 

@@ -11,7 +11,7 @@ from dashboard.parts import beat, charts, headline, outage, sheet, standing, tab
 from dashboard.parts.safe import Html, fill, join
 from dashboard.reads import Reads, current_run, shared_reads
 
-_NEWEST = 15
+_NEWEST = 12
 _FIRST_STEPS = (
     ("epochwatch watch PATH", "watch the folder that your trainer saves into"),
     ("epochwatch demo", "see the whole story on a small model that is shipped"),
@@ -21,20 +21,21 @@ _FIRST_STEPS = (
 @st.fragment(run_every="5s")
 def machines() -> None:
     """Show what every machine is doing; looks by itself, since silence makes no noise."""
+    reads = shared_reads()
+    beat.listen_for_outages(outage.state(reads), key="machines-beat")
     if outage.shown():
         return
-    reads = shared_reads()
     sheet.put(_machines(reads.ask_anew(gallery.hosts)))
-    if str(reads.revision()) != st.session_state.get("live-seen"):
-        _catch_up()
+    _catch_up(str(reads.revision()))
 
 
-def _catch_up() -> None:
-    """Rerun the page when its stream of changes fell behind, as behind a proxy that buffers."""
-    behind = st.session_state.get("live-behind", 0) + 1
-    st.session_state["live-behind"] = behind
-    if behind >= 2:
-        st.session_state["live-behind"] = 0
+def _catch_up(revision: str) -> None:
+    """Rerun the page when its stream of changes has stopped, as behind a proxy that buffers."""
+    seen, before = (st.session_state.get(key) for key in ("live-seen", "live-seen-before"))
+    stuck = seen is not None and seen == before and seen != revision
+    # Forgotten before a rerun, so that the page below is drawn before the next look at this.
+    st.session_state["live-seen-before"] = None if stuck else seen
+    if stuck:
         st.rerun()
 
 
@@ -77,7 +78,8 @@ def _run(reads: Reads, run: gallery.RunLine) -> None:
     advice = reads.ask(gallery.advice, run.id)
     lines = reads.ask(gallery.checkpoints, run.id)
     unit = run.position_unit or "epoch"
-    stands = standing.of_run(facts, advice, reads.ask(gallery.work, run.id), lines)
+    results = reads.ask(gallery.epochs, run.id)
+    stands = standing.of_run(facts, advice, reads.ask(gallery.work, run.id), lines, results)
     sheet.put(headline.markup(run.run_name, standing.progress(facts, lines, run.scored), stands))
     left, right = st.columns([3, 2], gap="medium")
     with left:
@@ -100,7 +102,7 @@ def _chart(reads: Reads, run: gallery.RunLine, advice: gallery.Advice | None, un
     progress = charts.progress_of(results, people, advice, unit)
     sheet.put(sheet.heading("Is it still getting better?", "average of all test images, 0 to 10"))
     if progress.averages:
-        charts.show(progress, key="live")
+        charts.show(progress, key="live", height=330)
     else:
         sheet.put(sheet.empty("The first score appears when the first test is measured."))
 

@@ -43,6 +43,7 @@ def chosen(runs: tuple[gallery.RunLine, ...]) -> gallery.RunLine | None:
 @st.fragment(run_every="5s")
 def outage_line() -> None:
     """Say when the database is away."""
+    beat.listen_for_outages(outage.state(shared_reads()), key="outage-beat")
     outage.shown()
 
 
@@ -62,7 +63,8 @@ def page_body() -> None:
         return
     facts, lines = reads.ask(gallery.run, run.id) or {}, reads.ask(gallery.checkpoints, run.id)
     advice = reads.ask(gallery.advice, run.id)
-    stands = standing.of_run(facts, advice, reads.ask(gallery.work, run.id), lines)
+    results = reads.ask(gallery.epochs, run.id)
+    stands = standing.of_run(facts, advice, reads.ask(gallery.work, run.id), lines, results)
     sheet.put(headline.markup(run.run_name, standing.progress(facts, lines, run.scored), stands))
     _evidence(reads, run, advice)
 
@@ -112,10 +114,10 @@ def _numbers(reads: Reads, run: gallery.RunLine, pick: int | None) -> None:
         ]
     )
     with scores:
-        sheet.put(tables.scores(results, people, unit=unit, pick=pick))
+        _or_nothing(results, tables.scores(results, people, unit=unit, pick=pick))
         sheet.put(tables.legend())
     with metrics:
-        sheet.put(tables.metrics(results, unit=unit))
+        _or_nothing(results, tables.metrics(results, unit=unit))
     with weak:
         sheet.put(tables.weak_spots(reads.ask(gallery.pictures, run.id), pick, unit))
     with parameters:
@@ -125,6 +127,10 @@ def _numbers(reads: Reads, run: gallery.RunLine, pick: int | None) -> None:
         sheet.put(tables.checkpoints(reads.ask(gallery.checkpoints, run.id), datetime.now(UTC)))
     with own:
         _form(run, [each.position for each in results], unit, pick)
+
+
+def _or_nothing(results: tuple[gallery.EpochResult, ...], table: safe.Html) -> None:
+    sheet.put(table if results else sheet.empty("Nothing is scored yet."))
 
 
 def _form(run: gallery.RunLine, positions: list[int], unit: str, pick: int | None) -> None:
@@ -140,7 +146,7 @@ def _form(run: gallery.RunLine, positions: list[int], unit: str, pick: int | Non
         )
         judge = second.text_input("Your name", max_chars=80, key="judge")
         visual, style, prompt = (
-            column.slider(word, 0.0, 10.0, 7.0, 0.5)
+            column.slider(word, 0.0, 10.0, 7.0, 0.5, format="%.1f")
             for column, word in zip(
                 st.columns(3), ("Visual quality", "Style match", "Prompt adherence"), strict=True
             )

@@ -26,7 +26,9 @@ SELECT epoch_number AS position,
        coalesce(visual_score, visual_quality_score) AS visual,
        coalesce(style_score, style_match_score) AS style,
        coalesce(prompt_score, prompt_adherence_score) AS prompt,
-       average_score AS average, verdict, picked, issues_detail, strengths_detail, observations,
+       coalesce(average_score,
+                round((visual_quality_score + style_match_score + prompt_adherence_score) / 3.0, 2)) AS average,
+       verdict, picked, issues_detail, strengths_detail, observations,
        color_accuracy_score, style_quality_score, background_color, unique_colors, num_test_images
 FROM public.epoch_results
 WHERE training_run_id = %(run_id)s

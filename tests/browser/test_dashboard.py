@@ -19,10 +19,10 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
-from seeded_history import Seeded, advice_body, seed, sha
-from throwaway_postgres import ThrowawayServer, throwaway_server
 
 from core.store.files import open_store
+from seeded_history import Seeded, advice_body, seed, sha
+from throwaway_postgres import ThrowawayServer, throwaway_server
 
 sync_api = pytest.importorskip("playwright.sync_api")
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from databases import new_database
 from streamlit.testing.v1 import AppTest
 
 from core.store.migrate import migrate
 from dashboard import access, link
+from databases import new_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +29,7 @@ def empty_database(server_dsn: str) -> Iterator[str]:
 def _page(monkeypatch: pytest.MonkeyPatch, home: Path, dsn: str, view: str) -> str:
     monkeypatch.setenv("DATABASE_URL", dsn)
     monkeypatch.setenv("EPOCHWATCH_HOME", str(home))
+    monkeypatch.setattr(link, "_FIRST_WAIT_S", 1.0)
     link.shared_link.cache_clear()
     access.shared_key.cache_clear()
     try:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from core.store.gallery import Advice, CheckpointLine, Host, Work
+from core.store.gallery import Advice, CheckpointLine, EpochResult, Host, Work
 from dashboard.parts import headline, standing, words
 
 NOW = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
@@ -100,6 +100,20 @@ def test_there_is_a_sentence_before_there_is_advice(
 ) -> None:
     """Every state of a run has words."""
     assert standing.of_run(facts, None, work, lines).sentence.startswith(expected)
+
+
+def test_an_old_run_without_advice_is_told_by_its_scores() -> None:
+    """History that was scored by hand has a best epoch, too."""
+    results = [_result(position, average) for position, average in ((1, 5.0), (2, 7.5), (3, 7.5))]
+    said = standing.of_run({"status": "completed"}, None, IDLE, [], results)
+    assert said.sentence == "Epoch 2 has the best score on record, 7.5."
+    chosen = standing.of_run({"status": "completed", "best_epoch": 3}, None, IDLE, [], results)
+    assert chosen.sentence == "Epoch 3 was chosen as the best, 7.5."
+
+
+def _result(position: int, average: float) -> EpochResult:
+    empty: dict[str, Any] = dict.fromkeys(each.name for each in fields(EpochResult))
+    return EpochResult(**{**empty, "position": position, "average": average})
 
 
 def test_what_hinders_is_said_beside_the_advice() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import vl_convert
-from seeded_history import AVERAGES, advice_body
 
 from core.charts.progress import INKS, Progress, best_chart, progress_sheet, score_chart
+from seeded_history import AVERAGES, advice_body
 
 BODY = advice_body(8, 7)
 FULL = Progress(
