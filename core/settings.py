@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -57,6 +59,22 @@ def _addresses(value: Any) -> Any:
         raise ValueError("is neither a JSON list nor addresses with spaces between") from None
 
 
+def _postgres(value: Any) -> Any:
+    """Refuse what is no address of a Postgres database before a driver quotes it, password and all."""
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if not isinstance(text, str) or re.match(r"\s*\w+\s*=", text):  # "host=... dbname=..." is fine
+        return value
+    try:
+        parts = urlsplit(text)
+        several = "," in parts.netloc  # hosts, each with its port
+        known = parts.scheme in ("postgresql", "postgres") and (several or parts.port != 0)
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError("is not written like postgresql://user:password@host:5432/name")
+    return value
+
+
 _Place = Annotated[Path, AfterValidator(_absolute)]
 
 
@@ -69,7 +87,7 @@ class Settings(BaseSettings):
 
     home: _Place = Field(default_factory=_default_home)
     host_name: str = Field(default_factory=socket.gethostname)
-    database_url: SecretStr | None = None  # DATABASE_URL; None: the embedded server
+    database_url: Annotated[SecretStr | None, BeforeValidator(_postgres)] = None  # None: embedded
     image_store: str = ""  # a folder or s3://bucket/prefix?endpoint=...; "": <home>/store
     s3_access_key: SecretStr | None = None
     s3_secret_key: SecretStr | None = None

@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from daemon.actions.notify import Notifier
 
-app = typer.Typer(help="Alerts.", no_args_is_help=True)
+app = typer.Typer(help="What was told, and whether it arrived.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -31,7 +31,10 @@ def list_(
     if not found:
         print("No alerts yet.")
         return
-    shown = [{**each, "title": each["payload"]["title"], "what came of it": each["error"]} for each in found]
+    shown = [
+        {**each, "title": each["payload"]["title"], "what came of it": each["error"]}
+        for each in found
+    ]
     print_table(shown, ("created_at", "title", "state", "what came of it"))
 
 
@@ -46,7 +49,7 @@ def test() -> None:
     notifier.check()
     if not notifier.addresses:
         raise Fixable(
-            'No alert address: set EPOCHWATCH_ALERT_URLS=\'["slack://..."]\' or alert_urls in '
+            "No alert address: set EPOCHWATCH_ALERT_URLS='[\"slack://...\"]' or alert_urls in "
             "epochwatch.toml."
         )
     failed = [name for name in notifier.addresses if not _reaches(notifier, name)]

@@ -16,6 +16,7 @@ def migrate(
     """Bring the database to this version; an existing one is adopted, and no row is changed."""
     from core.settings import load_settings
     from core.store import migrate as migrations
+    from core.store.database import Database
     from core.store.opening import open_dsn
 
     with open_dsn(load_settings()) as dsn:
@@ -23,8 +24,10 @@ def migrate(
         if not pending:
             print("The database is up to date.")
             return
-        plan = migrations.preview(dsn)
-        print(plan.text)
+        with Database(dsn) as database, database.transaction() as connection:
+            plan = migrations.preview(connection)
+        print(f"{len(pending)} migrations to apply:")
+        print("\n".join(f"  {line}" for line in plan.lines))
         if plan.has_data and not yes and not typer.confirm("Go on?"):
             print("Nothing was changed.")
             raise typer.Exit(1)

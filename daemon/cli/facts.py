@@ -8,10 +8,13 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.errors import EpochwatchError, Fixable
-from daemon.cli.output import print_json
+from daemon.cli.output import one_line, print_json
+
+if TYPE_CHECKING:
+    from core.nouns import Expectation
 
 
 def converge(
@@ -28,14 +31,8 @@ def converge(
 
     if stop not in THRESHOLDS:
         raise Fixable(f"--stop is {stop!r}; it can be {', '.join(THRESHOLDS)}.")
-    path = Path(scores)
-    text = scores
-    if path.suffix or path.is_file():
-        if not path.is_file():
-            raise Fixable(f"There is no file {scores}.")
-        text = path.read_text(encoding="utf-8-sig")
     advice = advise(
-        read_scores(text),
+        read_scores(_text_of(scores)),
         planned=planned,
         dial=stop,
         seconds_per_epoch=seconds,
@@ -50,6 +47,19 @@ def converge(
         print(f"- {reason}")
 
 
+def _text_of(scores: str) -> str:
+    """Return the scores themselves, or the content of the file that is named."""
+    path = Path(scores)
+    if not path.suffix and not path.is_file():
+        return scores
+    if not path.is_file():
+        raise Fixable(f"There is no file {scores}.")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise Fixable(f"{scores} is not a text file; save the table as CSV in UTF-8.") from None
+
+
 def measure(
     images: list[Path],
     *,
@@ -60,21 +70,10 @@ def measure(
     as_json: bool,
 ) -> None:
     """Measure images against what a prompt, or colors given by hand, promise."""
-    from core.formats.prompt_text import expectation_from_text
     from core.metrics import measure as measured_by
-    from core.nouns import Expectation
     from daemon.outbox import pixels_of_file
 
-    expect = expectation_from_text(prompt) if prompt else Expectation()
-    if background or regions:
-        pairs = [region.partition("=") for region in regions]
-        if any(not equals or not color for _, equals, color in pairs):
-            raise Fixable("A region is given as NAME=COLOR, for example --region hair=#ff69b4")
-        expect = Expectation(
-            background=background or expect.background,
-            regions=tuple(sorted({**dict(expect.regions), **{n: c for n, _, c in pairs}}.items())),
-            accessories=expect.accessories,
-        )
+    expect = _expected(prompt, background, regions)
     found = [
         {
             "image": str(image),
@@ -89,11 +88,38 @@ def measure(
         _print_measured(each)
 
 
+def _expected(prompt: str | None, background: str | None, regions: list[str]) -> Expectation:
+    """Return what the prompt promises; what is given by hand wins."""
+    from core.formats.prompt_text import expectation_from_text
+    from core.nouns import Expectation
+
+    found = expectation_from_text(prompt) if prompt else Expectation()
+    pairs = [region.partition("=") for region in regions]
+    if any(not name or not color for name, _, color in pairs):
+        raise Fixable("A region is given as NAME=COLOR, for example --region hair=#ff69b4")
+    by_hand = {name: _color(color) for name, _, color in pairs}
+    return Expectation(
+        background=_color(background) if background else found.background,
+        regions=tuple(sorted({**dict(found.regions), **by_hand}.items())),
+        accessories=found.accessories,
+    )
+
+
+def _color(text: str) -> str:
+    from core.formats.color_names import color_word, normal_hex
+
+    if normal_hex(text) is None and color_word(text) is None:
+        raise Fixable(f"{text!r} is not a color; write #rrggbb, or a word such as 'dark green'.")
+    return text
+
+
 def _print_measured(each: dict[str, Any]) -> None:
     print(each["image"])
     for name in ("visual_quality", "style_match", "prompt_adherence"):
         score = each[name]
-        said = f"{score:.1f}" if score is not None else f"- ({each['reasons'].get(name, 'unknown')})"
+        said = (
+            f"{score:.1f}" if score is not None else f"- ({each['reasons'].get(name, 'unknown')})"
+        )
         print(f"  {name.replace('_', ' '):18} {said}")
     for name, metric in each["metrics"].items():
         value = "-" if metric["value"] is None else f"{metric['value']:.3g}"
@@ -127,13 +153,15 @@ def doctor() -> None:
         settings.home.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(settings.home).free
         if free < 500_000_000:
-            raise Fixable(f"Only {free // 1_000_000} MB free in {settings.home}; 500 MB are needed.")
+            raise Fixable(
+                f"Only {free // 1_000_000} MB free in {settings.home}; 500 MB are needed."
+            )
         return f"{free / 1e9:.1f} GB free in {settings.home}"
 
     def alerts() -> str:
         notifier = Notifier(urls=settings.alert_urls)
         notifier.check()
-        return f"{notifier.targets} addresses" if notifier.targets else "none; shown in the dashboard"
+        return ", ".join(notifier.addresses) or "none; alerts are shown in the dashboard"
 
     checks: dict[str, Callable[[], str]] = {
         "python": lambda: sys.version.split()[0],
@@ -152,8 +180,8 @@ def doctor() -> None:
 def _passes(name: str, check: Callable[[], str]) -> bool:
     try:
         print(f"ok    {name:16} {check()}")
-    except EpochwatchError as trouble:
-        print(f"WRONG {name:16} {trouble}")
+    except (EpochwatchError, OSError) as trouble:
+        print(f"WRONG {name:16} {one_line(trouble)}")
         return False
     return True
 

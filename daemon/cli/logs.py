@@ -1,4 +1,4 @@
-"""Starts the log: text for people or JSON lines for machines; secrets and control characters never in it."""
+"""Starts the log: text for people or JSON lines for machines, never with control characters."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def start_logs(settings: Settings, *, quiet: bool = False) -> None:
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%H:%M:%S" if settings.log_format == "text" else "iso"),
+            structlog.processors.TimeStamper(
+                fmt="%H:%M:%S" if settings.log_format == "text" else "iso"
+            ),
             structlog.processors.format_exc_info,
             _escape,
             renderer,
@@ -37,8 +39,14 @@ def start_logs(settings: Settings, *, quiet: bool = False) -> None:
 def _escape(_logger: Any, _method: str, event: Any) -> Any:
     """Escape control characters of foreign text, so that a name cannot forge a line of the log."""
     return {
-        key: value
-        if not isinstance(value, str) or key == "exception"
-        else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
+        key: _escaped(value, keep="\n" if key == "exception" else "")
+        if isinstance(value, str)
+        else value
         for key, value in event.items()
     }
+
+
+def _escaped(text: str, keep: str) -> str:
+    return "".join(
+        sign if sign.isprintable() or sign in keep else ascii(sign)[1:-1] for sign in text
+    )

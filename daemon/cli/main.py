@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -47,9 +49,7 @@ def watch(
     suite: SuiteFile = None,
     data: DataFolder = None,
     run: RunName = None,
-    once: Annotated[
-        bool, typer.Option("--once", help="Test what is there, then end.")
-    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="Test what is there, then end.")] = False,
 ) -> None:
     """Watch folders, test every checkpoint that is there or comes, and judge."""
     from daemon.cli.serving import watch as serve
@@ -124,12 +124,16 @@ def converge(
 @app.command()
 def measure(
     images: Annotated[list[Path], typer.Argument(help="Images to measure.")],
-    prompt: Annotated[str | None, typer.Option(help="The prompt: its promises are checked.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="The prompt: its promises are checked.")
+    ] = None,
     background: Annotated[str | None, typer.Option(help="Promised background color.")] = None,
     region: Annotated[
         list[str] | None, typer.Option(help="Promised color of a region, such as hair=#ff69b4.")
     ] = None,
-    grid: Annotated[int | None, typer.Option(help="Cells along the width; found if not given.")] = None,
+    grid: Annotated[
+        int | None, typer.Option(help="Cells along the width; found if not given.")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure any image: colors, pixel-art style, adherence to a prompt."""
@@ -142,18 +146,25 @@ def measure(
 
 @app.command()
 def doctor() -> None:
-    """Check this machine: database, store, device, base model, alert addresses."""
+    """Check this machine: database, image store, disk, alert addresses, what would draw."""
     from daemon.cli.facts import doctor as show
 
     show()
 
 
 def main() -> None:
-    """Run the command line: 0 done, 1 failed, 2 wrong input or settings with one line what to do."""
+    """Run the command line: 0 done, 1 failed, 2 wrong input or settings; one line says what to do."""
+    # An error is one line: the driver would say each failed try of its own accord.
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL)
     try:
         app(standalone_mode=True)
-    except EpochwatchError as trouble:
+    except BrokenPipeError:  # whoever read us has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (EpochwatchError, OSError) as trouble:
         sys.exit(complain(trouble))
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,18 @@ from typing import Any
 from core.errors import EpochwatchError, Fixable
 
 
-def complain(trouble: EpochwatchError) -> int:
+def complain(trouble: EpochwatchError | OSError) -> int:
     """Print one line on stderr and return the exit code: 2 when a person can repair it."""
-    print(f"epochwatch: {trouble}", file=sys.stderr)
+    print(f"epochwatch: {one_line(trouble)}", file=sys.stderr)
     return 2 if isinstance(trouble, Fixable) else 1
+
+
+def one_line(trouble: Exception) -> str:
+    """Return what went wrong on one line, whatever names of files or runs are in it."""
+    if isinstance(trouble, OSError) and trouble.strerror:
+        about = f": {trouble.filename}" if trouble.filename else ""
+        return _printable(f"{trouble.strerror}{about}")
+    return _printable(" ".join(str(trouble).split()) or type(trouble).__name__)
 
 
 def print_json(value: Any) -> None:
@@ -40,11 +48,16 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> No
     table = Table(*columns, box=None, header_style="bold")
     for row in rows:
         table.add_row(*(Text(_shown(row.get(column))) for column in columns))
-    Console().print(table)
+    # Piped into a program, a line stays a line.
+    Console(width=None if sys.stdout.isatty() else 400).print(table)
 
 
 def _shown(value: Any) -> str:
     if value is None:
         return "-"
     text = f"{value:.2f}" if isinstance(value, float | Decimal) else str(value)
+    return _printable(text)
+
+
+def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\ufffd" for character in text)

@@ -1,4 +1,4 @@
-"""`epochwatch runs`, `log` and `report`: what is remembered of runs, and a person's word on them."""
+"""`epochwatch runs`, `log` and `report`: what is remembered of runs, and a person's word."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from core.store.database import Connection
+    from core.store.database import Connection, Row
 
-app = typer.Typer(help="Runs.", no_args_is_help=True)
+app = typer.Typer(help="What is remembered of runs.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -82,17 +82,18 @@ def scores(name: Annotated[str, typer.Argument(help="The run's name.")]) -> None
 def finish(name: Annotated[str, typer.Argument(help="The run's name.")]) -> None:
     """Say that a run is over; a checkpoint that comes later opens it again."""
     from core.settings import load_settings
-    from core.store.database import bump, run
+    from core.store import owners_tables
+    from core.store.database import bump
     from core.store.opening import open_database
 
     with open_database(load_settings()) as database, database.transaction() as connection:
-        run(connection, "runs.finish", run_id=run_called(connection, name))
+        owners_tables.type_run(connection, run_called(connection, name), {"status": "completed"})
         bump(connection)
     print(f"{name} is marked completed.")
 
 
 def log(
-    epoch: Annotated[int, typer.Argument()],
+    epoch: Annotated[int, typer.Argument(min=1, help="Its number, or the step.")],
     visual: Annotated[float, typer.Argument(help="0-10")],
     style: Annotated[float, typer.Argument(help="0-10")],
     prompt: Annotated[float, typer.Argument(help="0-10")],
@@ -106,9 +107,17 @@ def log(
 
     with open_database(load_settings()) as database, database.transaction() as connection:
         run_id = run_called(connection, run)
-        scores.add(connection, run_id, epoch, getpass.getuser(), visual, style, prompt, notes)
+        scores.add(connection, run_id, epoch, _judge(), visual, style, prompt, notes)
     average = (visual + style + prompt) / 3
     print(f"Epoch {epoch}: {average:.1f} logged.")
+
+
+def _judge() -> str:
+    """Return who logs: containers run users that have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "somebody"
 
 
 def run_called(connection: Connection, name: str | None) -> int:
@@ -122,14 +131,22 @@ def run_called(connection: Connection, name: str | None) -> int:
     if name is not None:
         found = row(connection, "runs.by_name", run_name=name)
         if found is None:
-            known = ", ".join(each["run_name"] for each in rows(connection, "runs.all")[:10])
-            raise Fixable(f"There is no run called {name!r}. Runs: {known or 'none yet'}.")
+            raise Fixable(
+                f"There is no run called {name!r}. {_named(rows(connection, 'runs.all'))}"
+            )
         return int(found["id"])
-    open_runs = [each for each in rows(connection, "runs.all") if each["status"] == "in_progress"]
+    known = rows(connection, "runs.all")
+    open_runs = [each for each in known if each["status"] == "in_progress"]
     if len(open_runs) != 1:
-        names = ", ".join(each["run_name"] for each in open_runs) or "none"
-        raise Fixable(f"Say which run with --run NAME. In progress: {names}.")
+        raise Fixable(f"Say which run with --run NAME. {_named(open_runs or known)}")
     return int(open_runs[0]["id"])
+
+
+def _named(known: list[Row]) -> str:
+    """Return a sentence that lists runs to choose from."""
+    names = ", ".join(each["run_name"] for each in known[:10])
+    more = f" and {len(known) - 10} more" if len(known) > 10 else ""
+    return f"Runs: {names}{more}." if names else "There are none yet: epochwatch watch PATH"
 
 
 def report(
@@ -145,5 +162,7 @@ def report(
     settings = load_settings()
     with open_database(settings) as database, database.transaction() as connection:
         run_id = run_called(connection, name)
-        path = write_report(connection, store_of(settings), run_id, output or settings.home / "reports")
+        path = write_report(
+            connection, store_of(settings), run_id, output or settings.home / "reports"
+        )
     print(path)

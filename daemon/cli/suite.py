@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-app = typer.Typer(help="Test prompts.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from core.nouns import Expectation
+
+app = typer.Typer(help="Suites of test prompts.", no_args_is_help=True)
 
 
 @app.command()
@@ -24,10 +27,23 @@ def check(
         print_json(suite_to_json(suite))
         return
     shown = [
-        {"name": p.name, "tier": p.tier, "seeds": p.seeds, "promises": p.expect.as_json(), "text": p.text}
-        for p in suite.prompts
+        {
+            "name": each.name,
+            "tier": each.tier,
+            "seeds": ", ".join(map(str, each.seeds)),
+            "promises": _promises(each.expect),
+            "text": each.text,
+        }
+        for each in suite.prompts
     ]
     print_table(shown, ("name", "tier", "seeds", "promises", "text"))
+
+
+def _promises(expect: Expectation) -> str:
+    """Return what a prompt promises, in words."""
+    ground = [f"background {expect.background}"] if expect.background else []
+    regions = [f"{name} {color}" for name, color in expect.regions]
+    return ", ".join([*ground, *regions, *expect.accessories]) or "-"
 
 
 @app.command()

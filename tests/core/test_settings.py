@@ -63,8 +63,8 @@ def test_database_url_is_read_under_its_usual_name(
 @pytest.mark.parametrize(
     ("variable", "field"),
     [
-        ("DATABASE_URL_FILE", "database_url"),
-        ("EPOCHWATCH_DATABASE_URL_FILE", "database_url"),
+        ("S3_SECRET_KEY_FILE", "s3_secret_key"),
+        ("EPOCHWATCH_S3_ACCESS_KEY_FILE", "s3_access_key"),
         ("EPOCHWATCH_S3_SECRET_KEY_FILE", "s3_secret_key"),
     ],
 )
@@ -75,6 +75,17 @@ def test_a_secret_may_lie_in_a_file(
     (here / "secret").write_text(f"{SECRET}\n")
     monkeypatch.setenv(variable, str(here / "secret"))
     assert getattr(load_settings(), field).get_secret_value() == SECRET
+
+
+def test_the_address_of_the_database_may_lie_in_a_file(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Docker's and Kubernetes' secrets do."""
+    (here / "secret").write_text("postgresql://u:p@h/x\n")
+    monkeypatch.setenv("DATABASE_URL_FILE", str(here / "secret"))
+    found = load_settings().database_url
+    assert found is not None
+    assert found.get_secret_value() == "postgresql://u:p@h/x"
 
 
 def test_alert_addresses_may_lie_in_a_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,6 +148,47 @@ def test_a_bad_variable_is_named_and_its_value_is_not(
     assert trouble.value.__cause__ is None
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        f"nonsense-{SECRET}",
+        f"mysql://u:{SECRET}@h/x",
+        f"postgresql://u:{SECRET}@[bad",
+        f"postgresql://u:{SECRET}@h:port/x",
+    ],
+)
+def test_a_database_address_with_a_typing_mistake_is_refused_unseen(
+    monkeypatch: pytest.MonkeyPatch, typed: str
+) -> None:
+    """A driver would quote it, password and all."""
+    monkeypatch.setenv("DATABASE_URL", typed)
+    with pytest.raises(
+        Fixable, match=r"DATABASE_URL: is not written like postgresql://"
+    ) as trouble:
+        load_settings()
+    assert SECRET not in str(trouble.value)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "postgresql://u:p@h:5432/x?sslmode=require",
+        "postgres://h/x",
+        "host=/run/pg dbname=x",
+        "postgresql:///x?host=/run/pg",
+        "postgresql://u:p%40%5B@h1:5432,h2:5433/x",
+    ],
+)
+def test_every_way_to_write_a_database_address_is_taken(
+    monkeypatch: pytest.MonkeyPatch, typed: str
+) -> None:
+    """As an address, or as words."""
+    monkeypatch.setenv("DATABASE_URL", typed)
+    found = load_settings().database_url
+    assert found is not None
+    assert found.get_secret_value() == typed
+
+
 def test_all_mistakes_are_told_at_once(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody corrects one to be told the next."""
     (here / "epochwatch.toml").write_text("bacth = 4\nstop = 'never'\n")
@@ -167,8 +219,9 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -
 
 def test_secrets_are_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither as text nor as JSON."""
-    for variable in ("DATABASE_URL", "EPOCHWATCH_S3_SECRET_KEY", "EPOCHWATCH_ALERT_URLS"):
+    for variable in ("EPOCHWATCH_S3_SECRET_KEY", "EPOCHWATCH_ALERT_URLS"):
         monkeypatch.setenv(variable, SECRET)
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://u:{SECRET}@h/x")
     settings = load_settings(s3_access_key=SECRET)
     assert SECRET not in f"{settings} {settings!r} {settings.model_dump()} "
     assert SECRET not in settings.model_dump_json()

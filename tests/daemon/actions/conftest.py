@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 from core.store import migrate
 from core.store.database import Database
+from databases import new_database
 
 SECRET = "s3cr3t-t0ken"
 
@@ -109,20 +110,38 @@ def mail() -> Iterator[MailReceiver]:
     controller.stop()
 
 
+@pytest.fixture(scope="module")
+def migrated(server_dsn: str) -> Iterator[str]:
+    """Give a migrated database that the tests of a module share."""
+    with new_database(server_dsn) as found:
+        migrate.migrate(found)
+        yield found
+
+
 @pytest.fixture
-def database(fresh_dsn: str) -> Iterator[Database]:
-    """Give a migrated database."""
-    migrate.migrate(fresh_dsn)
-    with Database(fresh_dsn, wait_seconds=1.0) as opened:
+def dsn(migrated: str) -> Iterator[str]:
+    """Give a migrated empty database."""
+    yield migrated
+    with psycopg.connect(migrated) as connection:
+        connection.execute(
+            "TRUNCATE public.training_runs, epochwatch.actions, epochwatch.hosts,"
+            " epochwatch.weights CASCADE"
+        )
+
+
+@pytest.fixture
+def database(dsn: str) -> Iterator[Database]:
+    """Give the database, opened."""
+    with Database(dsn, wait_seconds=1.0) as opened:
         yield opened
 
 
 @pytest.fixture
-def make_due(fresh_dsn: str) -> Callable[[], None]:
+def make_due(dsn: str) -> Callable[[], None]:
     """Give what lets every pending action be due now, instead of waiting for its time."""
 
     def hurry() -> None:
-        with psycopg.connect(fresh_dsn) as connection:
+        with psycopg.connect(dsn) as connection:
             connection.execute("UPDATE epochwatch.actions SET not_before = now() - interval '1 s'")
 
     return hurry

@@ -138,14 +138,14 @@ def test_tries_are_further_and_further_apart(database: Database, web: Any) -> No
 
 
 def test_an_address_that_never_answers_is_told_on_the_alert_itself(
-    database: Database, fresh_dsn: str, make_due: Hurry, web: Any, mail: Any
+    database: Database, dsn: str, make_due: Hurry, web: Any, mail: Any
 ) -> None:
     """The alert fails with a sentence, the other address has it, and nobody is asked again."""
     web.script = ["500"] * 9
     _decide(database)
     actor = _actor(database, (web.url(), mail.url()))
     _work(actor, make_due, 2)
-    with psycopg.connect(fresh_dsn) as connection:
+    with psycopg.connect(dsn) as connection:
         connection.execute("UPDATE epochwatch.actions SET tries = 99 WHERE state = 'pending'")
     _work(actor, make_due, 3)
     alert = _actions(database)[KEY]
@@ -157,14 +157,14 @@ def test_an_address_that_never_answers_is_told_on_the_alert_itself(
 
 
 def test_secrets_of_an_address_are_in_no_row_and_no_log(
-    database: Database, fresh_dsn: str, make_due: Hurry, web: Any
+    database: Database, dsn: str, make_due: Hurry, web: Any
 ) -> None:
     """Whatever happens to an alert, its address stays in the settings."""
     web.script = ["500"]
     _decide(database)
     with capture_logs() as said:
         _work(_actor(database, (web.url(),)), make_due, 3)
-    with psycopg.connect(fresh_dsn) as connection:
+    with psycopg.connect(dsn) as connection:
         stored = connection.execute("SELECT a::text FROM epochwatch.actions a").fetchall()
     assert len(web.taken) == 1
     assert SECRET not in f"{stored}{said}"
@@ -213,12 +213,12 @@ actor.act()
 
 
 def test_a_kill_between_sending_and_saying_so_costs_one_duplicate_at_most(
-    database: Database, fresh_dsn: str, make_due: Hurry, web: Any, mail: Any, tmp_path: Path
+    database: Database, dsn: str, make_due: Hurry, web: Any, mail: Any, tmp_path: Path
 ) -> None:
     """The one message in flight may come again, with its key; everything else once."""
     urls = (web.url(), mail.url())
     _decide(database)
-    words = [fresh_dsn, str(tmp_path), *(url.get_secret_value() for url in urls)]
+    words = [dsn, str(tmp_path), *(url.get_secret_value() for url in urls)]
     killed = subprocess.run(
         [sys.executable, "-c", DYING, *words], cwd=REPOSITORY, timeout=30, check=False
     )
@@ -249,11 +249,11 @@ def _admit(server: str, name: str, allow: str) -> None:
 
 
 def test_a_database_that_goes_away_after_sending_costs_no_duplicate(
-    server_dsn: str, fresh_dsn: str, database: Database, make_due: Hurry, web: Any,
+    server_dsn: str, dsn: str, database: Database, make_due: Hurry, web: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """The daemon remembers what it sent until it can say so."""
-    name = str(psycopg.conninfo.conninfo_to_dict(fresh_dsn)["dbname"])
+    name = str(psycopg.conninfo.conninfo_to_dict(dsn)["dbname"])
     monkeypatch.setenv("TEST_SERVER", server_dsn)
     monkeypatch.setenv("TEST_NAME", name)
     _decide(database)
@@ -329,13 +329,13 @@ def test_an_alert_goes_without_a_picture_that_cannot_be_made(
 
 
 def test_keep_copies_the_checkpoint_into_the_store(
-    database: Database, fresh_dsn: str, tmp_path: Path
+    database: Database, dsn: str, tmp_path: Path
 ) -> None:
     """The file that must outlive the pod is there, whole, and its place is remembered."""
     weights = tmp_path / "punks-000007.safetensors"
     weights.write_bytes(b"weights" * 1000)
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
-    with psycopg.connect(fresh_dsn) as connection:
+    with psycopg.connect(dsn) as connection:
         connection.execute(
             "INSERT INTO epochwatch.weights (sha256, kind, family, layout, body_sha256, size_bytes)"
             " VALUES (%(sha)s, 'lora', 'sd1', 'kohya', %(sha)s, 7000)",
@@ -343,7 +343,7 @@ def test_keep_copies_the_checkpoint_into_the_store(
         )
     _decide(database, f"keep/{sha256}", "keep", sha256=sha256)
     _actor(database, folder=tmp_path, find_weights=lambda _sha256: weights).act()
-    with psycopg.connect(fresh_dsn) as connection:
+    with psycopg.connect(dsn) as connection:
         found = connection.execute("SELECT uri FROM epochwatch.weights").fetchone()
     copied = tmp_path / "store" / "checkpoints" / sha256[:2] / f"{sha256}.safetensors"
     assert found == (copied.as_uri(),)
