@@ -46,18 +46,30 @@ class Judge:
     _projected: dict[tuple[int, int], str] = field(
         default_factory=dict
     )  # epoch -> what was written
+    _marks: dict[int, str] = field(default_factory=dict)  # run -> what it looked like when judged
     _rev: int = -1
 
-    def judge(self) -> None:
-        """Look at all watched runs if anything changed; a run without news costs one query."""
+    def is_current(self) -> bool:
+        """Tell whether everything there is has been judged."""
         with self.database.transaction() as connection:
-            rev = {found["topic"]: found["n"] for found in rows(connection, "rev.all")}["results"]
+            return self._revision(connection) == self._rev
+
+    def _revision(self, connection: Connection) -> int:
+        counters = {found["topic"]: found["n"] for found in rows(connection, "rev.all")}
+        return int(counters["results"])
+
+    def judge(self) -> None:
+        """Look at the runs whose evidence may have changed; runs without news cost one query together."""
+        with self.database.transaction() as connection:
+            rev = self._revision(connection)
             if rev == self._rev:
                 return
             watched = rows(connection, "runs.watched")
         for about in watched:
-            with self.database.transaction() as connection:
-                self._judge_run(connection, about["id"])
+            if self._marks.get(about["id"]) != about["mark"]:
+                with self.database.transaction() as connection:
+                    self._judge_run(connection, about["id"])
+                self._marks[about["id"]] = about["mark"]
         self._rev = rev
 
     def _judge_run(self, connection: Connection, run_id: int) -> None:

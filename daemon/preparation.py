@@ -6,6 +6,7 @@ Runs on the host that has the files; what it finds becomes documents, so that an
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from core.nouns import Recipe, decimal_text, digest
 from core.settings import Settings
 from core.store.database import Connection, Database, Row, bump, row, rows, run
 
+_LOOK_AGAIN = 20.0  # seconds until a blocked run is looked at again
 _ENOUGH_TO_LEARN = 20  # captioned images before a profile means anything
 
 
@@ -34,15 +36,18 @@ class Preparation:
     database: Database
     settings: Settings
     bases: dict[str, Path] = field(default_factory=dict)  # base SHA-256 -> path on this host
-    _hashed: dict[Path, str] = field(default_factory=dict)
+    _tried: dict[int, float] = field(default_factory=dict)  # run -> when it was last looked at
 
     def prepare(self) -> None:
-        """Set up every run of this host that has no set-up yet, or that was blocked."""
+        """Set up every run of this host that has no set-up yet; look again now and then if blocked."""
         with self.database.transaction() as connection:
             waiting = rows(connection, "runs.unprepared", host=self.settings.host_name)
         for found in waiting:
-            with self.database.transaction() as connection:
-                self._prepare_run(connection, found["id"])
+            now = time.monotonic()
+            if now - self._tried.get(found["id"], -_LOOK_AGAIN) >= _LOOK_AGAIN:
+                self._tried[found["id"]] = now
+                with self.database.transaction() as connection:
+                    self._prepare_run(connection, found["id"])
 
     def restore_bases(self) -> None:
         """Find again, after a restart, the base models that runs of this host are tested with."""
@@ -93,13 +98,32 @@ class Preparation:
                 "in the setting base_models and in the model folders of this machine. Start again "
                 "with --base-model PATH, or add it to base_models in epochwatch.toml."
             )
-        if path not in self._hashed:
-            self._hashed[path] = base_sha256(path)
-        self.bases[self._hashed[path]] = path
-        return self._hashed[path]
+        sha256 = self._base_sha256(path)
+        self.bases[sha256] = path
+        return sha256
+
+    def _base_sha256(self, path: Path) -> str:
+        """Hash a base model once as long as its files do not change: they have gigabytes."""
+        memory = self.settings.home / "bases.json"
+        try:
+            known = json.loads(memory.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            known = {}
+        key = f"{path.absolute()} {_fingerprint(path)}"
+        if key not in known:
+            known[key] = base_sha256(path)
+            half = memory.with_suffix(".part")
+            half.write_text(json.dumps(known, indent=1), encoding="utf-8")
+            half.replace(memory)
+        return str(known[key])
 
     def _search_folders(self) -> list[Path]:
-        return [self.settings.home / "models", Path.home() / "models"]
+        mine = Path.home()
+        return [
+            self.settings.home / "models",
+            mine / "models",
+            mine / ".cache" / "huggingface" / "hub",
+        ]
 
     def _training_images(self, about: Row) -> tuple[CaptionedImage, ...]:
         """Return the captioned images, if this machine has them; without them some things are unknown."""
@@ -132,6 +156,13 @@ class Preparation:
         captions = [expectation_from_text(image.caption) for image in images]
         profile = learn_profile(pixels, captions, grid)
         return save_document(connection, "profile", "training images", profile.as_json())
+
+
+def _fingerprint(path: Path) -> str:
+    """Return what changes when a model's files do, without reading them."""
+    files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
+    facts = [(each.name, each.stat().st_size, each.stat().st_mtime_ns) for each in files]
+    return digest(facts)
 
 
 def save_document(connection: Connection, kind: str, name: str, body: dict[str, Any]) -> str:

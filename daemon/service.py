@@ -51,11 +51,13 @@ class Service:
     stopping: threading.Event = field(default_factory=threading.Event)
     watcher: Watcher | None = None
     files: Sequence[Path] = ()  # given by hand: taken in once, without watching
+    is_clerk: bool = False  # stands in for hosts that are gone
     intake: Intake | None = None
     preparation: Preparation | None = None
     worker: Worker | None = None
     judge: Judge | None = None
     actor: Actor | None = None
+    _looked: bool = False  # the folders were scanned at least once
     _trouble: str = ""
     _said: tuple[str, str] = ("", "")
 
@@ -91,6 +93,7 @@ class Service:
                 self._guarded(lambda: intake.take(watcher.scan()))
                 if self.preparation is not None:
                     self._guarded(self.preparation.prepare)
+                self._looked = True
                 watcher.wait(_SCAN_SECONDS)
 
     def _work(self) -> None:
@@ -103,13 +106,26 @@ class Service:
 
     def _clerk(self) -> None:
         """Plan and judge: rows in, rows out."""
+        if self._is_needless():
+            return
         self._guarded(lambda: plan(self.database))
         if self.judge is not None:
             self._guarded(self.judge.judge)
 
     def _act(self) -> None:
-        if self.actor is not None:
+        if self.actor is not None and not self._is_needless():
             self._guarded(self.actor.act)
+
+    def _is_needless(self) -> bool:
+        """Tell whether this is a clerk and a real daemon is alive."""
+        if not self.is_clerk:
+            return False
+        alive = self._guarded(self._daemon_is_alive)
+        return alive is None or bool(alive)
+
+    def _daemon_is_alive(self) -> bool:
+        with self.database.transaction() as connection:
+            return row(connection, "actions.alive", name=self.settings.host_name) is not None
 
     def _guarded(self, part: Callable[[], Any]) -> Any:
         """Run one unit of work; no single failure ends the daemon."""
@@ -135,6 +151,8 @@ class Service:
         self._trouble = trouble
 
     def _heartbeat(self) -> None:
+        if self._is_needless():
+            return
         if self.worker is not None and self.worker.doing:
             self._say("drawing", self.worker.doing)
         elif self.watcher is not None:
@@ -170,7 +188,9 @@ class Service:
 
     def is_idle(self) -> bool:
         """Tell whether nothing is left to do now: no file settling, no open job, no undone judgement."""
-        if self.watcher is not None and (self.files or self.watcher.unsettled()):
+        if self.watcher is not None and (not self._looked or self.watcher.unsettled()):
+            return False
+        if self.judge is not None and not self.judge.is_current():
             return False
         with self.database.transaction() as connection:
             found = row(connection, "grids.open_work")
@@ -245,8 +265,11 @@ def opened(
 @contextlib.contextmanager
 def opened_clerk(settings: Settings) -> Iterator[Service]:
     """Yield a daemon without folder and GPU: it plans, judges and acts for hosts that are gone."""
-    with open_database(settings) as database:
-        yield _clerk_of(settings, database, store_of(settings), Spool(settings.home / "spool"))
+    mine = settings.model_copy(update={"host_name": f"{settings.host_name} (clerk)"})
+    with open_database(mine) as database:
+        service = _clerk_of(mine, database, store_of(mine), Spool(mine.home / "spool"))
+        service.is_clerk = True
+        yield service
 
 
 def store_of(settings: Settings) -> ImageStore:

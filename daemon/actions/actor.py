@@ -144,7 +144,7 @@ class Actor:
         try:
             with self.database.transaction() as connection:
                 return self.picture(connection, action)
-        except EpochwatchError as trouble:
+        except (EpochwatchError, OSError, ValueError) as trouble:
             log.warning("alert goes without its picture", reason=str(trouble))
             return None
 

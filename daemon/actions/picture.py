@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.errors import EpochwatchError
 from core.reports.contact_sheet import Tile, contact_sheet
 from core.store.database import Connection, Row, rows
 from core.store.files import ImageStore
@@ -26,8 +27,14 @@ def contact_sheet_of(connection: Connection, store: ImageStore, action: Row) -> 
     tiles: list[Tile] = []
     for found in drawn:
         without = base.get((found["prompt_name"], found["seed"]))
-        if without:
-            tiles.append(Tile(png=store.get("images", without), label="no LoRA"))
-        label = f"epoch {pick}: {found['prompt_name']}"
-        tiles.append(Tile(png=store.get("images", found["image_sha256"]), label=label))
+        tiles += _tile(store, without, "no LoRA")
+        tiles += _tile(store, found["image_sha256"], f"epoch {pick}: {found['prompt_name']}")
     return contact_sheet(tiles, columns=4) if tiles else None
+
+
+def _tile(store: ImageStore, sha256: str | None, label: str) -> list[Tile]:
+    """Return the tile, or none when there is no such picture: the others are still worth a look."""
+    try:
+        return [Tile(png=store.get("images", sha256), label=label)] if sha256 else []
+    except EpochwatchError:
+        return []

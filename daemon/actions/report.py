@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,13 @@ _PARAMETERS = (
 
 
 def write_report(connection: Connection, store: ImageStore, run_id: int, where: Path) -> Path:
-    """Write the run's report and return its path; ``where`` is a folder, or a file ending in .html."""
+    """Write the run's report and return its path; ``where`` is a folder, or a file ``*.html``."""
     story = story_of(connection, store, run_id)
     path = where if where.suffix == ".html" else where / f"run-{run_id}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_suffix(".html.part")
     half.write_text(run_report(story), encoding="utf-8")
-    os.replace(half, path)
+    half.replace(path)
     return path
 
 

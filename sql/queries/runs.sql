@@ -42,8 +42,16 @@ LEFT JOIN epochwatch.run_setups s ON s.run_id = tr.id
 WHERE tr.id = %(run_id)s;
 
 -- name: watched
--- Runs that have checkpoints of ours, newest first.
-SELECT tr.id, tr.run_name, tr.status
+-- Runs that have checkpoints of ours, newest first, each with a mark that changes when its evidence may have.
+SELECT tr.id, concat_ws('/',
+    tr.status, tr.max_train_epochs, tr.total_steps, tr.position_unit,
+    (SELECT concat_ws(' ', count(*), max(c.registered_at)) FROM epochwatch.checkpoints c
+     WHERE c.run_id = tr.id AND NOT c.superseded),
+    (SELECT concat_ws(' ', count(*), count(j.finished_at), count(j.parked_reason))
+     FROM epochwatch.grids g JOIN epochwatch.jobs j ON j.grid_id = g.id WHERE g.run_id = tr.id),
+    (SELECT max(s.id) FROM epochwatch.scores s WHERE s.run_id = tr.id),
+    (SELECT concat_ws(' ', u.stop, u.price_per_hour, u.blocked_reason)
+     FROM epochwatch.run_setups u WHERE u.run_id = tr.id)) AS mark
 FROM public.training_runs tr
 WHERE EXISTS (SELECT FROM epochwatch.checkpoints c WHERE c.run_id = tr.id)
 ORDER BY tr.id DESC;
