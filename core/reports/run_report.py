@@ -1,8 +1,12 @@
-"""Tells the story of a run as one self-contained HTML page: nothing is fetched, foreign text is escaped."""
+"""Tells the story of a run as one self-contained HTML page.
+
+Nothing is fetched and no script runs in it; foreign text is escaped.
+"""
 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +16,7 @@ from typing import Any
 import jinja2
 import vl_convert
 
-from core.charts.progress import Progress, progress_sheet
+from core.charts.progress import Progress, Theme, progress_sheet
 from core.rules.scoring import floor_for_display
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
@@ -57,25 +61,46 @@ class Story:
 def run_report(story: Story) -> str:
     """Return the page as HTML text."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
-    environment.filters["score"] = _score
-    environment.filters["data_uri"] = _data_uri
-    chart = _svg(story.progress) if story.progress.averages else ""
+    environment.filters.update(score=_score, whole=_whole, data_uri=_data_uri, is_hex=_is_hex)
+    themes: tuple[Theme, ...] = ("light", "dark") if story.progress.averages else ()
     return environment.get_template("run_report.html").render(
-        story=story, chart=jinja2.utils.markupsafe.Markup(chart)
+        story=story, charts={theme: _charts(story.progress, theme) for theme in themes}
     )
 
 
-def _svg(progress: Progress) -> str:
-    """Return both charts as SVG; all text in them is numbers and words of our own."""
-    return str(vl_convert.vegalite_to_svg(progress_sheet(progress, width=860).to_json()))
+def _charts(progress: Progress, theme: Theme) -> dict[str, bytes]:
+    """Return the charts as SVG images; inside ``<img>`` nothing of them can run or load."""
+    widths = {"wide": 860, "narrow": 290}  # pixels between the axes
+    return {name: _svg(progress, theme, width) for name, width in widths.items()}
+
+
+def _svg(progress: Progress, theme: Theme, width: int) -> bytes:
+    sheet = progress_sheet(progress, theme=theme, width=width)
+    return str(vl_convert.vegalite_to_svg(sheet.to_json())).encode()
 
 
 def _score(value: Any) -> str:
     return "-" if value is None else f"{floor_for_display(float(value)):.1f}"
 
 
+def _whole(value: Any) -> str:
+    return "-" if value is None else f"{float(value):.0f}"
+
+
+def _is_hex(color: Any) -> bool:
+    """Tell whether a color may stand in a style: the owner's table takes any text."""
+    return isinstance(color, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", color) is not None
+
+
 def _data_uri(image: bytes) -> str:
-    kind = "png" if image.startswith(b"\x89PNG") else "webp"
+    kind = "webp"
+    if image.startswith(b"\x89PNG"):
+        kind = "png"
+    elif image.startswith(b"<svg"):
+        kind = "svg+xml"
     return f"data:image/{kind};base64,{base64.b64encode(image).decode('ascii')}"
