@@ -130,7 +130,7 @@ class Settings(BaseSettings):
 class _Files(TomlConfigSettingsSource):
     """The TOML files, whose mistakes are told with their name."""
 
-    def _read_file(self, file_path: Path) -> dict[str, Any]:
+    def _read_file(self, file_path: Any) -> dict[str, Any]:
         try:
             return super()._read_file(file_path)
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as trouble:

@@ -76,7 +76,7 @@ def share_over(first: np.ndarray, second: np.ndarray, by: int) -> float:
 @pytest.mark.parametrize(
     ("kind", "sampler"), [("lora", "ddim"), ("locon", "dpm++ 2m karras"), ("lora", "euler a")]
 )
-def test_a_merged_lora_draws_what_diffusers_draws(  # noqa: PLR0917 - pytest fills them in
+def test_a_merged_lora_draws_what_diffusers_draws(
     kind: str,
     sampler: str,
     studio: Studio,
