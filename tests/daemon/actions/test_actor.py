@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -264,7 +265,10 @@ def test_a_database_that_goes_away_after_sending_costs_no_duplicate(
     assert len(web.taken) == 1
     _admit(server_dsn, name, "true")
     make_due()
-    actor.act()
+    for _ in range(10):  # the pool finds its way back within seconds
+        with suppress(Retryable):
+            actor.act()
+            break
     assert len(web.taken) == 1
     assert {each["state"] for each in _actions(database).values()} == {"done"}
 
