@@ -105,6 +105,7 @@ class Settings(BaseSettings):
     alert_urls: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_addresses)] = ()
     dashboard_host: str = "127.0.0.1"
     dashboard_port: int = Field(default=8501, ge=1, le=65535)
+    dashboard_url: str = ""  # where people open the dashboard: goes with each alert
     log_format: Literal["text", "json"] = "text"
 
     @property

@@ -193,7 +193,7 @@ class Service:
         if self.judge is not None and not self.judge.is_current():
             return False
         with self.database.transaction() as connection:
-            found = row(connection, "grids.open_work")
+            found = row(connection, "grids.open_work", host=self.settings.host_name)
         return found is not None and not found["open"]
 
 
@@ -237,8 +237,6 @@ def opened(
     """Yield a daemon that watches ``roots`` and draws on this machine's device."""
     with ExitStack() as stack:
         stack.enter_context(alone_in(settings.home))
-        notifier = Notifier(urls=settings.alert_urls)
-        notifier.check()
         database = stack.enter_context(open_database(settings))
         store = store_of(settings)
         spool = Spool(settings.home / "spool")
@@ -284,10 +282,13 @@ def store_of(settings: Settings) -> ImageStore:
 def _clerk_of(settings: Settings, database: Database, store: ImageStore, spool: Spool) -> Service:
     service = Service(settings=settings, database=database, store=store)
     service.judge = Judge(database=database, host=settings.host_name)
+    notifier = Notifier(urls=settings.alert_urls)
+    notifier.check()
     service.actor = Actor(
         database=database,
         store=store,
-        notifier=Notifier(urls=settings.alert_urls),
+        notifier=notifier,
+        dashboard_url=settings.dashboard_url,
         host=settings.host_name,
         find_weights=spool.path,
         picture=lambda connection, action: contact_sheet_of(connection, store, action),

@@ -67,7 +67,10 @@ class Database:
 
 def _with_timeouts(dsn: str) -> str:
     """Add timeouts the address does not set; never through `options`, which poolers refuse."""
-    present = conninfo_to_dict(dsn)
+    try:
+        present = conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError as trouble:
+        raise Fixable("DATABASE_URL is not an address PostgreSQL understands.") from trouble
     wanted: dict[str, int | str] = {
         "connect_timeout": 5,
         "keepalives_idle": 30,
@@ -95,7 +98,8 @@ def explained(trouble: Exception) -> Exception:
         )
     if isinstance(trouble, PoolTimeout) or not state or state.startswith(_PASSING):
         return Retryable(
-            "The database cannot be reached. Work goes on and results wait on this machine's disk."
+            "The database cannot be reached. What a daemon has in hand goes on, and its results wait "
+            "on its disk."
         )
     return Permanent(f"The database refused a statement: {_first_line(trouble)}")
 

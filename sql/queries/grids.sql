@@ -116,7 +116,8 @@ SELECT (SELECT count(*) FROM epochwatch.grids WHERE planned_at IS NULL)
           AND s.blocked_reason IS NULL
           AND NOT EXISTS (SELECT FROM epochwatch.grids g WHERE g.run_id = c.run_id
                           AND g.purpose = 'epoch' AND g.body ->> 'sha256' = c.sha256))
-     + (SELECT count(*) FROM epochwatch.actions WHERE state = 'pending' AND tries = 0) AS open;
+     + (SELECT count(*) FROM epochwatch.actions
+        WHERE state = 'pending' AND tries = 0 AND (host IS NULL OR host = %(host)s)) AS open;
 
 -- name: progress_open
 -- Images wanted by open jobs, and how many of them are measured.

@@ -7,12 +7,12 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import checkpoints_made as made
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
+import checkpoints_made as made
 from core.formats.checkpoint_file import (
     Header,
     Incomplete,

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from pictures import Portrait, blurred, enlarged, jpeg, noisy
 from PIL import Image
 
 from core.metrics import shrink_to_cells
 from core.metrics.cells import cell_colors, grid_over, sample_positions
 from core.metrics.color import delta_e, lab
+from pictures import Portrait, blurred, enlarged, jpeg, noisy
 
 
 @pytest.mark.parametrize("size", [24, 48, 72, 96, 100, 128, 500, 512, 720, 1024])

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from pictures import Portrait, blurred, enlarged, jpeg, noisy
 from PIL import Image
 from skimage import data
 
 from core.metrics.grid_search import alignment, edge_profiles, find_grid
+from pictures import Portrait, blurred, enlarged, jpeg, noisy
 
 
 def score(pixels: np.ndarray, columns: int = 24) -> float:

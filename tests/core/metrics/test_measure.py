@@ -7,6 +7,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from PIL import Image
+from skimage import data
+
+from core.errors import Fixable
+from core.metrics import ISSUES, METRICS, TrainingProfile, learn_profile, measure, metric_versions
+from core.nouns import Expectation, Measurement
 from pictures import (
     Bytes,
     Portrait,
@@ -17,12 +23,6 @@ from pictures import (
     portraits,
     with_random_cells,
 )
-from PIL import Image
-from skimage import data
-
-from core.errors import Fixable
-from core.metrics import ISSUES, METRICS, TrainingProfile, learn_profile, measure, metric_versions
-from core.nouns import Expectation, Measurement
 
 TUNED_ON = (
     "astronaut", "coffee", "chelsea", "rocket", "retina", "hubble_deep_field",

@@ -5,12 +5,12 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-from pictures import Portrait, enlarged, portraits
 
 from core.errors import Fixable
 from core.metrics import TrainingProfile, learn_profile, measure
 from core.metrics.pixel_art import DRAWN_BY_PEOPLE
 from core.nouns import Expectation
+from pictures import Portrait, enlarged, portraits
 
 
 @lru_cache
