@@ -9,6 +9,8 @@ import argparse
 import copy
 import logging
 import random
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +46,17 @@ PEAK_RATE = 2e-3
 CAPTION_DROPOUT = 0.1
 BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 
+README = """# The demo's base model
+
+A Stable Diffusion of 2.7 million parameters, made from nothing for this project. It draws smooth,
+blurred portraits whatever the prompt asks for; it knows no pixel art and no backgrounds, so that a
+LoRA has something to teach. All pictures it learned from are drawn by `daemon/demo/portraits.py`
+and `daemon/demo/sprites.py`. License: MIT, as the whole repository.
+
+Made by `{command}` (seed {seed}). If that line starts from an earlier `--autoencoder` or `--unet`,
+the same script made those too.
+"""
+
 
 def new_unet() -> UNet2DConditionModel:
     """Build the untrained denoiser, two resolutions of Stable Diffusion's."""
@@ -72,23 +85,6 @@ def portrait_latents(autoencoder: AutoencoderKL, rng: random.Random) -> tuple[Te
     return torch.cat(parts) * autoencoder.config.scaling_factor, captions
 
 
-class Average:
-    """Keeps a running average of a model's weights, which draws better than the last step."""
-
-    def __init__(self, model: nn.Module) -> None:
-        """Start from a frozen copy of the model."""
-        self.model = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
-        self.seen = 0
-
-    @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        """Move the average toward the model, quickly at first."""
-        self.seen += 1
-        keep = min(0.99, self.seen / (self.seen + 10))
-        for mine, theirs in zip(self.model.parameters(), model.parameters(), strict=True):
-            mine.lerp_(theirs, 1 - keep)
-
-
 def noise_times(count: int) -> Tensor:
     """Draw (count,) times in 0..999, half of them early ones, where colors are decided."""
     early = torch.rand(count) < 0.5
@@ -111,6 +107,23 @@ class Denoiser(nn.Module):
         noisy = noising.add_noise(latents, noise, times)
         predicted = self.unet(noisy, times, self.text_encoder(ids)[0]).sample
         return nn.functional.mse_loss(predicted, noise)
+
+
+class Average:
+    """Keeps a running average of a model's weights, which draws better than the last step."""
+
+    def __init__(self, model: Denoiser) -> None:
+        """Start from a frozen copy of the model."""
+        self.model = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
+        self.seen = 0
+
+    @torch.no_grad()
+    def update(self, model: Denoiser) -> None:
+        """Move the average toward the model, quickly at first."""
+        self.seen += 1
+        keep = min(0.99, self.seen / (self.seen + 10))
+        for mine, theirs in zip(self.model.parameters(), model.parameters(), strict=True):
+            mine.lerp_(theirs, 1 - keep)
 
 
 def assemble(
@@ -153,7 +166,7 @@ def train_denoiser(
     latents, captions = portrait_latents(autoencoder, random.Random(seed + 1))
     ids, nothing = token_ids(tokenizer, captions), token_ids(tokenizer, [""])
     noising = DDPMScheduler(**BETAS)
-    model.train().to(memory_format=torch.channels_last)  # a twentieth faster on a processor
+    model.train()
     average = Average(model)
     optimizer = torch.optim.AdamW(model.parameters(), PEAK_RATE, weight_decay=1e-3)
     rates = torch.optim.lr_scheduler.OneCycleLR(
@@ -210,6 +223,8 @@ def main() -> None:
         snapshots=options.snapshots / "pipeline",
     )
     save_pipeline(assemble(autoencoder, denoiser, tokenizer), options.out)
+    command = f"python -m daemon.demo.base_model {shlex.join(sys.argv[1:])}"
+    (options.out / "README.md").write_text(README.format(command=command, seed=options.seed))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ It stands in for the owner's trainer in the demo; nothing in it knows what a goo
 from __future__ import annotations
 
 import argparse
-import random
+import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,7 +60,7 @@ class Run:
         self.facts = RunFacts(
             plan=plan,
             captions=self.data.captions,
-            session=str(random.Random(plan.seed).randrange(2**32)),
+            session=str(secrets.randbits(32)),  # kohya: new at every process start
             started_at=datetime.now(UTC),
         )
         adapt(self.pipeline, plan)

@@ -205,8 +205,7 @@ def paint_body(cells: Cells, skin: tuple[int, int, int], jacket: tuple[int, int,
 def paint_hair(cells: Cells, hair: tuple[int, int, int], variation: Variation) -> None:
     """Fill the haircut with the hair color, a darker lower right rim and a few lit strands."""
     mask = hair_mask(variation.haircut)
-    rows, columns = np.nonzero(mask)
-    for y, x in zip(rows, columns, strict=True):
+    for y, x in np.argwhere(mask).tolist():
         below, right = mask[min(y + 1, GRID - 1), x], mask[y, min(x + 1, GRID - 1)]
         strand = (x * 2 + y * 3 + variation.phase) % 7
         if not right or (not below and strand < 3):
