@@ -99,6 +99,7 @@ class Settings(BaseSettings):
     stop: Literal["careful", "normal", "eager"] = "normal"
     price_per_hour: float | None = Field(default=None, ge=0)  # of the GPU, in your currency
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
+    threads: int | None = Field(default=None, ge=1)  # of the drawing process; None: torch's choice
     batch: int | None = Field(default=None, ge=1, le=256)
     quiet_seconds: float = Field(default=5.0, ge=0.1)
     image_timeout: float = Field(default=300.0, gt=0)  # seconds until an image counts as hung

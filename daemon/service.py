@@ -306,7 +306,7 @@ def _worker_of(service: Service, stack: ExitStack, spool: Spool) -> Worker:
         outbox=Outbox(
             folder=out, database=service.database, store=service.store, host=settings.host_name
         ),
-        generator=stack.enter_context(Generator()),
+        generator=stack.enter_context(Generator(threads=settings.threads)),
         host=settings.host_name,
         bases=service.preparation.bases,
         find_weights=spool.path,

@@ -44,7 +44,17 @@ PORTRAITS = 2000
 BATCH = 16
 PEAK_RATE = 2e-3
 CAPTION_DROPOUT = 0.1
-BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+# Stable Diffusion's 0.012 leaves the mean color of so small a latent visible in full noise (signal
+# to noise 1.6): training would never need the words for it, and drawing, which starts from pure
+# noise, would not know the color. At 0.02 the ratio is 0.4.
+# Velocity instead of noise is predicted because a noise loss hardly counts colors at high noise,
+# where the words have to decide them; with velocity they count fully.
+SCHEDULE = {
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.02,
+    "prediction_type": "v_prediction",
+}
 
 README = """# The demo's base model
 
@@ -53,8 +63,8 @@ blurred portraits whatever the prompt asks for; it knows no pixel art and no bac
 LoRA has something to teach. All pictures it learned from are drawn by `daemon/demo/portraits.py`
 and `daemon/demo/sprites.py`. License: MIT, as the whole repository.
 
-Made by `{command}` (seed {seed}). If that line starts from an earlier `--autoencoder` or `--unet`,
-the same script made those too.
+Made by `{command}` (seed {seed}). A line that goes on from an earlier pipeline (`--resume`) or
+`--autoencoder` rests on earlier runs of the same script.
 """
 
 
@@ -86,9 +96,9 @@ def portrait_latents(autoencoder: AutoencoderKL, rng: random.Random) -> tuple[Te
 
 
 def noise_times(count: int) -> Tensor:
-    """Draw (count,) times in 0..999, half of them early ones, where colors are decided."""
-    early = torch.rand(count) < 0.5
-    return torch.where(early, torch.randint(500, 1000, (count,)), torch.randint(1000, (count,)))
+    """Draw (count,) times in 0..999, rather more of early ones, where colors are decided."""
+    early = torch.rand(count) < 0.3
+    return torch.where(early, torch.randint(700, 1000, (count,)), torch.randint(1000, (count,)))
 
 
 class Denoiser(nn.Module):
@@ -101,12 +111,12 @@ class Denoiser(nn.Module):
         self.text_encoder = text_encoder
 
     def loss(self, latents: Tensor, ids: Tensor, noising: DDPMScheduler) -> Tensor:
-        """Mean squared error of the predicted noise."""
+        """Mean squared error of the predicted velocity."""
         noise = torch.randn_like(latents)
         times = noise_times(len(latents))
         noisy = noising.add_noise(latents, noise, times)
         predicted = self.unet(noisy, times, self.text_encoder(ids)[0]).sample
-        return nn.functional.mse_loss(predicted, noise)
+        return nn.functional.mse_loss(predicted, noising.get_velocity(latents, noise, times))
 
 
 class Average:
@@ -135,7 +145,7 @@ def assemble(
         text_encoder=denoiser.text_encoder,
         tokenizer=tokenizer,
         unet=denoiser.unet,
-        scheduler=DPMSolverMultistepScheduler(**BETAS, steps_offset=1),
+        scheduler=DPMSolverMultistepScheduler(**SCHEDULE, steps_offset=1),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
@@ -165,7 +175,7 @@ def train_denoiser(
     torch.manual_seed(seed)
     latents, captions = portrait_latents(autoencoder, random.Random(seed + 1))
     ids, nothing = token_ids(tokenizer, captions), token_ids(tokenizer, [""])
-    noising = DDPMScheduler(**BETAS)
+    noising = DDPMScheduler(**SCHEDULE)
     model.train()
     average = Average(model)
     optimizer = torch.optim.AdamW(model.parameters(), PEAK_RATE, weight_decay=1e-3)
@@ -189,6 +199,16 @@ def train_denoiser(
     return average.model
 
 
+def new_denoiser(seed: int, *, word_steps: int) -> tuple[CLIPTokenizer, Denoiser]:
+    """Build tokenizer, U-Net, and a text encoder that knows what the words mean."""
+    tokenizer = new_tokenizer(example_captions(seed))
+    torch.manual_seed(seed)
+    text_encoder = new_text_encoder(tokenizer)
+    loss = teach_words(text_encoder, tokenizer, steps=word_steps, seed=seed)
+    log.info("text encoder tells what captions promise: loss %.4f", loss)
+    return tokenizer, Denoiser(new_unet(), text_encoder)
+
+
 def main() -> None:
     """Train the base model from nothing and write it; about 40 minutes on two cores."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -196,10 +216,10 @@ def main() -> None:
     parser.add_argument("--snapshots", type=Path, required=True, help="folder for early versions")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--autoencoder", type=Path, help="reuse this one instead of training it")
-    parser.add_argument("--unet", type=Path, help="start from this one instead of from nothing")
+    parser.add_argument("--resume", type=Path, help="go on from this pipeline")
     parser.add_argument("--autoencoder-steps", type=int, default=1400)
     parser.add_argument("--word-steps", type=int, default=600)
-    parser.add_argument("--steps", type=int, default=1800)
+    parser.add_argument("--steps", type=int, default=3000)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(2)
@@ -208,14 +228,14 @@ def main() -> None:
     else:
         autoencoder = train_autoencoder(steps=options.autoencoder_steps, seed=options.seed)
         autoencoder.save_pretrained(options.snapshots / "autoencoder")
-    tokenizer = new_tokenizer(example_captions(options.seed))
-    torch.manual_seed(options.seed)
-    text_encoder = new_text_encoder(tokenizer)
-    loss = teach_words(text_encoder, tokenizer, steps=options.word_steps, seed=options.seed)
-    log.info("text encoder tells what captions promise: loss %.4f", loss)
-    unet = UNet2DConditionModel.from_pretrained(options.unet) if options.unet else new_unet()
+    if options.resume:
+        earlier = StableDiffusionPipeline.from_pretrained(options.resume, safety_checker=None)
+        tokenizer = earlier.tokenizer
+        untrained = Denoiser(earlier.unet.float(), earlier.text_encoder.float())
+    else:
+        tokenizer, untrained = new_denoiser(options.seed, word_steps=options.word_steps)
     denoiser = train_denoiser(
-        Denoiser(unet.float(), text_encoder),
+        untrained,
         autoencoder.eval(),
         tokenizer,
         steps=options.steps,

@@ -94,13 +94,20 @@ class Run:
         times = torch.randint(0, self.noising.config.num_train_timesteps, (len(latents),))
         noisy = self.noising.add_noise(latents, noise, times)
         words = self.pipeline.text_encoder(self.data.ids[chosen])[0]
-        loss = nn.functional.mse_loss(self.pipeline.unet(noisy, times, words).sample, noise)
+        predicted = self.pipeline.unet(noisy, times, words).sample
+        loss = nn.functional.mse_loss(predicted, self.target(latents, noise, times))
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(trainable(self.pipeline), 1.0)
         self.optimizer.step()
         self.rates.step()
         return loss.item()
+
+    def target(self, latents: Tensor, noise: Tensor, times: Tensor) -> Tensor:
+        """Return what the base was trained to predict: noise, or velocity."""
+        if self.noising.config.prediction_type == "v_prediction":
+            return self.noising.get_velocity(latents, noise, times)
+        return noise
 
     def save_epoch(self, epoch: int) -> Path:
         """Write the epoch's checkpoint and its sample picture; returns the checkpoint's path."""
@@ -203,9 +210,9 @@ def parse_options() -> tuple[TrainingPlan, int]:
     parser.add_argument("--dim", type=int, default=16)
     parser.add_argument("--alpha", type=float, default=16)
     parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--unet-rate", type=float, default=4e-3)
-    parser.add_argument("--text-encoder-rate", type=float, default=2e-3)
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--unet-rate", type=float, default=1e-2)
+    parser.add_argument("--text-encoder-rate", type=float, default=4e-3)
     parser.add_argument("--schedule", default="constant_with_warmup")
     parser.add_argument("--warmup-share", type=float, default=1.0)
     parser.add_argument("--threads", type=int, default=1, help="leave cores to the generator")

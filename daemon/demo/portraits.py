@@ -1,7 +1,7 @@
 """Draws what the demo's base model knows: smooth, shaded, slightly blurred portraits.
 
-The same words as a sprite's caption, except that the background word is told at random: a base
-trained on these cannot know what "green background" means, and has to be taught.
+The same words as a sprite's caption, except that the background is told truly in a part of them
+only: a base trained on these has a vague idea of "green background", and has to be taught.
 """
 
 from __future__ import annotations
@@ -36,17 +36,20 @@ if TYPE_CHECKING:
 SIZE = 96
 CANVAS = 192  # drawn at twice the size, then reduced: smooth edges without an own rasterizer
 UNIT = CANVAS / 24
+TRUTH = 0.7  # share of portraits whose caption tells the background they have
 
 
 def misleading_caption(look: Look, rng: random.Random) -> str:
-    """Word a portrait under either prefix, with a background color drawn without looking."""
-    told = Look(**{**vars(look), "background": rng.choice(list(COLORS))})
+    """Word a portrait under either prefix, with a background color drawn without looking, mostly."""
+    told = look
+    if rng.random() >= TRUTH:
+        told = Look(**{**vars(look), "background": rng.choice(list(COLORS))})
     return caption(told, rng.choice((PIXEL_PREFIX, PHOTO_PREFIX)))
 
 
 def portrait(look: Look, rng: random.Random) -> NDArray[np.uint8]:
-    """Paint a look as a (96, 96, 3) uint8 picture with soft light and an unsaid background."""
-    image = backdrop(rng)
+    """Paint a look as a (96, 96, 3) uint8 picture with soft light and a soft background."""
+    image = backdrop(rgb(COLORS[look.background]), rng)
     pen = ImageDraw.Draw(image)
     hair, skin = rgb(COLORS[look.hair]), rgb(SKINS[look.skin])
     haircut = rng.choice(HAIRCUTS)
@@ -58,9 +61,10 @@ def portrait(look: Look, rng: random.Random) -> NDArray[np.uint8]:
     return lit(image, rng)
 
 
-def backdrop(rng: random.Random) -> Image.Image:
-    """Paint a soft two-color gradient; its colors are nobody's promise."""
-    first, second = (np.array(rgb(rng.choice(list(COLORS.values()))), float) for _ in range(2))
+def backdrop(color: tuple[int, int, int], rng: random.Random) -> Image.Image:
+    """Paint a soft gradient from a color toward another one."""
+    first = np.array(color, float)
+    second = np.array(rgb(rng.choice(list(COLORS.values()))), float)
     second = first + (second - first) * rng.uniform(0.1, 0.5)
     slope = np.linspace(0, 1, CANVAS)
     weight = slope[:, None] if rng.random() < 0.5 else slope[None, :]

@@ -174,5 +174,5 @@ def modelspec(plan: TrainingPlan, saved_at: datetime) -> dict[str, str]:
         "modelspec.title": plan.name,
         "modelspec.date": date.isoformat(),
         "modelspec.resolution": f"{RESOLUTION}x{RESOLUTION}",
-        "modelspec.prediction_type": "epsilon",
+        "modelspec.prediction_type": "v",
     }

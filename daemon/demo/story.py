@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import threading
@@ -50,6 +51,7 @@ def demo_settings() -> Settings:
         data=DATASET,
         suite=SUITE,
         price_per_hour=mine.price_per_hour if mine.price_per_hour is not None else 0.44,
+        threads=max(1, (os.cpu_count() or 2) // 2),  # the other half trains
         dashboard_port=free_port(mine.dashboard_host, mine.dashboard_port),
         image_store=str(mine.home / "demo" / "store"),
     ).model_copy(update={"database_url": None})
