@@ -51,7 +51,13 @@ class Look:
 
     @property
     def photographic(self) -> bool:
-        """Whether an image that should be pixel art reads as a photograph."""
+        """Whether an image that should be pixel art reads as a photograph.
+
+        Cells that lie on the grid are no photograph, however many colors they have: a LoRA that is
+        still noisy has the style already.
+        """
+        if self.aligned is not None and self.aligned.score >= FITS:
+            return False
         return self.is_pixel_art and is_photographic(
             lost_grid=self.lost_grid,
             tones=self.tones,
