@@ -123,7 +123,7 @@ class Judge:
             run_id=run_id,
             evidence=evidence,
             sentence=advice.sentence,
-            body=advice_body(advice),
+            body=advice_body(advice, epochs),
         )
         write_run(connection, run_id, epochs, advice, complete=complete)
         told = Told.from_json(before["body"]) if before else None
@@ -247,10 +247,13 @@ def seconds_between(epochs: Mapping[int, TestedEpoch]) -> float | None:
     return median(positive) if positive else None
 
 
-def advice_body(advice: Advice) -> dict[str, Any]:
+def advice_body(advice: Advice, epochs: Mapping[int, TestedEpoch]) -> dict[str, Any]:
     """Return what is stored: the printed form, with the curve as pages draw it."""
+    images = sum(len(epoch.measured) for epoch in epochs.values())
     return {
         **advice.as_json(),
+        "basis": f"{images} images of {len(epochs)} {advice.unit}s, paired by prompt and seed; "
+        "not yet checked against your votes",
         "curve": [
             {
                 "position": point.position,

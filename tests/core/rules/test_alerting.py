@@ -26,12 +26,12 @@ def told(previous: Advice | None, current: Advice, **arguments: Any) -> list[str
 def test_the_story_of_a_run_is_told_in_few_words() -> None:
     """Each change gives at most one event, and nothing new gives none."""
     scores = ["6", "6,7", "6,7,8", "6,7,8,8.9", "6,7,8,8.9,7", "6,7,8,8.9,7,5"]
-    advices = [judged(text) for text in scores]
-    assert told(None, advices[0]) == []
-    assert told(advices[0], advices[1]) == ["new_best"]
-    assert told(advices[4], advices[5]) == ["stop_advised"]
-    assert told(advices[5], advices[5]) == []
-    assert all(len(told(a, b)) <= 1 for a, b in pairwise(advices))
+    stages = [judged(text) for text in scores]
+    assert told(None, stages[0]) == []
+    assert told(stages[0], stages[1]) == ["new_best"]
+    assert told(stages[4], stages[5]) == ["stop_advised"]
+    assert told(stages[5], stages[5]) == []
+    assert all(len(told(a, b)) <= 1 for a, b in pairwise(stages))
 
 
 def test_the_most_important_news_wins() -> None:
