@@ -79,6 +79,8 @@ class Judge:
         if about is None:
             return
         epochs = tested_epochs(results, opinions)
+        if not epochs:
+            return
         complete = is_complete(connection, run_id, results)
         advice, evidence = advice_on(about, epochs, ended=complete)
         if self._seen.get(run_id) == evidence:

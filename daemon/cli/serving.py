@@ -124,7 +124,8 @@ def print_outcome(service: Service) -> None:
         for about in rows(connection, "runs.of_host", host=service.settings.host_name):
             advice = row(connection, "results.current_advice", run_id=about["id"])
             print(f"{about['run_name']}: ", end="")
-            print(advice["sentence"] if advice else about["blocked_reason"] or "nothing tested yet")
+            told = advice["sentence"] if advice else "nothing tested yet"
+            print(about["blocked_reason"] or told)
             print_table(rows(connection, "runs.epochs", run_id=about["id"]), columns)
         for seen in rows(connection, "checkpoints.sightings", host=service.settings.host_name):
             if seen["state"] in ("refused", "quarantined", "blocked", "incomplete"):
