@@ -20,8 +20,8 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from core.errors import EpochwatchError, Fixable, Retryable
 from core.settings import Settings
 from core.store.database import Database, bump, row, run
-from core.store.files import ImageStore, open_store
-from core.store.opening import open_database
+from core.store.files import ImageStore
+from core.store.opening import open_database, open_image_store
 from daemon.actions.actor import Actor
 from daemon.actions.notify import Notifier
 from daemon.actions.picture import contact_sheet_of
@@ -238,7 +238,7 @@ def opened(
     with ExitStack() as stack:
         stack.enter_context(alone_in(settings.home))
         database = stack.enter_context(open_database(settings))
-        store = store_of(settings)
+        store = open_image_store(settings)
         spool = Spool(settings.home / "spool")
         intake = Intake(
             database=database, spool=spool, store=store, host=settings.host_name, run_name=run_name
@@ -265,18 +265,9 @@ def opened_clerk(settings: Settings) -> Iterator[Service]:
     """Yield a daemon without folder and GPU: it plans, judges and acts for hosts that are gone."""
     mine = settings.model_copy(update={"host_name": f"{settings.host_name} (clerk)"})
     with open_database(mine) as database:
-        service = _clerk_of(mine, database, store_of(mine), Spool(mine.home / "spool"))
+        service = _clerk_of(mine, database, open_image_store(mine), Spool(mine.home / "spool"))
         service.is_clerk = True
         yield service
-
-
-def store_of(settings: Settings) -> ImageStore:
-    """Return the image store the settings name."""
-    return open_store(
-        settings.store_url,
-        access_key=settings.s3_access_key.get_secret_value() if settings.s3_access_key else None,
-        secret_key=settings.s3_secret_key.get_secret_value() if settings.s3_secret_key else None,
-    )
 
 
 def _clerk_of(settings: Settings, database: Database, store: ImageStore, spool: Spool) -> Service:

@@ -12,7 +12,8 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from core.errors import EpochwatchError
 from core.settings import load_settings
 from core.store import gallery
-from core.store.files import ImageStore, open_store
+from core.store.files import ImageStore
+from core.store.opening import open_image_store
 from dashboard.link import Away
 from dashboard.parts import closeup, links
 from dashboard.reads import shared_reads
@@ -24,13 +25,7 @@ _TYPES = ((b"\x89PNG", "image/png"), (b"RIFF", "image/webp"), (b"\xff\xd8", "ima
 
 @cache
 def _store() -> ImageStore:
-    settings = load_settings()
-    access, secret = settings.s3_access_key, settings.s3_secret_key
-    return open_store(
-        settings.store_url,
-        access_key=access.get_secret_value() if access else None,
-        secret_key=secret.get_secret_value() if secret else None,
-    )
+    return open_image_store(load_settings())
 
 
 def _bytes(sha256: str, kinds: tuple[Kind, ...]) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Opens the database the settings name: an address, or the embedded server, which migrates itself."""
+"""Opens what the settings name: the database (an address, or the embedded server) and the image store."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from core.settings import Settings
 from core.store import migrate
 from core.store.database import Database
+from core.store.files import ImageStore, open_store
 
 
 @contextmanager
@@ -36,3 +37,13 @@ def open_database(settings: Settings) -> Iterator[Database]:
                 with database.transaction() as connection:
                     migrate.require_current(connection)
             yield database
+
+
+def open_image_store(settings: Settings) -> ImageStore:
+    """Return the image store the settings name."""
+    access, secret = settings.s3_access_key, settings.s3_secret_key
+    return open_store(
+        settings.store_url,
+        access_key=access.get_secret_value() if access else None,
+        secret_key=secret.get_secret_value() if secret else None,
+    )

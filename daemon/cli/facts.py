@@ -132,9 +132,8 @@ def doctor() -> None:
     """Check everything a run will need, one line each, and say what to do about what is wrong."""
     from core.settings import load_settings
     from core.store.database import rows
-    from core.store.opening import open_database
+    from core.store.opening import open_database, open_image_store
     from daemon.actions.notify import Notifier
-    from daemon.service import store_of
 
     settings = load_settings()
 
@@ -146,7 +145,7 @@ def doctor() -> None:
         return f"PostgreSQL {(version or {}).get('server_version')} ({kind})"
 
     def store() -> str:
-        store_of(settings).has("images", "0" * 64)
+        open_image_store(settings).has("images", "0" * 64)
         return settings.store_url.partition("?")[0]
 
     def disk() -> str:

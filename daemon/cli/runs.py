@@ -155,14 +155,13 @@ def report(
 ) -> None:
     """Write a run's report: one self-contained HTML page."""
     from core.settings import load_settings
-    from core.store.opening import open_database
+    from core.store.opening import open_database, open_image_store
     from daemon.actions.report import write_report
-    from daemon.service import store_of
 
     settings = load_settings()
     with open_database(settings) as database, database.transaction() as connection:
         run_id = run_called(connection, name)
         path = write_report(
-            connection, store_of(settings), run_id, output or settings.home / "reports"
+            connection, open_image_store(settings), run_id, output or settings.home / "reports"
         )
     print(path)
