@@ -15,7 +15,7 @@ from core.metrics.background import (
     background_figures,
     foreground_mask,
 )
-from core.metrics.color import Bytes
+from core.metrics.color import Bools, Bytes
 from core.metrics.color_words import Target, resolve
 from core.metrics.profile import TrainingProfile
 from core.metrics.regions import (
@@ -91,11 +91,12 @@ def judge_promises(
     told: ColorFigures | Unmeasured | None = None
     if expect.background:
         told = background_figures(cells, ground) if ground else _not_a_color(expect.background)
+    figure = foreground_mask(cells, background)
     return Promises(
         background=told,
         plain_background=len(ground) == 1,
         regions={
-            name: _judge_region(cells, name, color, background, profile)
+            name: _judge_region(cells, name, color, background, figure, profile)
             for name, color in expect.regions
         },
     )
@@ -111,6 +112,7 @@ def _judge_region(
     name: str,
     color: str,
     background: Background,
+    figure: Bools,
     profile: TrainingProfile | None,
 ) -> RegionAnswer | Unmeasured:
     """Return how one region keeps its promise: by its map, else by the palette test."""
@@ -120,7 +122,6 @@ def _judge_region(
     region = profile.region(name) if profile else None
     if region and region.usable and region.match > 0 and _same_shape(cells, region):
         return _by_map(cells, name, region, targets, background)
-    figure = foreground_mask(cells, background)
     figures = palette_figures(cells, figure, targets, _least_area(name, region, figure))
     how = "looked for anywhere in the figure, since "
     how += "too few training captions name it" if profile else "no training images were given"

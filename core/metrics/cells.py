@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.metrics.color import Bytes, Floats
+from core.metrics.color import Bools, Bytes, Floats
 
 INNER = 0.6  # of a cell, away from edges that resizing or a VAE has mixed
 _MOST_SAMPLES = 9  # per axis and cell: a median over 81 pixels is as good as one over 169
@@ -55,15 +55,40 @@ def cell_samples(pixels: Bytes, grid: Grid, part: float = INNER) -> Bytes:
     height, width = pixels.shape[:2]
     ys = _pick(height, sample_positions(grid.rows, grid.pitch, grid.phase_y, part))
     xs = _pick(width, sample_positions(grid.columns, grid.pitch, grid.phase_x, part))
-    return pixels[ys[:, None, :, None], xs[None, :, None, :]]
+    taken = pixels.take(ys.reshape(-1), axis=0).take(xs.reshape(-1), axis=1)
+    return taken.reshape(*ys.shape, *xs.shape, 3).swapaxes(1, 2)
 
 
 def median_color(samples: Bytes) -> Bytes:
-    """Return the channel-wise median over axis -2 of (..., n, 3) uint8, rounded to uint8."""
+    """Return the channel-wise median over axis -2 of (..., n, 3) uint8, n below 256, as uint8.
+
+    An even number of samples gives the mean of the middle two, a half rounded up.
+    """
     n = samples.shape[-2]
-    middle = np.partition(samples, (n // 2, (n - 1) // 2), axis=-2)
-    low, high = middle[..., (n - 1) // 2, :], middle[..., n // 2, :]
+    flat = np.ascontiguousarray(np.moveaxis(samples, -2, 0))
+    low = _by_rank(flat, (n - 1) // 2)
+    if n % 2:
+        return low
+    next_up = np.where(flat > low, flat, np.uint8(255)).min(axis=0)
+    high = np.where(_count(flat <= low) > n // 2, low, next_up)
     return ((low.astype(np.uint16) + high + 1) // 2).astype(np.uint8)
+
+
+def _by_rank(flat: Bytes, rank: int) -> Bytes:
+    """Return the value that ``rank`` others along axis 0 precede, found bit by bit.
+
+    Eight counts over whole arrays are several times faster than sorting thousands of short rows.
+    """
+    found = np.zeros(flat.shape[1:], dtype=np.uint8)
+    for bit in (128, 64, 32, 16, 8, 4, 2, 1):
+        trial = found | np.uint8(bit)
+        found = np.where(_count(flat < trial) <= rank, trial, found)
+    return found
+
+
+def _count(truths: Bools) -> Bytes:
+    """Return how many are true along axis 0, which is shorter than 256."""
+    return np.asarray(np.add.reduce(truths.view(np.uint8), axis=0, dtype=np.uint8))
 
 
 def cell_colors(pixels: Bytes, grid: Grid) -> Bytes:

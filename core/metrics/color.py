@@ -99,7 +99,7 @@ def _from_polar(
 ) -> Floats:
     """Return CIEDE2000 from lightness, adjusted chroma and hue (radians) of both colors."""
     gray = c1 * c2 == 0
-    turn = np.where(gray, 0.0, h2 % (2 * np.pi) - h1 % (2 * np.pi))
+    turn = np.where(gray, 0.0, _full_circle(h2) - _full_circle(h1))
     # opposite hues stay as they are, so that rounding cannot choose the other side's mean
     turn = np.where(np.abs(turn) > np.pi + 1e-9, turn - np.sign(turn) * 2 * np.pi, turn)
     # the mean hue is the first one plus half the signed turn; a gray lends its partner's hue
@@ -119,6 +119,11 @@ def _from_polar(
     dc = (c2 - c1) / (1 + 0.045 * c_mean)
     dh = 2 * np.sqrt(c1 * c2) * np.sin(turn / 2) / (1 + 0.015 * c_mean * t)
     return np.asarray(np.sqrt(np.maximum(dl**2 + dc**2 + dh**2 + rotation * dc * dh, 0.0)))
+
+
+def _full_circle(angle: Floats) -> Floats:
+    """Return angles of arctan2 as 0 to 2 pi; what ``%`` gives, at a fifth of its time."""
+    return np.where(angle < 0, angle + 2 * np.pi, angle)
 
 
 def closeness(difference: Floats) -> Floats:
@@ -143,6 +148,17 @@ def same_hue(first: Floats, second: Floats, degrees: float = 20.0) -> Bools:
     return np.asarray(strong & (hue_gap(first, second) <= degrees))
 
 
+def distinct(rgb: Bytes) -> tuple[Bytes, NDArray[np.intp]]:
+    """Return the (k, 3) different colors of (..., 3) uint8 and, flat, which of them each one is.
+
+    Pixel art has few, so whatever is costly by color is worked out on these.
+    """
+    codes = rgb.reshape(-1, 3).astype(np.int64) @ np.array([65536, 256, 1])
+    unique, back = np.unique(codes, return_inverse=True)
+    colors = np.stack([unique >> 16, unique >> 8 & 255, unique & 255], axis=-1)
+    return colors.astype(np.uint8), back.reshape(-1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Palette:
     """Colors merged into entries, the largest first; ``of`` names each input's entry."""
@@ -159,11 +175,9 @@ class Palette:
 
 def merge_palette(rgb: Bytes, threshold: float = MERGE) -> Palette:
     """Merge (n, 3) uint8 colors: the commonest takes all within ``threshold`` of CIEDE2000."""
-    codes = rgb.astype(np.int64) @ np.array([65536, 256, 1])
-    unique, back, counts = np.unique(codes, return_inverse=True, return_counts=True)
-    colors = np.stack([unique >> 16, unique >> 8 & 255, unique & 255], axis=-1).astype(np.uint8)
-    entry, seeds = _greedy(lab(colors), counts, threshold)
-    of = entry[back.reshape(-1)]
+    colors, back = distinct(rgb)
+    entry, seeds = _greedy(lab(colors), np.bincount(back), threshold)
+    of = entry[back]
     share = np.bincount(of, minlength=len(seeds)) / len(of)
     order = np.argsort(-share, kind="stable")
     rank = np.empty_like(order)

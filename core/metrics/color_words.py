@@ -24,6 +24,7 @@ from core.metrics.color import (
     Floats,
     closeness,
     delta_e,
+    distinct,
     lab,
     oklab,
     rgb_of_hex,
@@ -59,8 +60,12 @@ class CellMatch:
 
 @cache
 def _anchors() -> tuple[Bytes, Floats, NDArray[np.intp]]:
-    """Return the labeled colors: (n, 3) uint8, (n, 3) naming space, (n,) index of the term."""
-    named = {color.hex: color for color in COLOR_NAMES.values()}.values()
+    """Return the labeled colors: (n, 3) uint8, (n, 3) naming space, (n,) index of the term.
+
+    Sorted by term, and every term has some.
+    """
+    once = {color.hex: color for color in COLOR_NAMES.values()}.values()
+    named = sorted(once, key=lambda color: BASIC_TERMS.index(color.terms[0]))
     rgb = np.stack([rgb_of_hex(color.hex) for color in named])
     terms = np.array([BASIC_TERMS.index(color.terms[0]) for color in named])
     return rgb, _naming_space(rgb), terms
@@ -74,10 +79,14 @@ def _naming_space(rgb: Bytes) -> Floats:
 def term_distances(rgb: Bytes) -> Floats:
     """Return (..., 11): the distance of each color to the nearest labeled color of each term."""
     _, anchors, labels = _anchors()
-    flat = _naming_space(rgb).reshape(-1, 1, 3)
-    distance = np.sqrt(((flat - anchors) ** 2).sum(axis=-1))
-    nearest = [distance[:, labels == term].min(axis=1) for term in range(len(BASIC_TERMS))]
-    return np.stack(nearest, axis=-1).reshape(*rgb.shape[:-1], len(BASIC_TERMS))
+    flat = _naming_space(rgb).reshape(-1, 3)
+    squared = np.zeros((len(anchors), len(flat)))
+    for axis in range(3):
+        gap = flat[:, axis] - anchors[:, axis, None]
+        squared += np.square(gap, out=gap)
+    starts = np.searchsorted(labels, np.arange(len(BASIC_TERMS)))
+    nearest = np.sqrt(np.minimum.reduceat(squared, starts, axis=0))
+    return nearest.T.reshape(*rgb.shape[:-1], len(BASIC_TERMS))
 
 
 def basic_terms(rgb: Bytes) -> Bools:
@@ -145,12 +154,14 @@ def match_cells(cells: Bytes, targets: tuple[Target, ...]) -> CellMatch:
     A hex matches within CIEDE2000 of 10. Hue class: the same basic term, or hues within 20 degrees
     in OKLCh with chroma above 0.05 on both.
     """
-    colors, ok, names = lab(cells), oklab(cells), basic_terms(cells)
+    rgb, of_cell = distinct(cells)
+    colors, ok, names = lab(rgb), oklab(rgb), basic_terms(rgb)
     answers = [_match_one(colors, ok, names, target) for target in targets]
+    shape = cells.shape[:-1]
     return CellMatch(
-        match=np.logical_or.reduce([answer.match for answer in answers]),
-        closeness=np.maximum.reduce([answer.closeness for answer in answers]),
-        hue=np.logical_or.reduce([answer.hue for answer in answers]),
+        match=np.logical_or.reduce([one.match for one in answers])[of_cell].reshape(shape),
+        closeness=np.maximum.reduce([one.closeness for one in answers])[of_cell].reshape(shape),
+        hue=np.logical_or.reduce([one.hue for one in answers])[of_cell].reshape(shape),
     )
 
 

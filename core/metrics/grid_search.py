@@ -44,9 +44,10 @@ def edge_profiles(pixels: Bytes) -> EdgeProfiles:
 
     Differences below the noise floor (2.5 times the median difference, plus 1 level) do not count.
     """
-    signed = pixels.astype(np.float32)
-    across = _strength(signed[:, 1:] - signed[:, :-1])
-    down = _strength(signed[1:] - signed[:-1])
+    # one plane a channel: whole rows of numbers instead of three at a time
+    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)).astype(np.float32)
+    across = _strength(planes[:, :, 1:] - planes[:, :, :-1])
+    down = _strength(planes[:, 1:] - planes[:, :-1])
     return EdgeProfiles(
         columns=across.sum(axis=0, dtype=np.float64),
         rows=down.sum(axis=1, dtype=np.float64),
@@ -55,8 +56,9 @@ def edge_profiles(pixels: Bytes) -> EdgeProfiles:
 
 
 def _strength(difference: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the length of (h, w, 3) color differences less the noise floor, at least 0."""
-    length = np.sqrt(np.einsum("hwc,hwc->hw", difference, difference))
+    """Return the length of (3, h, w) color differences less the noise floor, at least 0."""
+    difference *= difference
+    length = np.sqrt(difference[0] + difference[1] + difference[2])
     # one pixel in seven is plenty for a median and far faster
     floor = 2.5 * float(np.median(length.reshape(-1)[::7])) + 1 if length.size else 0.0
     return np.asarray(np.maximum(length - floor, 0.0))

@@ -88,10 +88,16 @@ def _degenerate(pixels: Bytes, grid: int | None) -> tuple[str, str] | None:
         return "too_small", f"the image has {width}x{height} pixels, at least 8x8 are needed"
     if grid is not None and not 1 <= grid <= width:
         return "too_small", f"the image is {width} pixels wide and cannot hold {grid} cells"
-    spread = pixels.max(axis=(0, 1)).astype(int) - pixels.min(axis=(0, 1))
-    if spread.max() <= 2 * _SAME_LEVEL:
+    # a few pixels mostly show that the rest need not be looked at
+    if _is_blank(pixels[::8, ::8]) and _is_blank(pixels):
         return "blank_image", "the image is one single color: there is nothing to measure"
     return None
+
+
+def _is_blank(pixels: Bytes) -> bool:
+    """Return whether all pixels are one color, give or take 8 levels."""
+    spread = pixels.max(axis=(0, 1)).astype(int) - pixels.min(axis=(0, 1))
+    return bool(spread.max() <= 2 * _SAME_LEVEL)
 
 
 def _nothing(pixels: Bytes, issue: str, reason: str) -> Measurement:

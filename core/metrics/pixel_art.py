@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.metrics.cells import Grid, cell_samples, median_color
-from core.metrics.color import JND, MERGE, Bools, Bytes, Floats, delta_e, lab
+from core.metrics.color import JND, MERGE, Bools, Bytes, delta_e, lab
 from core.metrics.grid_search import SMALLEST_PITCH
 
 _HALVES = 0.7  # inner part of a cell whose halves are compared
@@ -49,17 +49,17 @@ def cell_flatness(pixels: Bytes, grid: Grid) -> float | None:
     samples = cell_samples(pixels, grid, _HALVES if grid.pitch >= _ROOMY else 1.0)
     n = samples.shape[2]
     half = n // 2
-    sides = [samples[:, :, :, :half], samples[:, :, :, n - half :]]
-    ends = [samples[:, :, :half], samples[:, :, n - half :]]
-    ramp = np.maximum(_difference(sides), _difference(ends))
+    turned = samples.swapaxes(2, 3)
+    halves = np.stack(
+        [
+            each[:, :, part]
+            for part in (slice(half), slice(n - half, n))
+            for each in (samples, turned)
+        ]
+    )
+    colors = lab(median_color(halves.reshape(*halves.shape[:3], -1, 3)))
+    ramp = delta_e(colors[:2], colors[2:]).max(axis=0)
     return float((ramp < JND * (1 + 4 / (half * n))).mean())
-
-
-def _difference(halves: list[Bytes]) -> Floats:
-    """Return (rows, columns) CIEDE2000 between the medians of two blocks of each cell."""
-    rows, columns = halves[0].shape[:2]
-    first, second = (lab(median_color(half.reshape(rows, columns, -1, 3))) for half in halves)
-    return delta_e(first, second)
 
 
 @dataclass(frozen=True, kw_only=True)
