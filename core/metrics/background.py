@@ -8,7 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from core.metrics.color import MERGE, Bools, Bytes, delta_e, hex_of_rgb, lab, merge_palette
+from core.metrics.color import (
+    MERGE,
+    Bools,
+    Bytes,
+    delta_e,
+    distinct,
+    hex_of_rgb,
+    lab,
+    merge_palette,
+)
 from core.metrics.color_words import CellMatch, Target, match_cells
 
 
@@ -85,7 +94,8 @@ def background_figures(cells: Bytes, targets: tuple[Target, ...]) -> ColorFigure
 
 def foreground_mask(cells: Bytes, background: Background) -> Bools:
     """Return (rows, columns): cells not reached from the ring over the background's color."""
-    alike = delta_e(lab(cells), lab(background.rgb)) <= MERGE
+    rgb, of = distinct(cells)
+    alike = (delta_e(lab(rgb), lab(background.rgb)) <= MERGE)[of].reshape(cells.shape[:2])
     areas, _ = ndimage.label(alike)
-    touching = np.unique(areas[ring_mask(*alike.shape)])
+    touching = np.unique(areas[ring_mask(*cells.shape[:2])])
     return np.asarray(~np.isin(areas, touching[touching > 0]))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.metrics.cells import Grid, cell_samples, median_color
-from core.metrics.color import JND, MERGE, Bools, Bytes, delta_e, lab
+from core.metrics.color import JND, MERGE, Bools, Bytes, Floats, delta_e, distinct, lab
 from core.metrics.grid_search import SMALLEST_PITCH
 
 _HALVES = 0.7  # inner part of a cell whose halves are compared
@@ -17,6 +17,7 @@ _ALIGNED = 0.95  # alignment that earns 100
 _FLAT, _UNEVEN = 0.98, 0.5  # flatness that earns 100 and 0 (photographs lie at 0.4-0.8)
 _MANY_TONES = 45.0
 _DRAWN_PLAIN = 0.5
+_STEPS = ((0, 1), (1, 0), (1, 1), (1, -1))  # down, right: each pair of neighbors once
 ALIGNMENT_LOST, FLATNESS_LOST = 0.25, 0.95
 
 
@@ -38,7 +39,13 @@ DRAWN_BY_PEOPLE = StyleAnchors()
 
 
 def cell_flatness(pixels: Bytes, grid: Grid) -> float | None:
-    """Return the share of cells, 0-1, without a visible ramp; None below 3 pixels a cell.
+    """Return the share of cells, 0-1, without a visible ramp; None below 3 pixels a cell."""
+    flat = flat_mask(pixels, grid)
+    return None if flat is None else float(flat.mean())
+
+
+def flat_mask(pixels: Bytes, grid: Grid) -> Bools | None:
+    """Return (rows, columns): the cells without a visible ramp; None below 3 pixels a cell.
 
     A ramp is a CIEDE2000 of 3 between the medians of the left and right or the top and bottom
     halves of the inner 70 %. Medians do not see noise, but those of few pixels do, so the
@@ -59,7 +66,7 @@ def cell_flatness(pixels: Bytes, grid: Grid) -> float | None:
     )
     colors = lab(median_color(halves.reshape(*halves.shape[:3], -1, 3)))
     ramp = delta_e(colors[:2], colors[2:]).max(axis=0)
-    return float((ramp < JND * (1 + 4 / (half * n))).mean())
+    return np.asarray(ramp < JND * (1 + 4 / (half * n)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,17 +83,34 @@ def compare_neighbors(cells: Bytes) -> Neighbors:
     Unlike means a CIEDE2000 above 6, the same one below 3. Eyes and jewels are legitimate orphans:
     judge their share against what good art has, never against 0.
     """
-    colors = lab(cells)
+    alone, difference = _against_neighbors(cells)
+    plain = float((difference < JND).mean()) if difference.size else 1.0
+    return Neighbors(orphans=float(alone.mean()), plain=plain)
+
+
+def orphan_mask(cells: Bytes) -> Bools:
+    """Return (rows, columns): the cells unlike all their neighbors."""
+    return _against_neighbors(cells)[0]
+
+
+def _against_neighbors(cells: Bytes) -> tuple[Bools, Floats]:
+    """Return the orphans as (rows, columns), and CIEDE2000 of all neighboring pairs.
+
+    Each pair of colors is worked out once, however many cells meet in it.
+    """
+    rgb, of = distinct(cells)
+    number = of.reshape(cells.shape[:2])
+    sides = [_neighbors(*step) for step in _STEPS]
+    pairs = [(number[here] * len(rgb) + number[there]).reshape(-1) for here, there in sides]
+    unique, back = np.unique(np.concatenate(pairs), return_inverse=True)
+    colors = lab(rgb)
+    difference = delta_e(colors[unique // len(rgb)], colors[unique % len(rgb)])[back]
     alone = np.ones(cells.shape[:2], dtype=bool)
-    plain: list[Bools] = []
-    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        here, there = _neighbors(down, right)
-        difference = delta_e(colors[here], colors[there])
-        alone[here] &= difference > MERGE
-        alone[there] &= difference > MERGE
-        plain.append(difference.reshape(-1) < JND)
-    pairs = np.concatenate(plain)
-    return Neighbors(orphans=float(alone.mean()), plain=float(pairs.mean()) if pairs.size else 1.0)
+    ends = np.cumsum([len(pair) for pair in pairs])[:-1]
+    for (here, there), unlike in zip(sides, np.split(difference > MERGE, ends), strict=True):
+        alone[here] &= unlike.reshape(alone[here].shape)
+        alone[there] &= unlike.reshape(alone[there].shape)
+    return alone, difference
 
 
 def _neighbors(down: int, right: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
