@@ -64,7 +64,11 @@ _TOKEN = re.compile(r"#[0-9a-f]+|[a-z]+|[&/+]|[,;.\n]")
 
 
 def plain_text(text: str) -> str:
-    """Return a prompt without A1111 syntax: parentheses, brackets, weights, BREAK, <lora:...>."""
+    """Return a prompt without A1111 syntax: parentheses, brackets, weights, BREAK, <lora:...>.
+
+    Unlike ``parse_prompt`` it never refuses a text, and captions are no prompts: what is to be
+    drawn is parsed there, and here words are only looked for.
+    """
     text = re.sub(r"<[^<>]*>", ",", text)
     text = re.sub(r"\b(?:BREAK|AND)\b", ",", text)
     text = re.sub(r":\s*[-+]?\d*\.?\d+\s*(?=[)\]])", "", text)
