@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import Fixable
+from core.formats.prompt_expansion import PromptReader, is_comment
 from core.formats.prompt_text import expectation_from_text
-from core.nouns import Prompt, Recipe
+from core.nouns import Prompt, Recipe, Tier
 
 # sd-scripts' letter, its key in TOML and JSON, and what it sets here. --g is its guidance scale of
 # models that have no classifier-free one.
@@ -54,21 +55,23 @@ class Problems:
 class _Asked:
     """One prompt with what its line asks for."""
 
-    line: int
+    line: int | None  # None: its place in the file is not known
     text: str
     options: dict[str, Any]
 
 
-def prompts_of_lines(lines: Sequence[str], problems: Problems) -> tuple[Recipe, tuple[Prompt, ...]]:
+def prompts_of_lines(
+    lines: Sequence[str], problems: Problems, reader: PromptReader
+) -> tuple[Recipe, tuple[Prompt, ...]]:
     """Return recipe and prompts of lines; empty lines and those that begin with # are skipped."""
     asked = []
     for number, line in enumerate(lines, start=1):
         text = line.strip()
-        if text and not (text.startswith("#") and not re.match(r"#[0-9a-fA-F]{3,6}\b", text)):
+        if text and not is_comment(text):
             head, *tail = re.split(r"(?:^|\s)--(?=[a-z]+(?:\s|$))", text)
             options = _line_options(number, tail, problems)
             asked.append(_Asked(line=number, text=head.strip(), options=options))
-    return _assemble(asked, problems)
+    return _assemble(asked, problems, reader)
 
 
 def _line_options(line: int, parts: list[str], problems: Problems) -> dict[str, Any]:
@@ -86,21 +89,24 @@ def _line_options(line: int, parts: list[str], problems: Problems) -> dict[str, 
 
 
 def prompts_of_entries(
-    entries: Sequence[dict[str, Any]], problems: Problems
+    entries: Sequence[dict[str, Any]],
+    lines: Sequence[int | None],
+    problems: Problems,
+    reader: PromptReader,
 ) -> tuple[Recipe, tuple[Prompt, ...]]:
-    """Return recipe and prompts of sd-scripts' sample prompts as objects; "lines" are numbers."""
+    """Return recipe and prompts of sd-scripts' sample prompts as objects that stand on ``lines``."""
     asked = []
-    for number, entry in enumerate(entries, start=1):
+    for number, (entry, line) in enumerate(zip(entries, lines, strict=True), start=1):
         options: dict[str, Any] = {}
         for key, value in entry.items():
             name = _KEYS.get(key)
             if name is None:
-                problems.add(None, f"prompt {number}: unknown key '{key}'")
+                problems.add(line, f"prompt {number}: unknown key '{key}'")
             elif name != "prompt":
-                _set_option(options, name, str(value), None, problems)
+                _set_option(options, name, str(value), line, problems)
         text = str(entry.get("prompt", "")).strip()
-        asked.append(_Asked(line=number, text=text, options=options))
-    return _assemble(asked, problems)
+        asked.append(_Asked(line=line, text=text, options=options))
+    return _assemble(asked, problems, reader)
 
 
 def _set_option(
@@ -142,39 +148,56 @@ def _whole_from(low: int) -> Callable[[str], int]:
     return read
 
 
-def _assemble(asked: list[_Asked], problems: Problems) -> tuple[Recipe, tuple[Prompt, ...]]:
+def _assemble(
+    asked: list[_Asked], problems: Problems, reader: PromptReader
+) -> tuple[Recipe, tuple[Prompt, ...]]:
     """Return the one recipe that all lines share, and the prompts; lines that differ are told."""
-    prompts: list[Prompt] = []
-    settings: dict[str, tuple[int, Any]] = {}
+    seeds: dict[str, list[int]] = {}  # by prompt as written: a text that comes again is one prompt
+    first: dict[str, _Asked] = {}
+    settings: dict[str, tuple[int | None, Any]] = {}
     for one in asked:
         if not one.text:
             problems.add(one.line, "the prompt is empty")
         for name, value in one.options.items():
-            first, other = settings.setdefault(name, (one.line, value))
+            line, other = settings.setdefault(name, (one.line, value))
             if name != "seed" and other != value:
+                where = f"on line {line}" if line else "before"
                 problems.add(
                     one.line,
-                    f"{name} is {value} here but {other} on line {first}: a suite has one recipe, "
-                    "so make a second suite of the lines that differ",
+                    f"{name} is {value} here but {other} {where}: a suite has one recipe, "
+                    "so make a second suite of the prompts that differ",
                 )
-        seeds = (one.options.get("seed", 42),)
-        _take(prompts, one, seeds)
+        first.setdefault(one.text, one)
+        seeds.setdefault(one.text, []).append(one.options.get("seed", 42))
     recipe = {name: value for name, (_, value) in settings.items() if name != "seed"}
-    return Recipe(**recipe), tuple(prompts)
+    if "negative" in recipe:
+        line, text = settings["negative"]
+        recipe["negative"] = read_text(text, "negative", line, problems, reader) or ""
+    prompts = [
+        _prompt(number, one, tuple(dict.fromkeys(seeds[one.text])), problems, reader)
+        for number, one in enumerate(first.values(), start=1)
+    ]
+    return Recipe(**recipe), tuple(prompt for prompt in prompts if prompt)
 
 
-def _take(prompts: list[Prompt], one: _Asked, seeds: tuple[int, ...]) -> None:
-    """Add a prompt; a text that is there already only brings its seeds."""
-    for index, prompt in enumerate(prompts):
-        if prompt.text == one.text:
-            merged = tuple(dict.fromkeys((*prompt.seeds, *seeds)))
-            prompts[index] = _prompt(prompt.name, one.text, merged, prompt.tier)
-            return
-    number = len(prompts) + 1
-    tier: Any = "quick" if number == 1 else "medium" if number <= 5 else "full"
-    prompts.append(_prompt(f"prompt {number}", one.text, seeds, tier))
-
-
-def _prompt(name: str, text: str, seeds: tuple[int, ...], tier: Any) -> Prompt:
-    """Return a prompt that promises what its text says."""
+def _prompt(
+    number: int, one: _Asked, seeds: tuple[int, ...], problems: Problems, reader: PromptReader
+) -> Prompt | None:
+    """Return a prompt that promises what its text says, or None after noting what is wrong."""
+    name = f"prompt {number}"
+    text = read_text(one.text, name, one.line, problems, reader)
+    if text is None:
+        return None
+    tier: Tier = "quick" if number == 1 else "medium" if number <= 5 else "full"
     return Prompt(name=name, text=text, seeds=seeds, tier=tier, expect=expectation_from_text(text))
+
+
+def read_text(
+    text: str, name: str, line: int | None, problems: Problems, reader: PromptReader
+) -> str | None:
+    """Return a prompt expanded and checked, or None after noting what is wrong with it."""
+    try:
+        return reader.read(text, name=name)
+    except Fixable as trouble:
+        problems.add(line, f"{name}: {trouble}")
+        return None

@@ -4,17 +4,22 @@ Everything that is not understood is told with its line, all at once, and nothin
 """
 
 import json
+import re
 import tomllib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from core.errors import Fixable
+from core.formats.prompt_expansion import PromptReader
 from core.formats.prompt_lines import Problems, prompts_of_entries, prompts_of_lines
-from core.formats.prompt_tables import Lines, read_prompt, read_recipe
+from core.formats.prompt_tables import Common, Lines, read_prompt, read_recipe
+from core.formats.prompt_weights import CHUNK, prompt_chunks
 from core.nouns import TIERS, Expectation, Prompt, Recipe, Suite, Tier
 
-_SUITE_KEYS = {"name", "recipe", "prompt"}
+_JSON_PROMPT = r'(?<!\\)"prompt"\s*:'  # the key, which no text can hold unescaped
+_COMMON_KEYS = ("prefix", "suffix", "trigger")
+_SUITE_KEYS = {"name", "recipe", "prompt", *_COMMON_KEYS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +33,8 @@ class LoadedSuite:
 def read_suite(path: Path) -> LoadedSuite:
     """Read a suite: TOML, JSON or plain lines, the latter two as trainers' sample prompts too.
 
+    Wildcards are lines of the files in the folder "wildcards" beside it. Where BREAK asks for more
+    chunks than one and no token length is written, the recipe gets the length that holds them.
     Raises Fixable that names every problem with its line.
     """
     try:
@@ -38,19 +45,22 @@ def read_suite(path: Path) -> LoadedSuite:
             "check the path, and save the file as UTF-8 text."
         ) from trouble
     problems = Problems(source=path.name)
+    reader = PromptReader(folder=path.parent)
     if path.suffix.lower() == ".toml":
-        loaded = _from_toml(text, path.stem, problems)
-    elif path.suffix.lower() == ".json":
-        loaded = _from_json(text, path.stem, problems)
+        loaded = _from_toml(text, path.stem, problems, reader)
     else:
-        recipe, prompts = prompts_of_lines(text.splitlines(), problems)
-        loaded = LoadedSuite(suite=Suite(name=path.stem, recipe=recipe, prompts=prompts))
+        if path.suffix.lower() == ".json":
+            recipe, prompts = _from_json(text, problems, reader)
+        else:
+            recipe, prompts = prompts_of_lines(text.splitlines(), problems, reader)
+        suite = Suite(name=path.stem, recipe=recipe, prompts=prompts)
+        loaded = LoadedSuite(suite=_with_room(suite))
     _check_whole(loaded.suite, problems)
     problems.raise_if_any()
     return loaded
 
 
-def _from_toml(text: str, stem: str, problems: Problems) -> LoadedSuite:
+def _from_toml(text: str, stem: str, problems: Problems, reader: PromptReader) -> LoadedSuite:
     """Return the suite of a TOML text, noting problems."""
     try:
         body = tomllib.loads(text)
@@ -58,26 +68,85 @@ def _from_toml(text: str, stem: str, problems: Problems) -> LoadedSuite:
         problems.add(None, f"not valid TOML: {trouble}")
         problems.raise_if_any()
         raise AssertionError("unreachable") from trouble
+    lines = Lines(text)
     if _is_sample_prompts(body):
         base = {key: value for key, value in body["prompt"].items() if key != "subset"}
         entries = [base | entry for entry in body["prompt"].get("subset", [{}])]
-        recipe, prompts = prompts_of_entries(entries, problems)
-        return LoadedSuite(suite=Suite(name=stem, recipe=recipe, prompts=prompts))
-    lines = Lines(text)
+        where = [lines.of("prompt", "prompt", index) for index in range(len(entries))]
+        where = [line or lines.of("prompt", "prompt", -1) for line in where]
+        recipe, prompts = prompts_of_entries(entries, where, problems, reader)
+        return LoadedSuite(suite=_with_room(Suite(name=stem, recipe=recipe, prompts=prompts)))
     for key in sorted(body.keys() - _SUITE_KEYS):
-        problems.add(lines.of(key), f"unknown key '{key}'; known are name, [recipe], [[prompt]]")
-    recipe, strength = read_recipe(body.get("recipe", {}), lines, problems)
+        known = ", ".join(("name", *_COMMON_KEYS))
+        problems.add(lines.of(key), f"unknown key '{key}'; known are {known}, [recipe], [[prompt]]")
+    table = read_recipe(body.get("recipe", {}), lines, problems, reader)
+    common = _common(body, table.prefix, table.suffix, lines, problems)
     entries = body.get("prompt", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         problems.add(lines.of("prompt"), "prompts are written as [[prompt]] tables")
         entries = []
-    read = [read_prompt(entry, index, lines, problems) for index, entry in enumerate(entries)]
+    read = [
+        read_prompt(entry, index, lines, problems, common=common, reader=reader)
+        for index, entry in enumerate(entries)
+    ]
     name = body.get("name", stem)
     if not isinstance(name, str) or not name.strip():
         problems.add(lines.of("name"), "name must be text")
         name = stem
-    suite = Suite(name=name, recipe=recipe, prompts=tuple(prompt for prompt in read if prompt))
-    return LoadedSuite(suite=suite, strength=strength)
+    prompts = tuple(prompt for prompt in read if prompt)
+    suite = Suite(name=name, recipe=table.recipe, prompts=prompts)
+    if table.fixed_length:
+        _check_room(suite, lines.of("token_length", "recipe"), problems)
+    else:
+        suite = _with_room(suite)
+    return LoadedSuite(suite=suite, strength=table.strength)
+
+
+def _common(
+    body: dict[str, Any], prefix: str, suffix: str, lines: Lines, problems: Problems
+) -> Common:
+    """Return what all prompts share: written at the top, prefix and suffix else under [recipe]."""
+    found = {key: body.get(key, "") for key in _COMMON_KEYS}
+    for key, value in found.items():
+        if not isinstance(value, str):
+            problems.add(lines.of(key), f"{key} must be text")
+            found[key] = ""
+    for key, value in (("prefix", prefix), ("suffix", suffix)):
+        if value and found[key]:
+            problems.add(lines.of(key), f"{key} is given here and under [recipe]: keep one")
+        found[key] = found[key] or value
+    return Common(**found)
+
+
+def _with_room(suite: Suite) -> Suite:
+    """Return the suite with a token length that holds the chunks its BREAKs ask for."""
+    needed = max(_tokens_asked(text) for _, text in _texts(suite))
+    length = max(needed, suite.recipe.token_length)
+    return replace(suite, recipe=replace(suite.recipe, token_length=length))
+
+
+def _check_room(suite: Suite, line: int | None, problems: Problems) -> None:
+    """Note the prompts whose BREAKs ask for more chunks than the written token length holds."""
+    length = suite.recipe.token_length
+    for name, text in _texts(suite):
+        needed = _tokens_asked(text)
+        if needed > length:
+            problems.add(
+                line,
+                f"token_length is {length}, but the BREAKs of '{name}' need {needed}: give "
+                "that, or leave token_length out",
+            )
+
+
+def _texts(suite: Suite) -> list[tuple[str, str]]:
+    """Return (name, text) of all that is encoded."""
+    prompts = [(prompt.name, prompt.text) for prompt in suite.prompts]
+    return [*prompts, ("negative", suite.recipe.negative)]
+
+
+def _tokens_asked(text: str) -> int:
+    """Return the token length that holds a prompt's BREAKs, with short stretches between them."""
+    return CHUNK * len(prompt_chunks(text))
 
 
 def _is_sample_prompts(body: dict[str, Any]) -> bool:
@@ -85,8 +154,10 @@ def _is_sample_prompts(body: dict[str, Any]) -> bool:
     return isinstance(body.get("prompt"), dict)
 
 
-def _from_json(text: str, stem: str, problems: Problems) -> LoadedSuite:
-    """Return the suite of a JSON text: a list of sd-scripts' sample prompts."""
+def _from_json(
+    text: str, problems: Problems, reader: PromptReader
+) -> tuple[Recipe, tuple[Prompt, ...]]:
+    """Return recipe and prompts of a JSON text: a list of sd-scripts' sample prompts."""
     try:
         entries = json.loads(text)
     except json.JSONDecodeError as trouble:
@@ -96,8 +167,9 @@ def _from_json(text: str, stem: str, problems: Problems) -> LoadedSuite:
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         problems.add(None, "a JSON suite is a list of objects with a 'prompt' each")
         entries = []
-    recipe, prompts = prompts_of_entries(entries, problems)
-    return LoadedSuite(suite=Suite(name=stem, recipe=recipe, prompts=prompts))
+    found = [text.count("\n", 0, key.start()) + 1 for key in re.finditer(_JSON_PROMPT, text)]
+    lines: list[int | None] = [*found] if len(found) == len(entries) else [None] * len(entries)
+    return prompts_of_entries(entries, lines, problems, reader)
 
 
 def _check_whole(suite: Suite, problems: Problems) -> None:
@@ -107,6 +179,16 @@ def _check_whole(suite: Suite, problems: Problems) -> None:
     names = [prompt.name for prompt in suite.prompts]
     for name in sorted({name for name in names if names.count(name) > 1}):
         problems.add(None, f"the prompt name '{name}' is used {names.count(name)} times")
+    drawn: dict[tuple[str, int], str] = {}
+    for prompt in suite.prompts:
+        twins = {drawn[prompt.text, seed] for seed in prompt.seeds if (prompt.text, seed) in drawn}
+        for twin in sorted(twins):
+            problems.add(
+                None,
+                f"'{twin}' and '{prompt.name}' draw the same image: the same text with the "
+                "same seed; give one of them another seed, or its wildcards more options",
+            )
+        drawn |= {(prompt.text, seed): prompt.name for seed in prompt.seeds}
 
 
 def for_tier(suite: Suite, tier: Tier) -> tuple[Prompt, ...]:

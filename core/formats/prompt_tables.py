@@ -1,12 +1,14 @@
 """The tables of a suite in TOML, checked value by value: [recipe], [[prompt]] and its expect."""
 
 import re
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from typing import Any, get_args
 
 from core.formats.color_names import color_word, normal_hex
-from core.formats.prompt_lines import Problems
+from core.formats.prompt_expansion import PromptReader
+from core.formats.prompt_lines import Problems, read_text
 from core.formats.prompt_text import expectation_from_text
+from core.formats.prompt_weights import CHUNK
 from core.nouns import TIERS, Expectation, Origin, Prompt, Recipe
 
 _PROMPT_KEYS = {
@@ -15,7 +17,27 @@ _PROMPT_KEYS = {
 _EXPECT_KEYS = {"background", "regions", "accessories"}
 _DECIMALS = {"guidance"}
 _WHOLE = {"steps", "width", "height", "clip_skip", "token_length"}
-_RECIPE_KEYS = {field.name for field in fields(Recipe)} | {"strength"}
+_RECIPE_KEYS = {each.name for each in fields(Recipe)} | {"strength", "prefix", "suffix"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeTable:
+    """What stands under [recipe]."""
+
+    recipe: Recipe = field(default_factory=Recipe)
+    strength: float = 1.0
+    fixed_length: bool = False  # whether token_length is written there
+    prefix: str = ""
+    suffix: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """What all prompts of a suite share."""
+
+    prefix: str = ""  # joined to each text
+    suffix: str = ""
+    trigger: str = ""  # of the prompts that name none of their own
 
 
 class Lines:
@@ -44,11 +66,11 @@ class Lines:
         return inside or self._where.get((table, index, "")) or self._where.get((key, 0, ""))
 
 
-def read_recipe(body: Any, lines: Lines, problems: Problems) -> tuple[Recipe, float]:
-    """Return the recipe and the strength, noting problems."""
+def read_recipe(body: Any, lines: Lines, problems: Problems, reader: PromptReader) -> RecipeTable:
+    """Return what [recipe] says, noting problems."""
     if not isinstance(body, dict):
         problems.add(lines.of("recipe"), "the recipe is written as a [recipe] table")
-        return Recipe(), 1.0
+        return RecipeTable()
     known: dict[str, Any] = {}
     for key, value in body.items():
         trouble = _recipe_trouble(key, value)
@@ -57,9 +79,19 @@ def read_recipe(body: Any, lines: Lines, problems: Problems) -> tuple[Recipe, fl
         else:
             known[key] = f"{float(value):.2f}" if key in _DECIMALS else value
     strength = float(known.pop("strength", 1.0))
+    prefix, suffix = known.pop("prefix", ""), known.pop("suffix", "")
     if known.get("grid") == 0:  # TOML has no null: 0 says that the art has no pixel grid
         known["grid"] = None
-    return Recipe(**known), strength
+    if "negative" in known:
+        line = lines.of("negative", "recipe")
+        known["negative"] = read_text(known["negative"], "negative", line, problems, reader) or ""
+    return RecipeTable(
+        recipe=Recipe(**known),
+        strength=strength,
+        fixed_length="token_length" in known,
+        prefix=prefix,
+        suffix=suffix,
+    )
 
 
 def _recipe_trouble(key: str, value: Any) -> str | None:
@@ -69,6 +101,8 @@ def _recipe_trouble(key: str, value: Any) -> str | None:
     if key in {"guidance", "strength"}:
         high = 50.0 if key == "guidance" else 2.0
         return None if _is_number(value, 0.0, high) else f"{key} must be a number, 0 to {high:g}"
+    if key == "token_length" and not (_is_whole(value, CHUNK, 8192) and value % CHUNK == 0):
+        return "token_length must be 75, 150 or 225, as the trainer's max_token_length"
     if key in _WHOLE:
         return None if _is_whole(value, 1, 8192) else f"{key} must be a whole number from 1"
     if key == "grid":
@@ -90,25 +124,45 @@ def _is_whole(value: Any, low: int, high: int) -> bool:
 
 
 def read_prompt(
-    body: dict[str, Any], index: int, lines: Lines, problems: Problems
+    body: dict[str, Any],
+    index: int,
+    lines: Lines,
+    problems: Problems,
+    *,
+    common: Common,
+    reader: PromptReader,
 ) -> Prompt | None:
     """Return one prompt, or None after noting its problems."""
     before = problems.count
     for key, trouble in _prompt_troubles(body):
         problems.add(lines.of(key, "prompt", index), f"prompt {index + 1}: {trouble}")
-    expect = _read_expect(body, index, lines, problems)
-    if problems.count > before:
+    name = body.get("name") or f"prompt {index + 1}"
+    text = None
+    if problems.count == before:
+        whole = _joined(common.prefix, body["text"], common.suffix)
+        text = read_text(whole, name, lines.of("text", "prompt", index), problems, reader)
+    expect = _read_expect(body, text or "", index, lines, problems)
+    if problems.count > before or text is None:
         return None
     return Prompt(
-        name=body.get("name") or f"prompt {index + 1}",
-        text=body["text"].strip(),
+        name=name,
+        text=text,
         category=body.get("category", ""),
         tier=body.get("tier", "full"),
         seeds=tuple(body.get("seeds", (42,))),
         expect=expect,
-        trigger=body.get("trigger", ""),
+        trigger=body.get("trigger", common.trigger),
         origin=body.get("origin"),
     )
+
+
+def _joined(*parts: str) -> str:
+    """Return the parts that say something, with a comma between those that do not end in one."""
+    whole = ""
+    for part in (part.strip() for part in parts if part.strip()):
+        joint = " " if whole.endswith((",", "BREAK")) or part.startswith("BREAK") else ", "
+        whole += part if not whole or part.startswith(",") else joint + part
+    return whole
 
 
 def _prompt_troubles(body: dict[str, Any]) -> list[tuple[str, str]]:
@@ -142,11 +196,13 @@ def _is_seed(value: Any) -> bool:
     return _is_whole(value, 0, 2**63 - 1)
 
 
-def _read_expect(body: dict[str, Any], index: int, lines: Lines, problems: Problems) -> Expectation:
+def _read_expect(
+    body: dict[str, Any], text: str, index: int, lines: Lines, problems: Problems
+) -> Expectation:
     """Return what a prompt promises: as written under ``expect``, else read from its text."""
     told = body.get("expect")
     if told is None:
-        return expectation_from_text(str(body.get("text", "")))
+        return expectation_from_text(text)
     line = lines.of("expect", "prompt", index)
     troubles = _expect_troubles(told)
     for trouble in troubles:

@@ -15,6 +15,7 @@ from core.formats.prompt_suite import (
     suite_to_json,
     write_suite_toml,
 )
+from core.formats.prompt_weights import escape
 from core.nouns import Expectation, Prompt, Recipe, Suite
 
 TOML = """
@@ -213,7 +214,7 @@ def test_a_foreign_stored_suite_is_refused() -> None:
         suite_from_json({"name": "x"})
 
 
-TEXTS = st.text(min_size=1, max_size=30).map(str.strip).filter(bool)
+TEXTS = st.text(min_size=1, max_size=30).map(lambda text: escape(text.strip())).filter(bool)
 
 
 @given(texts=st.lists(TEXTS, min_size=1, max_size=4, unique=True))
@@ -228,3 +229,105 @@ def test_any_text_survives_being_written(
     )
 
     assert [prompt.text for prompt in read_suite(path).suite.prompts] == texts
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("p.txt", "a cat\n\n{}\n", 3),
+        ("p.txt", "a cat --d 1\n{} --d 2 --w 512\n", 2),
+        ("p.txt", "a cat\na dog --n {}\n", 2),
+        ("s.toml", '[[prompt]]\nname = "a"\ntext = "a"\n[[prompt]]\nname = "b"\ntext = "{}"', 6),
+        ("s.toml", '[recipe]\nsteps = 9\nnegative = "{}"\n[[prompt]]\ntext = "a"', 3),
+        ("k.toml", '[prompt]\n[[prompt.subset]]\nprompt="a"\n[[prompt.subset]]\nprompt="{}"', 5),
+        ("k.toml", '[prompt]\nseed = 1\nprompt = "{}"', 3),
+        ("p.json", '[\n{{"prompt": "a \\"prompt\\": b"}},\n{{"seed": 3,\n"prompt": "{}"}}]', 4),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [
+        ("a (cat", "'(' at character 3 is never closed"),
+        ("a cat, <lora:punk:0.8>", "<lora:punk:0.8>' names a network"),
+        ("a __thing__", "'__thing__' cannot be read"),
+    ],
+)
+def test_a_prompt_that_cannot_be_drawn_is_told_with_its_line(
+    tmp_path: Path, name: str, text: str, line: int, prompt: str, told: str
+) -> None:
+    """In every dialect, wherever the text stands."""
+    found = complaint(tmp_path, name, text.format(prompt))
+
+    assert f"line {line}: " in found
+    assert told in found
+
+
+def test_wildcards_beside_the_suite_are_expanded_and_stored(tmp_path: Path) -> None:
+    """The expanded text is the prompt, the same each time, and what is promised is read from it."""
+    (tmp_path / "wildcards").mkdir()
+    (tmp_path / "wildcards" / "color.txt").write_text("pink\ngreen\n", encoding="utf-8")
+    text = "".join(
+        f'[[prompt]]\nname = "{name}"\ntext = "__color__ hair, {{crown|crown}}"\n' for name in "ab"
+    )
+    found = loaded(tmp_path, "a.toml", text)
+
+    assert {prompt.text for prompt in found.suite.prompts} == {
+        "pink hair, crown", "green hair, crown",
+    }  # fmt: skip
+    assert all(prompt.expect.regions for prompt in found.suite.prompts)
+    assert loaded(tmp_path, "b.toml", text).suite.prompts == found.suite.prompts
+    assert loaded(tmp_path, "c.toml", write_suite_toml(found.suite)).suite == found.suite
+
+
+def test_a_text_that_comes_again_in_lines_is_one_prompt_with_two_seeds(tmp_path: Path) -> None:
+    """Its wildcards and choices are the same for all its seeds."""
+    (prompt,) = loaded(tmp_path, "p.txt", "{a|b|c} cat --d 1\n{a|b|c} cat --d 2").suite.prompts
+
+    assert prompt.seeds == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        'prefix = "pixel art,"\nsuffix = "{crown|crown}"\ntrigger = "punk"\n',
+        'trigger = "punk"\n[recipe]\nprefix = "pixel art"\nsuffix = ", crown"\n',
+    ],
+)
+def test_prefix_suffix_and_trigger_hold_for_every_prompt(tmp_path: Path, head: str) -> None:
+    """They are part of the text that is drawn and judged; a prompt may have no trigger."""
+    first, second = loaded(
+        tmp_path,
+        "a.toml",
+        head + '[[prompt]]\ntext = "pink hair"\n[[prompt]]\ntext = "x"\ntrigger = ""',
+    ).suite.prompts
+
+    assert first.text == "pixel art, pink hair, crown"
+    assert first.expect.accessories == ("crown",)
+    assert (first.trigger, second.trigger) == ("punk", "")
+
+
+def test_break_makes_room_unless_a_length_is_written(tmp_path: Path) -> None:
+    """No chunk is cut off in silence: the recipe grows, or a length that is too short is told."""
+    prompt = '[[prompt]]\nname = "a"\ntext = "a BREAK b BREAK c"\n'
+
+    assert loaded(tmp_path, "a.toml", prompt).suite.recipe.token_length == 225
+    assert loaded(tmp_path, "a.txt", "a\nb BREAK c").suite.recipe.token_length == 150
+    assert loaded(tmp_path, "b.txt", "a\nb").suite.recipe.token_length == 75
+    told = complaint(tmp_path, "b.toml", f"[recipe]\ntoken_length = 150\n{prompt}")
+    assert "line 2: token_length is 150, but the BREAKs of 'a' need 225" in told
+    told = complaint(tmp_path, "c.toml", f"[recipe]\ntoken_length = 100\n{prompt}")
+    assert "line 2: token_length must be 75, 150 or 225" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('prefix = 3\n[[prompt]]\ntext = "a"', "line 1: prefix must be text"),
+        ('prefix = "a"\n[recipe]\nprefix = "b"\n[[prompt]]\ntext = "a"', "keep one"),
+        ('[[prompt]]\nname = "a"\ntext = "x"\n[[prompt]]\nname = "b"\ntext = "x"',
+         "'a' and 'b' draw the same image"),
+    ],
+)  # fmt: skip
+def test_what_would_be_ambiguous_is_told(tmp_path: Path, text: str, told: str) -> None:
+    """Two prefixes, and two prompts for one image."""
+    assert told in complaint(tmp_path, "a.toml", text)
