@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from core.errors import Fixable
 from core.formats.color_names import BASIC_TERMS, COLOR_NAMES
 from core.formats.prompt_text import expectation_from_text
+from core.formats.prompt_weights import escape
 from core.nouns import Expectation, Origin, Prompt, Recipe, Suite, Tier
 
 _QUICK, _MEDIUM = 1, 5  # prompts that a quick and a medium test hold
@@ -269,7 +270,7 @@ def _prompts(ordered: list[tuple[Origin, _Caption]], trigger: str) -> tuple[Prom
         prompts.append(
             Prompt(
                 name=name if names[name] == 1 else f"{name} {names[name]}",
-                text=caption.text,
+                text=escape(caption.text),  # drawn as the trainer read it
                 category=_category(expect),
                 tier=tier,
                 expect=expect,

@@ -1,0 +1,34 @@
+"""Captions become prompts that draw what the trainer read."""
+
+from pathlib import Path
+
+import pytest
+
+from core.formats.caption_suite import derive_suite
+from core.formats.prompt_suite import read_suite, write_suite_toml
+from core.formats.prompt_weights import Span, parse_prompt
+from core.nouns import Recipe
+
+CAPTIONS = [
+    r"rem \(re:zero\), blue hair",
+    "saber (fate), [pink] hair {x}",
+    "smile :), <lora:x:1>, __color__, AND so, BREAK",
+]
+
+
+def test_captions_draw_literally(tmp_path: Path) -> None:
+    """Brackets, backslashes and all other syntax in them are characters, also once written."""
+    suite = derive_suite(CAPTIONS, recipe=Recipe(), count=3)
+    path = tmp_path / "s.toml"
+    path.write_text(write_suite_toml(suite), encoding="utf-8")
+
+    assert {parse_prompt(prompt.text) for prompt in suite.prompts} == {
+        (Span(text=caption),) for caption in CAPTIONS
+    }
+    assert read_suite(path).suite == suite
+
+
+@pytest.mark.parametrize("caption", ["pink hair #ff69b4, a girl's crown", "a_b: c"])
+def test_plain_captions_stay_as_they_are(caption: str) -> None:
+    """Their images keep the ids they have."""
+    assert derive_suite([caption], recipe=Recipe(), count=1).prompts[0].text == caption
