@@ -1,4 +1,12 @@
-"""Turn prompts into text embeddings, in chunks as the trainer saw them, and remember them."""
+"""Turn prompts into text embeddings, in chunks as the trainer saw them, and remember them.
+
+Attention weights are applied as A1111 does by default (modules/sd_emphasis.py, "Original") and
+kohya in its samples (library/lpw_stable_diffusion.py): each token's output is multiplied by its
+weight, then the whole is scaled back to the mean it had. Both do that, so that a checkpoint is
+tested as it is used. Where they differ, the mean is taken per chunk, as in A1111, so that a chunk
+after BREAK does not depend on its neighbors; and per prompt, as in kohya, so that an image does
+not depend on the batch it is drawn in.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +16,12 @@ from typing import Any
 
 import torch
 
+from core.errors import Fixable
+from core.formats.prompt_weights import CHUNK, prompt_chunks
 from daemon.generator.job import JobError
 
 _REMEMBERED = 256  # embeddings; 0.24 MB each for SD 1.5 in float32
+_NO_MEAN = 1e-3  # of the spread: below, a mean is rounding, and dividing by it gives anything
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +51,13 @@ class PromptEncoder:
         many tokens, whatever the prompt, as kohya's max_token_length does in training.
 
         Raises:
-            JobError: "bad_recipe", a clip skip or token length this encoder cannot do.
+            JobError: "bad_recipe", a clip skip or token length this encoder cannot do, or a
+                prompt that cannot be understood.
         """
         key = (state, clip_skip, token_length, text)
         if key not in self._memory:
             self._check(clip_skip, token_length)
-            self._memory[key] = self._encode(text, clip_skip, token_length // 75)
+            self._memory[key] = self._encode(text, clip_skip, token_length // CHUNK)
             while len(self._memory) > _REMEMBERED:
                 self._memory.popitem(last=False)
         self._memory.move_to_end(key)
@@ -57,34 +69,75 @@ class PromptEncoder:
         if not 1 <= clip_skip <= layers:
             message = f"clip_skip is {clip_skip}; this text encoder has 1 to {layers}."
             raise JobError("bad_recipe", message)
-        if token_length < 75 or token_length % 75:
+        if token_length < CHUNK or token_length % CHUNK:
             message = f"token_length is {token_length}; it is 75, 150 or 225."
             raise JobError("bad_recipe", message)
 
     @torch.no_grad()
     def _encode(self, text: str, clip_skip: int, chunks: int) -> Encoded:
         """Encode ``chunks`` chunks, each with its own start and end, and join them."""
-        ids, truncated = self._chunk(text, chunks)
+        ids, weights, truncated = self._chunk(text, chunks)
         layers = self._encoder(ids.to(self._encoder.device), output_hidden_states=True)
         if clip_skip == 1:
             states = layers[0]
         else:
             norm = getattr(self._encoder, "text_model", self._encoder).final_layer_norm
             states = norm(layers.hidden_states[-clip_skip])
+        states = _emphasized(states, weights.to(states.device))
         # Start of the first, inside of each, end of the last: kohya-ss/sd-scripts,
         # library/train_util.py, get_hidden_states.
         middle = states[:, 1:-1].reshape(1, -1, states.shape[-1])
         embedding = torch.cat([states[:1, :1], middle, states[-1:, -1:]], dim=1)
         return Encoded(embedding=embedding, truncated=truncated)
 
-    def _chunk(self, text: str, chunks: int) -> tuple[torch.Tensor, int]:
-        """Return token ids (chunks, positions) and how many tokens did not fit."""
+    def _chunk(self, text: str, chunks: int) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """Return token ids and weights, both (chunks, positions), and how many did not fit."""
         tokenizer = self._tokenizer
         positions = int(tokenizer.model_max_length)
-        inside = positions - 2
-        ids = tokenizer(text, add_special_tokens=False).input_ids
+        rows = self._rows(text, positions - 2)
+        truncated = sum(len(row) for row in rows[chunks:])
+        ids, weights = [], []
+        for row in (rows + [[]] * chunks)[:chunks]:
+            padding = positions - 2 - len(row)
+            inside = [token for token, _ in row]
+            padded = [tokenizer.pad_token_id] * padding
+            ids.append([tokenizer.bos_token_id, *inside, tokenizer.eos_token_id, *padded])
+            weights.append([1.0, *(weight for _, weight in row), 1.0, *[1.0] * padding])
+        return torch.tensor(ids), torch.tensor(weights), truncated
+
+    def _rows(self, text: str, inside: int) -> list[list[tuple[int, float]]]:
+        """Return tokens with weights, at most ``inside`` a row; a break begins a new one."""
+        try:
+            stretches = prompt_chunks(text)
+        except Fixable as error:
+            message = f"The prompt {text!r} cannot be drawn: {error}."
+            raise JobError("bad_recipe", message) from error
         rows = []
-        for start in range(0, inside * chunks, inside):
-            row = [tokenizer.bos_token_id, *ids[start : start + inside], tokenizer.eos_token_id]
-            rows.append(row + [tokenizer.pad_token_id] * (positions - len(row)))
-        return torch.tensor(rows), max(0, len(ids) - inside * chunks)
+        for spans in stretches:
+            tokens = [
+                (token, span.weight)
+                for span in spans
+                for token in self._tokenizer(span.text, add_special_tokens=False).input_ids
+            ]
+            last = max(len(tokens), 1)  # a stretch without any token is an empty chunk
+            rows += [tokens[start : start + inside] for start in range(0, last, inside)]
+        return rows
+
+
+def _emphasized(states: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Return states (chunks, positions, width) times weights (chunks, positions), means restored.
+
+    A chunk whose weights are all 1 keeps its bits. So does the scale of one whose mean is nothing
+    but rounding, as in an encoder whose last normalization was never trained: there is none to
+    restore.
+    """
+    weighted = (weights != 1).any(dim=1)
+    if not weighted.any():
+        return states
+    exact = states.float()
+    scaled = exact * weights[..., None]
+    before, after = (part.mean(dim=(1, 2), keepdim=True) for part in (exact, scaled))
+    least = _NO_MEAN * exact.std(dim=(1, 2), keepdim=True)
+    restorable = (before.abs() > least) & (after.abs() > least)
+    restored = scaled * torch.where(restorable, before / after, 1.0)
+    return torch.where(weighted[:, None, None], restored.to(states.dtype), states)
