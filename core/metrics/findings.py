@@ -17,7 +17,8 @@ from core.nouns import Expectation
 
 NOTHING_PROMISED = "the prompt promises no color that can be measured"
 NO_SEEING = "seeing things is not measurable in this release"
-_SOLID, _NOISY, _RIGHT = 90.0, 70.0, 90.0
+RIGHT = 90.0  # of 100 from which a promised color counts as kept
+_SOLID, _NOISY = 90.0, 70.0
 
 
 def issues_of(
@@ -59,10 +60,10 @@ def strengths_of(
     told = promises.background
     found = {
         "solid background": promises.plain_background and ground.solid >= _SOLID,
-        "right background color": isinstance(told, ColorFigures) and told.score >= _RIGHT,
+        "right background color": isinstance(told, ColorFigures) and told.score >= RIGHT,
     }
     for name, answer in promises.kept.items():
-        found[f"right {name} color"] = answer.figures.score >= _RIGHT
+        found[f"right {name} color"] = answer.figures.score >= RIGHT
     if style is not None and look.aligned and look.flatness is not None:
         aligned = alignment_points(look.aligned.score) >= 90
         found |= {

@@ -1,0 +1,189 @@
+"""Which cells speak against an image, and which colors were compared: what a picture can show.
+
+The same questions as ``measure`` asks, answered cell by cell; changes no number.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.metrics.background import Background, background_of, foreground_mask, ring_mask
+from core.metrics.cells import Grid
+from core.metrics.color import (
+    MATCH,
+    MERGE,
+    Bools,
+    Bytes,
+    delta_e,
+    hex_of_rgb,
+    lab,
+    merge_palette,
+    rgb_of_hex,
+)
+from core.metrics.color_words import Target, match_cells, resolve
+from core.metrics.findings import RIGHT
+from core.metrics.look import COLOR_CELLS, Look, look_at
+from core.metrics.measure import measure
+from core.metrics.pixel_art import flat_mask, orphan_mask
+from core.metrics.profile import TrainingProfile
+from core.metrics.regions import SURE, RegionMap
+from core.nouns import Expectation, Measurement
+
+_SMALLEST_ENTRY = 0.004  # of the cells: two cells of 24x24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One promised color beside the one that was measured for it."""
+
+    name: str  # "background", "hair"
+    promised: str  # as it was asked for: "#50be50", "hot pink"
+    wanted: str  # "#rrggbb" of it, the nearest one where a word stands for several
+    measured: str  # "#rrggbb"
+    difference: float  # CIEDE2000
+    how: str  # where the measured color comes from, for a person
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """All that can be shown; masks are (rows, columns)."""
+
+    grid: Grid
+    asked: int | None
+    found: int | None  # the grid that fits best, when none was asked for or that one does not fit
+    alignment: float | None  # 0-1
+    is_pixel_art: bool
+    stray: Bools
+    uneven: Bools | None  # None where cells are too small to have a ramp
+    wrong_background: Bools | None  # None without a promise
+    wrong_regions: Mapping[str, Bools]  # of regions whose place is known and that are not right
+    comparisons: tuple[Comparison, ...]
+    palette: tuple[str, ...]  # "#rrggbb", the largest entry first
+
+
+def evidence_of(
+    pixels: Bytes, *, expect: Expectation, grid: int | None, profile: TrainingProfile | None = None
+) -> tuple[Measurement, Evidence | None]:
+    """Return what ``measure`` says of (H, W, 3) uint8, and the cells it rests on.
+
+    The evidence is None where nothing can be measured, such as on a blank image. Raises Fixable
+    where ``measure`` does.
+    """
+    measured = measure(pixels, expect=expect, grid=grid, profile=profile)
+    if {"too_small", "blank_image"} & set(measured.issues):
+        return measured, None
+    look = look_at(pixels, grid, profile.grid if profile else COLOR_CELLS)
+    ground = background_of(look.cells)
+    places = _places(look.cells, expect, profile)
+    return measured, Evidence(
+        grid=look.grid,
+        asked=grid,
+        found=look.found,
+        alignment=look.aligned.score if look.aligned else None,
+        is_pixel_art=look.is_pixel_art,
+        stray=orphan_mask(look.cells),
+        uneven=_uneven(pixels, look),
+        wrong_background=_wrong_background(look.cells, expect),
+        wrong_regions={
+            name: _wrong_region(look.cells, ground, region, targets)
+            for name, (region, targets) in places.items()
+            if (measured.metrics[f"region_{name}"].value or 0.0) < RIGHT
+        },
+        comparisons=_comparisons(look.cells, expect, ground, places),
+        palette=_palette(look.cells),
+    )
+
+
+Places = Mapping[str, tuple[RegionMap, tuple[Target, ...]]]
+
+
+def _places(cells: Bytes, expect: Expectation, profile: TrainingProfile | None) -> Places:
+    """Return the map and the promise of each region whose place the training images tell."""
+    found = {}
+    for name, color in expect.regions:
+        region, targets = profile.region(name) if profile else None, resolve(color)
+        shape = (len(region.probability), len(region.probability[0])) if region else None
+        if region and targets and region.usable and region.match > 0 and shape == cells.shape[:2]:
+            found[name] = (region, targets)
+    return found
+
+
+def _uneven(pixels: Bytes, look: Look) -> Bools | None:
+    """Return the cells with a ramp, where cells are meant to be flat."""
+    flat = flat_mask(pixels, look.grid) if look.is_pixel_art else None
+    return None if flat is None else ~flat
+
+
+def _wrong_background(cells: Bytes, expect: Expectation) -> Bools | None:
+    """Return the border cells in another color than promised."""
+    targets = resolve(expect.background) if expect.background else ()
+    if not targets:
+        return None
+    return ring_mask(*cells.shape[:2]) & ~match_cells(cells, targets).match
+
+
+def _wrong_region(
+    cells: Bytes, ground: Background, region: RegionMap, targets: tuple[Target, ...]
+) -> Bools:
+    """Return the cells that most training images give to a region, in another hue than promised.
+
+    Shades are no fault, and neither is what often stands there instead: the background behind
+    shorter hair, or a crown.
+    """
+    answer = match_cells(cells, targets)
+    excused = answer.match | answer.hue
+    colors = lab(cells)
+    excused |= delta_e(colors, lab(ground.rgb)) <= MERGE
+    for value in region.intruders:
+        excused |= delta_e(colors, lab(rgb_of_hex(value))) <= MATCH
+    return (np.asarray(region.probability) >= SURE[-1]) & ~excused
+
+
+def _comparisons(
+    cells: Bytes, expect: Expectation, ground: Background, places: Places
+) -> tuple[Comparison, ...]:
+    """Return each promise that is a color beside what was found for it."""
+    found = []
+    if expect.background:
+        how = f"the border, {ground.solid:.0f} % in one color"
+        found.append(_compared("background", expect.background, ground.rgb[None], how))
+    figure = cells[foreground_mask(cells, ground)]
+    for name, color in expect.regions:
+        if name in places:
+            region, targets = places[name]
+            inside = region.sure_cells(cells, ground.rgb, targets)
+            main = merge_palette(inside).rgb[:1]
+            found.append(_compared(name, color, main, f"where {region.images} images have it"))
+        else:
+            entries = merge_palette(figure if len(figure) else cells.reshape(-1, 3)).rgb
+            found.append(_compared(name, color, entries, "the closest in the figure"))
+    return tuple(each for each in found if each)
+
+
+def _compared(name: str, promised: str, candidates: Bytes, how: str) -> Comparison | None:
+    """Return the closest of (n, 3) candidate colors beside the promise; None for no color."""
+    targets = resolve(promised)
+    if not targets:
+        return None
+    wanted = np.concatenate([target.rgb for target in targets])
+    difference = delta_e(lab(candidates)[:, None], lab(wanted)[None])
+    which, nearest = np.unravel_index(difference.argmin(), difference.shape)
+    return Comparison(
+        name=name,
+        promised=promised,
+        wanted=hex_of_rgb(wanted[nearest]),
+        measured=hex_of_rgb(candidates[which]),
+        difference=float(difference.min()),
+        how=how,
+    )
+
+
+def _palette(cells: Bytes) -> tuple[str, ...]:
+    """Return the entries that more than a cell or two have."""
+    palette = merge_palette(cells.reshape(-1, 3), MERGE)
+    return tuple(
+        hex_of_rgb(rgb)
+        for rgb, share in zip(palette.rgb, palette.share, strict=True)
+        if share >= _SMALLEST_ENTRY
+    )
