@@ -1,4 +1,4 @@
-"""The commands that print facts and end: converge, measure, doctor."""
+"""The commands that print facts and end: converge, doctor."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from core.errors import EpochwatchError, Fixable
 from daemon.cli.output import one_line, print_json
-
-if TYPE_CHECKING:
-    from core.nouns import Expectation
 
 
 def converge(
@@ -58,74 +54,6 @@ def _text_of(scores: str) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise Fixable(f"{scores} is not a text file; save the table as CSV in UTF-8.") from None
-
-
-def measure(
-    images: list[Path],
-    *,
-    prompt: str | None,
-    background: str | None,
-    regions: list[str],
-    grid: int | None,
-    as_json: bool,
-) -> None:
-    """Measure images against what a prompt, or colors given by hand, promise."""
-    from core.metrics import measure as measured_by
-    from daemon.outbox import pixels_of_file
-
-    expect = _expected(prompt, background, regions)
-    found = [
-        {
-            "image": str(image),
-            **measured_by(pixels_of_file(image), expect=expect, grid=grid).as_json(),
-        }
-        for image in images
-    ]
-    if as_json:
-        print_json(found)
-        return
-    for each in found:
-        _print_measured(each)
-
-
-def _expected(prompt: str | None, background: str | None, regions: list[str]) -> Expectation:
-    """Return what the prompt promises; what is given by hand wins."""
-    from core.formats.prompt_text import expectation_from_text
-    from core.nouns import Expectation
-
-    found = expectation_from_text(prompt) if prompt else Expectation()
-    pairs = [region.partition("=") for region in regions]
-    if any(not name or not color for name, _, color in pairs):
-        raise Fixable("A region is given as NAME=COLOR, for example --region hair=#ff69b4")
-    by_hand = {name: _color(color) for name, _, color in pairs}
-    return Expectation(
-        background=_color(background) if background else found.background,
-        regions=tuple(sorted({**dict(found.regions), **by_hand}.items())),
-        accessories=found.accessories,
-    )
-
-
-def _color(text: str) -> str:
-    from core.formats.color_names import color_word, normal_hex
-
-    if normal_hex(text) is None and color_word(text) is None:
-        raise Fixable(f"{text!r} is not a color; write #rrggbb, or a word such as 'dark green'.")
-    return text
-
-
-def _print_measured(each: dict[str, Any]) -> None:
-    print(each["image"])
-    for name in ("visual_quality", "style_match", "prompt_adherence"):
-        score = each[name]
-        said = (
-            f"{score:.1f}" if score is not None else f"- ({each['reasons'].get(name, 'unknown')})"
-        )
-        print(f"  {name.replace('_', ' '):18} {said}")
-    for name, metric in each["metrics"].items():
-        value = "-" if metric["value"] is None else f"{metric['value']:.3g}"
-        print(f"    {name:20} {value:>8}  {metric['explanation']}")
-    if each["issues"]:
-        print(f"  issues: {', '.join(each['issues'])}")
 
 
 def doctor() -> None:

@@ -134,13 +134,23 @@ def measure(
     grid: Annotated[
         int | None, typer.Option(help="Cells along the width; found if not given.")
     ] = None,
+    annotate: Annotated[
+        Path | None,
+        typer.Option(help="Draw what was measured: a .png file, or a folder for several images."),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure any image: colors, pixel-art style, adherence to a prompt."""
-    from daemon.cli.facts import measure as show
+    from daemon.cli.measuring import measure as show
 
     show(
-        images, prompt=prompt, background=background, regions=region or [], grid=grid, as_json=json_
+        images,
+        prompt=prompt,
+        background=background,
+        regions=region or [],
+        grid=grid,
+        annotate=annotate,
+        as_json=json_,
     )
 
 
