@@ -21,11 +21,12 @@ SCORES = ("visual_quality", "style_match", "prompt_adherence")
 def _bomb(path: Path, side: int) -> None:
     """Write a small file that says it has ``side`` by ``side`` pixels."""
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    chunk = b"IHDR" + header
-    png = (
-        b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    )
-    path.write_bytes(png + b"\x00" * 64)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(64))), (b"IEND", b""))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*each) for each in chunks))
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
 def _save(here: Path, kind: str) -> str:
@@ -56,7 +57,7 @@ def _save(here: Path, kind: str) -> str:
     elif kind == "empty":
         (here / name).write_bytes(b"")
     else:
-        _bomb(here / name, int(kind.split()[-1]))
+        _bomb(here / name, int(kind.rsplit(maxsplit=1)[-1]))
     return name
 
 
