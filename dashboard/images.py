@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import io
 from functools import cache
 from typing import Literal
 
+import numpy as np
+from PIL import Image
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
+from core.charts.annotated import annotate
 from core.errors import EpochwatchError
+from core.metrics import TrainingProfile
+from core.nouns import Expectation
 from core.settings import load_settings
 from core.store import gallery
+from core.store.database import Connection, row
 from core.store.files import ImageStore
+from core.store.image_bytes import open_png
 from core.store.opening import open_image_store
 from dashboard.link import Away
 from dashboard.parts import closeup, links
@@ -61,8 +69,44 @@ async def thumb(request: Request) -> Response:
     return await _image(request, "thumbs", "images")
 
 
+def _measured(run_id: int, detail: gallery.PictureDetail) -> Response:
+    """Answer with the picture of what was measured: grid, failing cells, colors compared."""
+    png = _bytes(detail.image_sha256, ("images",)) if detail.image_sha256 else None
+    if png is None:
+        return PlainTextResponse("404 - the image store does not have it", status_code=404)
+    try:
+        drawn = annotate(
+            np.asarray(_on_white(open_png(png))),
+            Expectation.from_json(dict(detail.expect)),
+            shared_reads().ask(_profile, run_id),
+            detail.recipe.get("grid"),
+        )
+    except (EpochwatchError, Away) as trouble:
+        return PlainTextResponse(f"404 - {trouble}", status_code=404)
+    out = io.BytesIO()
+    drawn.save(out, format="PNG")
+    return Response(out.getvalue(), media_type="image/png", headers={"Cache-Control": "no-store"})
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Return an image as RGB, as it was measured."""
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return image.convert("RGB")
+
+
+def _profile(connection: Connection, run_id: int) -> TrainingProfile | None:
+    """Return what the run's training images taught, or None without any."""
+    setup = row(connection, "runs.get", run_id=run_id)
+    if not setup or not setup["profile"]:
+        return None
+    found = row(connection, "results.document", digest=setup["profile"])
+    return TrainingProfile.from_json(found["body"]) if found else None
+
+
 async def picture(request: Request) -> Response:
-    """Answer /picture/{run}/{sample}: the close-up as a piece of HTML."""
+    """Answer /picture/{run}/{sample}: the close-up as HTML, or with ?as=measured as a picture."""
     run_id, sample_id = request.path_params["run_id"], request.path_params["sample_id"]
     if not links.is_closeup_ours(run_id, sample_id, request.query_params.get("s", "")):
         return PlainTextResponse("404 - no such picture", status_code=404)
@@ -74,4 +118,7 @@ async def picture(request: Request) -> Response:
         return PlainTextResponse("503 - the database is away", status_code=503)
     if detail is None:
         return PlainTextResponse("404 - no such picture", status_code=404)
-    return HTMLResponse(closeup.page(detail), headers={"Cache-Control": "no-store"})
+    if request.query_params.get("as") == "measured":
+        return await run_in_threadpool(_measured, int(run_id), detail)
+    page = closeup.page(detail, links.measured(int(run_id), sample_id))
+    return HTMLResponse(page, headers={"Cache-Control": "no-store"})

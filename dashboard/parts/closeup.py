@@ -10,11 +10,12 @@ from dashboard.parts import links, sheet, words
 from dashboard.parts.safe import Html, fill, join, text
 
 
-def page(detail: PictureDetail) -> Html:
-    """Return the close-up."""
+def page(detail: PictureDetail, measured: str | None = None) -> Html:
+    """Return the close-up; ``measured`` is the address of the picture of what was measured."""
     return fill(
-        '<div class="ew-closeup">{image}<div><h3>{name}</h3><p>{place}</p>{scores}{issues}'
+        '<div class="ew-closeup">{measured}{image}<div><h3>{name}</h3><p>{place}</p>{scores}{issues}'
         "<p class='ew-quiet'>{prompt}</p>{metrics}{recipe}</div></div>",
+        measured=_measured(detail, measured),
         image=_image(detail),
         name=detail.prompt_name,
         place=_place(detail),
@@ -33,6 +34,18 @@ def _image(detail: PictureDetail) -> Html:
         '<img src="{address}" alt="{name}">',
         address=links.original(detail.image_sha256),
         name=detail.prompt_name,
+    )
+
+
+def _measured(detail: PictureDetail, address: str | None) -> Html:
+    """Return what opens the picture of what was measured; a closed one fetches nothing."""
+    if address is None or detail.image_sha256 is None or not detail.body:
+        return text("")
+    return fill(
+        '<details class="ew-measured"><summary>What was measured</summary>'
+        '<img loading="lazy" src="{address}" alt="the image with its grid, the cells that fail, '
+        'and promised beside measured colors"></details>',
+        address=address,
     )
 
 

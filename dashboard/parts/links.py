@@ -31,6 +31,11 @@ def closeup(run_id: int, sample_id: str) -> str:
     return f"/picture/{run_id}/{sample_id}?s={sign(shared_key(), f'picture {run_id} {sample_id}')}"
 
 
+def measured(run_id: int, sample_id: str) -> str:
+    """Return the address of the picture of what was measured on it."""
+    return f"{closeup(run_id, sample_id)}&as=measured"
+
+
 def is_closeup_ours(run_id: str, sample_id: str, signature: str) -> bool:
     """Say whether the address of a close-up was made here."""
     return is_signed(shared_key(), f"picture {run_id} {sample_id}", signature)
