@@ -20,8 +20,10 @@ from core.formats.base_model import base_sha256, find_base
 from core.formats.caption_file import CaptionedImage, derive_suite, read_captions
 from core.formats.prompt_suite import LoadedSuite, read_suite, suite_to_json
 from core.formats.prompt_text import expectation_from_text
+from core.formats.prompt_weights import spoken
 from core.metrics import learn_profile
 from core.nouns import Recipe, decimal_text, digest
+from core.rules.validity import Trial, doubts, trained_recipe
 from core.settings import Settings
 from core.store.database import Connection, Database, Row, bump, row, rows, run
 
@@ -73,6 +75,7 @@ class Preparation:
             "stop": self.settings.stop,
             "price_per_hour": self.settings.price_per_hour,
             "blocked_reason": None,
+            "doubts": [],
         }
         try:
             setup["base_sha256"] = self._find_base(about)
@@ -83,6 +86,14 @@ class Preparation:
             )
             setup["strength"] = decimal_text(loaded.strength)
             setup["profile"] = self._profile(connection, images, loaded.suite.recipe.grid)
+            trial = Trial(
+                suite=loaded.suite,
+                base_sha256=setup["base_sha256"],
+                base_is_file=self.bases[setup["base_sha256"]].is_file(),
+            )
+            metadata = _metadata(connection, run_id)
+            told = doubts(metadata, trial, [image.caption for image in images])
+            setup["doubts"] = list(told)
         except Fixable as trouble:
             setup["blocked_reason"] = str(trouble)
         if setup["blocked_reason"] != about["blocked_reason"] or setup["blocked_reason"] is None:
@@ -144,7 +155,9 @@ class Preparation:
                 "--data DIR, so that prompts can be derived from their captions."
             )
         return LoadedSuite(
-            suite=derive_suite(captions, recipe=_recipe_of(about, images)), strength=1.0
+            suite=derive_suite(
+                captions, recipe=_recipe_of(about, images, _metadata(connection, run_id))
+            )
         )
 
     def _profile(
@@ -173,10 +186,18 @@ def save_document(connection: Connection, kind: str, name: str, body: dict[str, 
     return key
 
 
-def _recipe_of(about: Row, images: Iterable[CaptionedImage]) -> Recipe:
-    """Return the recipe a run is tested with when nobody gave one: its own training resolution."""
+def _metadata(connection: Connection, run_id: int) -> dict[str, str]:
+    """Return what the trainer wrote into the newest checkpoint of a run."""
+    known = rows(connection, "checkpoints.current", run_id=run_id)
+    facts = known[-1]["facts"] if known else {}
+    return {key: value for key, value in (facts or {}).items() if isinstance(value, str)}
+
+
+def _recipe_of(about: Row, images: Iterable[CaptionedImage], metadata: dict[str, str]) -> Recipe:
+    """Return the recipe when nobody gave one: size, clip skip and token length as trained."""
     width, _, height = (about["resolution"] or "512x512").partition("x")
-    recipe = Recipe(width=int(width), height=int(height or width))
+    size = Recipe(width=int(width), height=int(height or width))
+    recipe = replace(size, **trained_recipe(metadata))  # type: ignore[arg-type]
     sizes = {Image.open(image.path).size for image in images}
     small = {size for size in sizes if max(size) <= 128}
     if sizes and not small:
@@ -213,8 +234,9 @@ def _marked_by_origin(loaded: LoadedSuite, images: tuple[CaptionedImage, ...]) -
     words = {part.strip() for caption in captions for part in caption.split(",")}
     prompts = []
     for prompt in loaded.suite.prompts:
-        parts = {part.strip() for part in prompt.text.split(",")}
-        seen = prompt.text.strip() in captions or any(
+        text = spoken(prompt.text)
+        parts = {part.strip() for part in text.split(",")}
+        seen = text.strip() in captions or any(
             parts <= {part.strip() for part in caption.split(",")} for caption in captions
         )
         origin = "seen" if seen else "recombined" if parts <= words else "unseen"

@@ -232,7 +232,8 @@ CREATE TABLE epochwatch.run_setups (
     tests TEXT NOT NULL DEFAULT 'full' CHECK (tests IN ('thrifty', 'even', 'full')),
     stop TEXT NOT NULL DEFAULT 'normal' CHECK (stop IN ('careful', 'normal', 'eager')),
     price_per_hour NUMERIC,
-    blocked_reason TEXT
+    blocked_reason TEXT,
+    doubts TEXT[] NOT NULL DEFAULT '{}'
 );
 
 CREATE TABLE epochwatch.checkpoints (

@@ -74,6 +74,11 @@ def prompt_chunks(text: str) -> tuple[tuple[Span, ...], ...]:
     return tuple(tuple(spans) for spans in stretches)
 
 
+def spoken(text: str) -> str:
+    """Return the words that reach the text encoder, without any syntax. Raises Fixable."""
+    return "".join(piece.text for piece in parse_prompt(text) if isinstance(piece, Span))
+
+
 def escape(text: str) -> str:
     r"""Return a prompt that draws ``text`` literally: ``parse_prompt`` gives it back as one span.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -40,6 +41,19 @@ def notice(said: Said) -> Html:
         tone=said.tone,
         words=said.words,
         detail=said.detail,
+    )
+
+
+def doubts(sentences: Sequence[str]) -> Html:
+    """Return what may make a test mislead, folded; nothing without any."""
+    if not sentences:
+        return Html("")
+    lines = join(fill("<li>{sentence}</li>", sentence=sentence) for sentence in sentences)
+    return fill(
+        '<details class="ew-doubts"><summary>Before you trust this test: {count}</summary>'
+        "<ul>{lines}</ul></details>",
+        count="one thing to know" if len(sentences) == 1 else f"{len(sentences)} things to know",
+        lines=lines,
     )
 
 

@@ -19,6 +19,7 @@ _NOT_PARAMETERS: Final = {
     "created_at",
     "updated_at",
     "blocked_reason",
+    "doubts",
     "issues_found",
     "strengths",
     "key_findings",

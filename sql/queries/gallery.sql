@@ -10,7 +10,7 @@ LIMIT 500;
 
 -- name: run
 -- One run with everything that is known of it, and what it is tested with.
-SELECT tr.*, s.strength, s.tests, s.stop, s.price_per_hour, s.blocked_reason, s.base_sha256
+SELECT tr.*, s.strength, s.tests, s.stop, s.price_per_hour, s.blocked_reason, s.base_sha256, s.doubts
 FROM public.training_runs tr
 LEFT JOIN epochwatch.run_setups s ON s.run_id = tr.id
 WHERE tr.id = %(run_id)s;

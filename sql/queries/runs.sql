@@ -73,13 +73,14 @@ WHERE c.host = %(host)s AND s.base_sha256 IS NOT NULL;
 
 -- name: save_setup
 -- What a run is tested with.
-INSERT INTO epochwatch.run_setups (run_id, suite, profile, base_sha256, strength, tests, stop, price_per_hour, blocked_reason)
+INSERT INTO epochwatch.run_setups (run_id, suite, profile, base_sha256, strength, tests, stop, price_per_hour, blocked_reason, doubts)
 VALUES (%(run_id)s, %(suite)s, %(profile)s, %(base_sha256)s, %(strength)s, %(tests)s, %(stop)s,
-        %(price_per_hour)s, %(blocked_reason)s)
+        %(price_per_hour)s, %(blocked_reason)s, %(doubts)s)
 ON CONFLICT (run_id) DO UPDATE SET
     suite = EXCLUDED.suite, profile = EXCLUDED.profile, base_sha256 = EXCLUDED.base_sha256,
     strength = EXCLUDED.strength, tests = EXCLUDED.tests, stop = EXCLUDED.stop,
-    price_per_hour = EXCLUDED.price_per_hour, blocked_reason = EXCLUDED.blocked_reason;
+    price_per_hour = EXCLUDED.price_per_hour, blocked_reason = EXCLUDED.blocked_reason,
+    doubts = EXCLUDED.doubts;
 
 -- name: all
 -- Every run, newest first.

@@ -78,7 +78,7 @@ class House:
                 run(
                     connection, "runs.save_setup", run_id=run_id, suite=key, profile=None,
                     base_sha256=BASE, strength="1.00", tests="full", stop="normal",
-                    price_per_hour=0.44, blocked_reason=None,
+                    price_per_hour=0.44, blocked_reason=None, doubts=[],
                 )  # fmt: skip
         return run_id
 
