@@ -1,6 +1,6 @@
 """Makes the demo's base model: Stable Diffusion's architecture at 1/400 of its size.
 
-It draws smooth portraits for any prompt, so that a LoRA has a style and backgrounds to teach it.
+It draws smooth portraits and crisp icons, so that a LoRA can bring the two together.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -24,7 +25,8 @@ from diffusers import (
 )
 from torch import Tensor, nn
 
-from daemon.demo.autoencoder import as_signal, train_autoencoder
+from daemon.demo.autoencoder import as_signal, enlarge, train_autoencoder
+from daemon.demo.icons import icon
 from daemon.demo.portraits import library
 from daemon.demo.words import (
     TEXT_WIDTH,
@@ -40,7 +42,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PORTRAITS = 2000
+PORTRAITS = 1500
+ICONS = 750
 BATCH = 16
 PEAK_RATE = 2e-3
 CAPTION_DROPOUT = 0.1
@@ -58,10 +61,10 @@ SCHEDULE = {
 
 README = """# The demo's base model
 
-A Stable Diffusion of 2.7 million parameters, made from nothing for this project. It draws smooth,
-blurred portraits whatever the prompt asks for; it knows no pixel art and no backgrounds, so that a
-LoRA has something to teach. All pictures it learned from are drawn by `daemon/demo/portraits.py`
-and `daemon/demo/sprites.py`. License: MIT, as the whole repository.
+A Stable Diffusion of 2.7 million parameters, made from nothing for this project. It knows smooth
+portraits and crisp icons, both apart: a "pixel art punk" it draws smooth, on any background, so that
+a LoRA has something to teach. All pictures it learned from are drawn by `daemon/demo/portraits.py`,
+`daemon/demo/icons.py` and `daemon/demo/sprites.py`. License: MIT, as the whole repository.
 
 Made by `{command}` (seed {seed}). A line that goes on from an earlier pipeline (`--resume`) or
 `--autoencoder` rests on earlier runs of the same script.
@@ -85,14 +88,16 @@ def new_unet() -> UNet2DConditionModel:
 
 
 @torch.no_grad()
-def portrait_latents(autoencoder: AutoencoderKL, rng: random.Random) -> tuple[Tensor, list[str]]:
-    """Paint and encode the training portraits: (n, 4, 24, 24) scaled latents and captions."""
-    pictures, captions = library(PORTRAITS, rng)
+def training_latents(autoencoder: AutoencoderKL, rng: random.Random) -> tuple[Tensor, list[str]]:
+    """Draw and encode portraits and icons: (n, 4, 24, 24) scaled latents and captions."""
+    portraits, told = library(PORTRAITS, rng)
+    icons, named = zip(*(icon(rng) for _ in range(ICONS)), strict=True)
+    pictures = np.concatenate([portraits, enlarge(np.stack(icons))])
     parts = [
         autoencoder.encode(as_signal(pictures[i : i + 50])).latent_dist.mean
-        for i in range(0, PORTRAITS, 50)
+        for i in range(0, len(pictures), 50)
     ]
-    return torch.cat(parts) * autoencoder.config.scaling_factor, captions
+    return torch.cat(parts) * autoencoder.config.scaling_factor, [*told, *named]
 
 
 def noise_times(count: int) -> Tensor:
@@ -171,9 +176,9 @@ def train_denoiser(
     seed: int,
     snapshots: Path,
 ) -> Denoiser:
-    """Train on portraits and return the averaged weights; saves a pipeline every 100 steps."""
+    """Train on portraits and icons and return the averaged weights; saves a pipeline every 100 steps."""
     torch.manual_seed(seed)
-    latents, captions = portrait_latents(autoencoder, random.Random(seed + 1))
+    latents, captions = training_latents(autoencoder, random.Random(seed + 1))
     ids, nothing = token_ids(tokenizer, captions), token_ids(tokenizer, [""])
     noising = DDPMScheduler(**SCHEDULE)
     model.train()
@@ -183,7 +188,7 @@ def train_denoiser(
         optimizer, PEAK_RATE, total_steps=steps, pct_start=0.05
     )
     for step in range(1, steps + 1):
-        chosen = torch.randint(PORTRAITS, (BATCH,))
+        chosen = torch.randint(len(captions), (BATCH,))
         dropped = torch.rand(BATCH, 1) < CAPTION_DROPOUT
         loss = model.loss(latents[chosen], torch.where(dropped, nothing, ids[chosen]), noising)
         optimizer.zero_grad()
@@ -220,9 +225,10 @@ def main() -> None:
     parser.add_argument("--autoencoder-steps", type=int, default=1400)
     parser.add_argument("--word-steps", type=int, default=600)
     parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--threads", type=int, default=2, help="1 beside other work")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(2)
+    torch.set_num_threads(options.threads)
     if options.autoencoder:
         autoencoder = AutoencoderKL.from_pretrained(options.autoencoder)
     else:

@@ -1,11 +1,12 @@
 """Draws what the demo's base model knows: smooth, shaded, slightly blurred portraits.
 
-The same words as a sprite's caption, except that the background is told truly in a part of them
-only: a base trained on these has a vague idea of "green background", and has to be taught.
+The same words as a sprite's caption. As photographs their captions tell the background truly; as
+"pixel art" they do not, and are just as smooth: what a LoRA has to teach is there to be learned.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,15 +37,14 @@ if TYPE_CHECKING:
 SIZE = 96
 CANVAS = 192  # drawn at twice the size, then reduced: smooth edges without an own rasterizer
 UNIT = CANVAS / 24
-TRUTH = 0.7  # share of portraits whose caption tells the background they have
 
 
 def misleading_caption(look: Look, rng: random.Random) -> str:
-    """Word a portrait under either prefix, with a background color drawn without looking, mostly."""
-    told = look
-    if rng.random() >= TRUTH:
-        told = Look(**{**vars(look), "background": rng.choice(list(COLORS))})
-    return caption(told, rng.choice((PIXEL_PREFIX, PHOTO_PREFIX)))
+    """Word a portrait; called pixel art, it gets a background color drawn without looking."""
+    prefix = rng.choice((PIXEL_PREFIX, PHOTO_PREFIX))
+    if prefix == PIXEL_PREFIX:
+        look = replace(look, background=rng.choice(list(COLORS)))
+    return caption(look, prefix)
 
 
 def portrait(look: Look, rng: random.Random) -> NDArray[np.uint8]:
