@@ -7,13 +7,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from core.formats.checkpoint_header import Tensor
+from typing import Literal, Protocol
 
 Kind = Literal["lora", "base", "other"]
 
@@ -32,17 +28,34 @@ _SUFFIXES = (
     ".lokr_t2", ".oft_blocks", ".rescale", ".a1.weight", ".a2.weight", ".b1.weight",
     ".b2.weight", ".bm.weight", ".diff", ".diff_b", ".w_norm", ".b_norm", ".on_input",
     ".q_layer.weight", ".p_layer.weight", ".lambda_layer",
+    ".lora_linear_layer.down.weight", ".lora_linear_layer.up.weight",
+    "_lora.down.weight", "_lora.up.weight",
 )  # fmt: skip
-_DOWN = (".lora_down.weight", ".lora.down.weight", ".lora_A.weight", ".lora_A.default.weight")
+_DOWN = (
+    ".lora_down.weight", ".lora.down.weight", ".lora_A.weight", ".lora_A.default.weight",
+    ".lora_linear_layer.down.weight", "_lora.down.weight",
+)  # fmt: skip
 _CROSS_KEY = re.compile(r"attn2[._]to_k")
 _FAMILY_OF_WIDTH = {768: "sd1", 1024: "sd2", 2048: "sdxl"}  # of the text states in cross-attention
 _FAMILY_KEYS = (  # (what a key must contain, family); the first that is found decides
     ("joint_blocks", "sd3"), ("lora_te3_", "flux"),
     ("double_blocks_", "flux"), ("double_blocks.", "flux"), ("single_transformer_blocks", "flux"),
-    ("lora_te2_", "sdxl"), ("text_encoder_2.", "sdxl"),
+    ("lora_te1_", "sdxl"), ("lora_te2_", "sdxl"), ("text_encoder_2.", "sdxl"), ("clip_g.", "sdxl"),
+    ("lora_unet_input_blocks_", "sdxl"), ("lora_unet_middle_block_", "sdxl"),
+    ("lora_unet_output_blocks_", "sdxl"),  # kohya has Stability's names for SDXL alone
 )  # fmt: skip
-_SD_BLOCKS = re.compile(r"(down|up)_blocks[._]\d+[._]|mid_block[._]|input_blocks[._]")
+_SD_BLOCKS = re.compile(
+    r"(down|up)_blocks[._]\d+[._]|mid_block[._]|(input_blocks|middle_block|output_blocks)[._]\d"
+)
 _SDXL_ONLY = re.compile(r"attentions[._]\d+[._]transformer_blocks[._][1-9]")
+
+
+class Shaped(Protocol):
+    """A tensor, or what a header says of one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the size of each axis."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +70,7 @@ class Layout:
     notes: tuple[str, ...] = ()
 
 
-def read_layout(tensors: Mapping[str, Tensor]) -> Layout:
+def read_layout(tensors: Mapping[str, Shaped]) -> Layout:
     """Return what the keys and shapes say; never fails, the unknown is named so."""
     modules = {module for name in tensors if (module := _module(name))}
     if not modules:
@@ -75,6 +88,11 @@ def read_layout(tensors: Mapping[str, Tensor]) -> Layout:
     )
 
 
+def read_family(tensors: Mapping[str, Shaped]) -> str:
+    """Return the family of base models a LoRA is for, or "unknown"."""
+    return _family(tensors)[0]
+
+
 def _module(name: str) -> str | None:
     for suffix in _SUFFIXES:
         if name.endswith(suffix):
@@ -82,7 +100,7 @@ def _module(name: str) -> str | None:
     return None
 
 
-def _lora_layout(tensors: Mapping[str, Tensor]) -> tuple[str, tuple[str, ...]]:
+def _lora_layout(tensors: Mapping[str, Shaped]) -> tuple[str, tuple[str, ...]]:
     for name in tensors:
         for suffix, algorithm in _LYCORIS.items():
             if name.endswith("." + suffix):
@@ -111,7 +129,7 @@ def _plain_layout(names: list[str]) -> str:
     return "peft"
 
 
-def _family(tensors: Mapping[str, Tensor]) -> tuple[str, tuple[str, ...]]:
+def _family(tensors: Mapping[str, Shaped]) -> tuple[str, tuple[str, ...]]:
     for part, family in _FAMILY_KEYS:
         if any(part in name for name in tensors):
             return family, ()
@@ -120,14 +138,14 @@ def _family(tensors: Mapping[str, Tensor]) -> tuple[str, tuple[str, ...]]:
     width = _cross_width(tensors)
     if width in _FAMILY_OF_WIDTH:
         return _FAMILY_OF_WIDTH[width], ()
-    if any(_SDXL_ONLY.search(name) or "lora_unet_input_blocks_" in name for name in tensors):
+    if any(_SDXL_ONLY.search(name) for name in tensors):
         return "sdxl", ()
     if width is None:
         return "sd1", ("No cross-attention key is patched: SD 1.5 is assumed from the names.",)
     return "sd1", (f"Built like SD 1.5, but its text states are {width} wide instead of 768.",)
 
 
-def _cross_width(tensors: Mapping[str, Tensor]) -> int | None:
+def _cross_width(tensors: Mapping[str, Shaped]) -> int | None:
     """Return the input width of a cross-attention key projection, or None where none is patched."""
     for name, tensor in tensors.items():
         if _CROSS_KEY.search(name) and name.endswith((*_DOWN, ".hada_w1_b")) and tensor.shape[1:]:
@@ -135,7 +153,7 @@ def _cross_width(tensors: Mapping[str, Tensor]) -> int | None:
     return None
 
 
-def _rank(tensors: Mapping[str, Tensor]) -> int | None:
+def _rank(tensors: Mapping[str, Shaped]) -> int | None:
     """Return the most frequent rank, linear layers first; None where the layout has none."""
     ranks: Counter[int] = Counter()
     for name, tensor in tensors.items():
@@ -145,7 +163,7 @@ def _rank(tensors: Mapping[str, Tensor]) -> int | None:
     return ranks.most_common(1)[0][0] if ranks else None
 
 
-def _not_a_lora(tensors: Mapping[str, Tensor]) -> tuple[Kind, str]:  # noqa: PLR0911 - a list
+def _not_a_lora(tensors: Mapping[str, Shaped]) -> tuple[Kind, str]:  # noqa: PLR0911 - a list
     """Name what else lies in such folders."""
     names = list(tensors)
 
@@ -169,7 +187,7 @@ def _not_a_lora(tensors: Mapping[str, Tensor]) -> tuple[Kind, str]:  # noqa: PLR
     return "other", "unknown"
 
 
-def _is_embedding(tensors: Mapping[str, Tensor]) -> bool:
+def _is_embedding(tensors: Mapping[str, Shaped]) -> bool:
     """Tell a textual inversion: one or two small tensors, a vector of a text encoder each row."""
     return len(tensors) <= 2 and all(
         1 <= len(tensor.shape) <= 2 and tensor.shape[-1] in {768, 1024, 1280} and "." not in name

@@ -254,6 +254,25 @@ def test_family_and_layout_come_from_the_tensors(tmp_path: Path, name: str) -> N
     assert (found.kind, found.family, found.layout, found.rank) == ("lora", family, layout, rank)
 
 
+@pytest.mark.parametrize(
+    ("key", "family"),
+    [
+        ("lora_unet_output_blocks_5_1_proj_in.lora_down.weight", "sdxl"),
+        ("lora_unet_middle_block_1_proj_in.lora_down.weight", "sdxl"),
+        ("lora_te1_text_model_encoder_layers_0_mlp_fc1.lora_down.weight", "sdxl"),
+        ("clip_g.text_model.encoder.layers.0.mlp.fc1.lora_down.weight", "sdxl"),
+        ("diffusion_model.input_blocks.4.1.proj_in.lora_down.weight", "sd1"),
+        ("lycoris_down_blocks_1_attentions_0_transformer_blocks_1_attn1_to_q.lokr_w1", "sdxl"),
+        ("unet.down_blocks.0.attentions.0.proj_in.processor.to_q_lora.down.weight", "sd1"),
+        ("unet.mid_block.attentions.0.proj_in.lora_linear_layer.up.weight", "sd1"),
+    ],
+)
+def test_the_family_is_known_by_any_trainers_names(tmp_path: Path, key: str, family: str) -> None:
+    """Stability's block names, OneTrainer's, SimpleTuner's and older ones of diffusers."""
+    found = facts_of(tmp_path, made.safetensors_bytes({key: made.numbers((4, 4))}))
+    assert (found.kind, found.family) == ("lora", family)
+
+
 def test_a_wrong_family_in_the_metadata_is_told(tmp_path: Path) -> None:
     """The tensors cannot lie about their shapes."""
     data = made.safetensors_bytes(made.sdxl_tensors(), made.kohya_metadata(1))

@@ -13,11 +13,17 @@ from diffusers import (
     AutoencoderKL,
     PNDMScheduler,
     StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
 from safetensors.torch import save_file
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+)
 
 from core.formats.base_model import base_sha256
 from core.nouns import Recipe
@@ -248,3 +254,94 @@ def make_job(base: Path, tmp_path: Path) -> Callable[..., DrawJob]:
         return DrawJob(**(facts | changes))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def fresh_sdxl() -> Callable[[], StableDiffusionXLPipeline]:
+    """Return a function that builds a small pipeline of the shape of SDXL, always the same."""
+
+    def build() -> StableDiffusionXLPipeline:
+        torch.manual_seed(9)
+        unet = UNet2DConditionModel(
+            sample_size=16,
+            block_out_channels=(16, 32, 32),
+            layers_per_block=2,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            transformer_layers_per_block=(1, 1, 2),
+            cross_attention_dim=48,
+            attention_head_dim=(2, 4, 4),
+            norm_num_groups=8,
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=64,
+        )
+        config = {"vocab_size": 20, "num_hidden_layers": 2, "num_attention_heads": 2}
+        ends = {"bos_token_id": 18, "eos_token_id": 19, "projection_dim": 16}
+        return StableDiffusionXLPipeline(
+            vae=None,
+            text_encoder=CLIPTextModel(
+                CLIPTextConfig(hidden_size=16, intermediate_size=32, **config, **ends)
+            ),
+            text_encoder_2=CLIPTextModelWithProjection(
+                CLIPTextConfig(hidden_size=32, intermediate_size=64, **config, **ends)
+            ),
+            tokenizer=None,
+            tokenizer_2=None,
+            unet=unet,
+            scheduler=None,
+        )
+
+    return build
+
+
+_OUTSIDE = {
+    "conv_in": "input_blocks.0.0",
+    "time_embedding.linear_1": "time_embed.0",
+    "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
+    "conv_norm_out": "out.0",
+    "conv_out": "out.2",
+}
+_INSIDE = {
+    "norm1": "in_layers.0",
+    "conv1": "in_layers.2",
+    "time_emb_proj": "emb_layers.1",
+    "norm2": "out_layers.0",
+    "conv2": "out_layers.3",
+    "conv_shortcut": "skip_connection",
+}
+
+
+def _stability_name(name: str) -> str:
+    """Return Stability's name of a module of a UNet with two layers in each block."""
+    if name in _OUTSIDE:
+        return _OUTSIDE[name]
+    side, rest = name.split(".", 1)
+    if side == "mid_block":
+        kind, number, rest = rest.split(".", 2)
+        place = 1 if kind == "attentions" else 2 * int(number)
+        return f"middle_block.{place}.{_inside(kind, rest)}"
+    block, kind, number, rest = rest.split(".", 3)
+    if side == "down_blocks":
+        if kind == "downsamplers":
+            return f"input_blocks.{3 * int(block) + 3}.0.op"
+        head = f"input_blocks.{3 * int(block) + int(number) + 1}"
+    else:
+        if kind == "upsamplers":
+            return f"output_blocks.{3 * int(block) + 2}.2.conv"
+        head = f"output_blocks.{3 * int(block) + int(number)}"
+    return f"{head}.{int(kind == 'attentions')}.{_inside(kind, rest)}"
+
+
+def _inside(kind: str, rest: str) -> str:
+    """Return Stability's name inside a residual block or a transformer."""
+    return _INSIDE[rest] if kind == "resnets" else rest
+
+
+@pytest.fixture(scope="session")
+def stability_name() -> Callable[[str], str]:
+    """Return a function from diffusers' name of a module in the small SDXL UNet to Stability's."""
+    return _stability_name

@@ -68,16 +68,16 @@ def test_a_bad_file_is_permanent_and_the_child_lives_on(
     good: dict[str, torch.Tensor],
     lora: LoraFile,
 ) -> None:
-    """NaN, DoRA and half a match park the job with counts; the next job finds the same child."""
+    """NaN, OFT and half a match park the job with counts; the next job finds the same child."""
     draw(generator, make_job())
     pid = generator.pid
     name = next(iter(good))
     broken = make_lora({**good, name: torch.full_like(good[name], torch.nan)}, "client-nan")
-    dora = make_lora({**good, "lora_unet_x.dora_scale": torch.ones(2)}, "client-dora")
+    foreign = make_lora({**good, "oft_unet_x.oft_blocks": torch.ones(2)}, "client-oft")
     half = make_lora(
         {key.replace("lora_te_", "lora_te3_"): one for key, one in good.items()}, "client-half"
     )
-    for file, words in ((broken, "NaN"), (dora, "DoRA"), (half, "18 of the LoRA's 66 modules")):
+    for file, words in ((broken, "NaN"), (foreign, "OFT"), (half, "18 of the LoRA's 66 modules")):
         with pytest.raises(Permanent, match=words) as caught:
             draw(generator, make_job(file))
         assert isinstance(caught.value, Refused)

@@ -30,38 +30,10 @@ def kohya(**more: torch.Tensor) -> dict[str, torch.Tensor]:
     }
 
 
-@pytest.mark.parametrize(
-    ("down", "up", "module"),
-    [
-        ("unet.a.to_q.lora_A.weight", "unet.a.to_q.lora_B.weight", "unet.a.to_q"),
-        ("unet.a.to_q.lora.down.weight", "unet.a.to_q.lora.up.weight", "unet.a.to_q"),
-        (
-            "unet.a.processor.to_out_lora.down.weight",
-            "unet.a.processor.to_out_lora.up.weight",
-            "unet.a.to_out.0",
-        ),
-        (
-            "text_encoder.l.q_proj.lora_linear_layer.down.weight",
-            "text_encoder.l.q_proj.lora_linear_layer.up.weight",
-            "text_encoder.l.q_proj",
-        ),
-        ("lora_te_x.lora_down.weight", "lora_te_x.lora_up.weight", "lora_te_x"),
-        ("a.to_q.lora_A.weight", "a.to_q.lora_B.weight", "a.to_q"),
-    ],
-)
-def test_both_halves_of_a_module_are_found(
-    down: str, up: str, module: str, make_lora: MakeLora
-) -> None:
-    """The layouts of kohya, diffusers (today's and older) and PEFT."""
-    file = make_lora({down: DOWN, up: UP}, f"layout-{abs(hash(down))}")
-    (pair,) = read_lora(file.path, file.sha256).pairs
-    assert (pair.name, pair.rank, pair.scale) == (module, 2, 1.0)
-
-
 def test_alpha_over_rank_is_the_scale(make_lora: MakeLora) -> None:
     """Alpha 1 on rank 2 halves the change."""
     file = make_lora(kohya(), "alpha")
-    assert read_lora(file.path, file.sha256).pairs[0].scale == 0.5
+    assert read_lora(file.path, file.sha256).changes[0].scale == 0.5
 
 
 def test_peft_takes_its_scale_from_the_configuration_beside_it(
@@ -76,21 +48,18 @@ def test_peft_takes_its_scale_from_the_configuration_beside_it(
     moved.write_bytes(file.path.read_bytes())
     config = {"r": 2, "lora_alpha": 8, "alpha_pattern": {"to_k": 2}}
     moved.with_name("adapter_config.json").write_text(json.dumps(config))
-    (pair,) = read_lora(moved, file.sha256).pairs
-    assert (pair.name, pair.scale) == ("a.to_q", 4.0)
+    (change,) = read_lora(moved, file.sha256).changes
+    assert (change.module, change.scale) == ("a.to_q", 4.0)
 
 
 @pytest.mark.parametrize(
     ("extra", "kind"),
     [
-        (f"{KOHYA}.dora_scale", "DoRA"),
-        (f"{KOHYA}.lora_magnitude_vector", "DoRA"),
-        (f"{KOHYA}.hada_w1_a", "LoHa"),
-        (f"{KOHYA}.lokr_w1", "LoKr"),
-        (f"{KOHYA}.lora_mid.weight", "Tucker"),
         ("oft_unet_x.oft_blocks", "OFT"),
-        (f"{KOHYA}.diff_b", "differences"),
+        (f"{KOHYA}.a1.weight", "GLoRA"),
         (f"{KOHYA}.on_input", "IA3"),
+        (f"{KOHYA}.p_layer.weight", "T-LoRA"),
+        ("bundle_emb.punk.string_to_param", "an embedding"),
     ],
 )
 def test_other_adapters_are_refused_by_name(extra: str, kind: str, make_lora: MakeLora) -> None:
@@ -110,6 +79,18 @@ def test_other_adapters_are_refused_by_name(extra: str, kind: str, make_lora: Ma
         (kohya(**{f"{KOHYA}.lora_up.weight": torch.ones(8, 3)}), "do not fit"),
         (kohya(**{f"{KOHYA}.lora_up.weight": torch.full((8, 2), torch.nan)}), "NaN.*1 of its 3"),
         (kohya(**{f"{KOHYA}.lora_up.weight": torch.full((8, 2), torch.inf)}), "diverged"),
+        (
+            kohya(
+                **{
+                    f"{KOHYA}.lora_up.weight": torch.ones(8, 0),
+                    f"{KOHYA}.lora_down.weight": torch.ones(0, 6),
+                }
+            ),
+            "2 empty tensors of 3.*rank is 0",
+        ),
+        (kohya(**{f"{KOHYA}.hada_w1_a": torch.ones(8, 2)}), "1 modules are incomplete"),
+        (kohya(**{f"{KOHYA}.lora_mid.weight": torch.ones(3, 3, 3, 3)}), "do not fit"),
+        ({f"{KOHYA}.lokr_w1": DOWN, f"{KOHYA}.lokr_w2_a": UP}, "1 modules are incomplete"),
     ],
 )
 def test_a_file_that_is_not_whole_is_refused_with_counts(
@@ -119,6 +100,54 @@ def test_a_file_that_is_not_whole_is_refused_with_counts(
     file = make_lora(tensors, f"broken-{abs(hash(words))}")
     with pytest.raises(JobError, match=words):
         read_lora(file.path, file.sha256)
+
+
+@pytest.mark.parametrize(
+    ("key", "metadata", "family"),
+    [
+        ("diffusion_model.double_blocks.0.img_attn.qkv", {}, "Flux"),
+        ("transformer.single_transformer_blocks.0.attn.to_q", {}, "Flux"),
+        ("lora_unet_double_blocks_0_img_attn_qkv", {}, "Flux"),
+        ("lora_unet_joint_blocks_0_context_block_attn_qkv", {}, "SD 3"),
+        ("diffusion_model.layers.0.attention.qkv", {}, "a transformer whose name it does not tell"),
+        ("transformer.transformer_blocks.0.attn.to_q", {"ss_base_model_version": "qwen"}, "qwen"),
+    ],
+)
+def test_a_lora_for_a_model_without_a_unet_is_refused_with_its_name(
+    key: str, metadata: dict[str, str], family: str, make_lora: MakeLora
+) -> None:
+    """The names that ai-toolkit and kohya's trainer give to the modules of transformers."""
+    tensors = {f"{key}.lora_A.weight": DOWN, f"{key}.lora_B.weight": UP}
+    file = make_lora(tensors, f"transformer-{len(key)}", metadata or None)
+    with pytest.raises(JobError, match=f"is a LoRA for {family}, and this version draws"):
+        read_lora(file.path, file.sha256)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ('{"peft_type": "IA3"}', "is PEFT's IA3"),
+        ('{"unet.peft_type": "OFT"}', "is PEFT's OFT"),
+        ('{"init_lora_weights": "pissa_niter_4"}', "changes the base model"),
+        ("{", "is not JSON"),
+        ("[]", "is no JSON object"),
+    ],
+)
+def test_a_configuration_that_cannot_be_merged_is_refused(
+    config: str, words: str, make_lora: MakeLora
+) -> None:
+    """What the tensors do not tell: another kind of adapter, or a base that was changed too."""
+    file = make_lora(kohya(), f"config-{len(config)}", {"lora_adapter_metadata": config})
+    with pytest.raises(JobError, match=words):
+        read_lora(file.path, file.sha256)
+
+
+def test_a_module_counts_once(make_lora: MakeLora) -> None:
+    """Its weight and its bias are two changes of one module."""
+    tensors = kohya(**{f"{KOHYA}.diff_b": torch.ones(8), "lora_unet_conv_in.diff": torch.ones(2)})
+    file = make_lora(tensors, "counts")
+    weights = read_lora(file.path, file.sha256)
+    assert (len(weights.changes), weights.modules) == (3, 2)
 
 
 def test_a_truncated_or_changed_or_missing_file_is_refused(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from torch import nn
 
+from daemon.generator.adapter_math import Change
 from daemon.generator.job import JobError
-from daemon.generator.lora_file import LoraPair, LoraWeights, read_lora
+from daemon.generator.lora_file import LoraWeights, read_lora
 from daemon.generator.merging import Merger
 
 if TYPE_CHECKING:
@@ -30,6 +32,11 @@ def snapshot(*models: nn.Module) -> dict[str, torch.Tensor]:
 def same_bits(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
     """Say whether two copies are equal to the last bit."""
     return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def low_rank(name: str, up: torch.Tensor, down: torch.Tensor, scale: float = 1.0) -> Change:
+    """Return the change of one module: scale * up @ down."""
+    return Change(module=name, parameter="weight", tensors={"up": up, "down": down}, scale=scale)
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +71,10 @@ def test_every_module_is_patched_and_counted(
     pipeline = fresh()
     merger = Merger({"unet": pipeline.unet, "text_encoder": pipeline.text_encoder})
     one = merger.apply([(weights[0], 1.0)])
-    assert one.modules_patched == one.modules_changed == len(weights[0].pairs)
+    assert one.modules_patched == one.modules_changed == weights[0].modules
     two = merger.apply([(weights[0], 1.0), (weights[1], 0.5)])
-    assert two.modules_patched == len(weights[0].pairs) + len(weights[1].pairs)
-    assert two.modules_changed == len(weights[1].pairs)
+    assert two.modules_patched == weights[0].modules + weights[1].modules
+    assert two.modules_changed == weights[1].modules
     assert [sha256 for sha256, _ in two.text_state] == [one.sha256 for one in weights]
 
 
@@ -96,12 +103,14 @@ def test_the_change_is_scale_times_up_times_down(
 ) -> None:
     """For a convolution: the same as applying down, then up, to any picture."""
     torch.manual_seed(3)
-    pair = LoraPair(name="lora_unet_x", up=torch.randn(up), down=torch.randn(down), scale=0.5)
+    pair = low_rank("lora_unet_x", torch.randn(up), torch.randn(down), 0.5)
     old = layer.weight.detach().clone()
     merger = Merger({"unet": nn.ModuleDict({"x": layer}), "text_encoder": nn.ModuleDict()})
-    merger.apply([(LoraWeights(sha256="a", pairs=(pair,)), 0.8)])
+    merger.apply([(LoraWeights(sha256="a", changes=(pair,)), 0.8)])
     change = (layer.weight.detach() - old).double()
-    by_hand = torch.einsum("or,ri...->oi...", pair.up.flatten(1).double(), pair.down.double())
+    by_hand = torch.einsum(
+        "or,ri...->oi...", pair.tensors["up"].flatten(1).double(), pair.tensors["down"].double()
+    )
     assert torch.allclose(change, 0.4 * by_hand.reshape(old.shape), atol=1e-6)
 
 
@@ -112,13 +121,8 @@ def test_half_precision_is_rounded_once() -> None:
     small = [
         LoraWeights(
             sha256=str(seed),
-            pairs=(
-                LoraPair(
-                    name="lora_unet_x",
-                    up=torch.full((4, 1), 1e-2),
-                    down=torch.full((1, 4), 1e-2),
-                    scale=0.5,
-                ),
+            changes=(
+                low_rank("lora_unet_x", torch.full((4, 1), 1e-2), torch.full((1, 4), 1e-2), 0.5),
             ),
         )
         for seed in range(8)
@@ -136,40 +140,88 @@ def test_a_lora_of_another_base_is_refused_with_counts(
     parts = (pipeline.unet, pipeline.text_encoder)
     merger = Merger({"unet": parts[0], "text_encoder": parts[1]})
     before = snapshot(*parts)
-    pairs = weights[0].pairs
-    strange = tuple(
-        LoraPair(name=f"{one.name}_z", up=one.up, down=one.down, scale=1.0) for one in pairs[:10]
-    )
-    half = LoraWeights(sha256="h", pairs=strange + pairs[10:])
+    changes = weights[0].changes
+    strange = tuple(replace(one, module=f"{one.module}_z") for one in changes[:10])
+    half = LoraWeights(sha256="h", changes=strange + changes[10:])
     with pytest.raises(JobError, match="10 of the LoRA's 66 modules are not in this base model"):
         merger.apply([(weights[0], 1.0), (half, 1.0)])
-    wide = LoraPair(name=pairs[0].name, up=pairs[0].up, down=torch.ones(4, 999), scale=1.0)
+    wide = low_rank(changes[0].module, changes[0].tensors["up"], torch.ones(4, 999))
     with pytest.raises(JobError, match="1 of the LoRA's 66 modules have another shape"):
-        merger.apply([(LoraWeights(sha256="w", pairs=(wide, *pairs[1:])), 1.0)])
+        merger.apply([(LoraWeights(sha256="w", changes=(wide, *changes[1:])), 1.0)])
     assert same_bits(before, snapshot(*parts))
-
-
-def test_an_sdxl_lora_is_called_one() -> None:
-    """The most usual mistake has a hint of its own."""
-    pair = LoraPair(
-        name="lora_te2_text_model_encoder_layers_0_mlp_fc1",
-        up=torch.ones(8, 1),
-        down=torch.ones(1, 8),
-        scale=1.0,
-    )
-    merger = Merger({"unet": nn.ModuleDict(), "text_encoder": nn.ModuleDict()})
-    with pytest.raises(JobError, match="SDXL"):
-        merger.apply([(LoraWeights(sha256="x", pairs=(pair,)), 1.0)])
 
 
 def test_weights_that_overflow_are_refused() -> None:
     """A merge that leaves infinity draws nothing and is undone."""
     layer = nn.Linear(4, 4, bias=False).half()
     old = layer.weight.detach().clone()
-    pair = LoraPair(
-        name="lora_unet_x", up=torch.full((4, 1), 3e4), down=torch.full((1, 4), 3e4), scale=1.0
-    )
+    pair = low_rank("lora_unet_x", torch.full((4, 1), 3e4), torch.full((1, 4), 3e4))
     merger = Merger({"unet": nn.ModuleDict({"x": layer}), "text_encoder": nn.ModuleDict()})
     with pytest.raises(JobError, match="infinite weights in 1 of 1"):
-        merger.apply([(LoraWeights(sha256="o", pairs=(pair,)), 1.0)])
+        merger.apply([(LoraWeights(sha256="o", changes=(pair,)), 1.0)])
     assert torch.equal(layer.weight, old)
+
+
+def test_weights_and_biases_of_every_kind_come_back(fresh: Callable[[], Any]) -> None:
+    """Norms and biases too, and a module counts once however much of it changes."""
+    pipeline = fresh()
+    parts = (pipeline.unet, pipeline.text_encoder)
+    merger = Merger({"unet": parts[0], "text_encoder": parts[1]})
+    before = snapshot(*parts)
+    norm, conv = parts[0].conv_norm_out, parts[0].conv_in
+    changes = tuple(
+        Change(module=f"lora_unet_{name}", parameter=parameter, tensors={"diff": torch.ones(size)})
+        for name, module in (("conv_norm_out", norm), ("conv_in", conv))
+        for parameter, size in (("weight", module.weight.shape), ("bias", module.bias.shape))
+    )
+    merged = merger.apply([(LoraWeights(sha256="n", changes=changes), 0.5)])
+    assert (merged.modules_patched, merged.modules_changed, merged.text_state) == (2, 2, ())
+    assert torch.equal(norm.bias, before["0.conv_norm_out.bias"] + 0.5)
+    merger.restore()
+    assert same_bits(before, snapshot(*parts))
+
+
+def test_a_bias_that_is_not_there_is_refused() -> None:
+    """A layer without a bias cannot have it changed."""
+    merger = Merger({"unet": nn.ModuleDict({"x": nn.Linear(4, 4, bias=False)})})
+    change = Change(module="unet.x", parameter="bias", tensors={"diff": torch.ones(4)})
+    with pytest.raises(JobError, match="1 of the LoRA's 1 modules have another shape"):
+        merger.apply([(LoraWeights(sha256="b", changes=(change,)), 1.0)])
+
+
+def test_a_layer_that_is_named_twice_is_refused() -> None:
+    """Two spellings of one layer in one file: nobody can say which one counts."""
+    merger = Merger({"unet": nn.ModuleDict({"x": nn.Linear(4, 4)})})
+    changes = tuple(
+        low_rank(name, torch.ones(4, 1), torch.ones(1, 4)) for name in ("unet.x", "lora_unet_x")
+    )
+    with pytest.raises(JobError, match="names 1 layers twice"):
+        merger.apply([(LoraWeights(sha256="t", changes=changes), 1.0)])
+
+
+def test_decomposed_loras_of_a_stack_do_not_depend_on_their_order() -> None:
+    """Each begins at the base model's weight, not at what the one before has made of it."""
+    torch.manual_seed(1)
+    layer = nn.Linear(6, 4)
+    merger = Merger({"unet": nn.ModuleDict({"x": layer})})
+    stack = [
+        (
+            LoraWeights(
+                sha256=str(number),
+                changes=(
+                    Change(
+                        module="unet.x",
+                        parameter="weight",
+                        tensors={"up": torch.randn(4, 2), "down": torch.randn(2, 6)},
+                        magnitude=torch.rand(4, 1) + 1,
+                    ),
+                ),
+            ),
+            0.5 + number,
+        )
+        for number in range(2)
+    ]
+    merger.apply(stack)
+    first = layer.weight.detach().clone()
+    merger.apply(stack[::-1])
+    assert torch.allclose(first, layer.weight, atol=1e-6)

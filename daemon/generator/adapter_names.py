@@ -1,0 +1,122 @@
+"""Find the module of a base model that a name in a LoRA file means, however the trainer spells it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from diffusers.loaders.lora_conversion_utils import _maybe_map_sgm_blocks_to_diffusers
+from diffusers.loaders.single_file_utils import DIFFUSERS_TO_LDM_MAPPING
+from torch import nn
+
+FAMILIES = {"sd1": "SD 1", "sd2": "SD 2", "sdxl": "SDXL", "sd3": "SD 3", "flux": "Flux"}
+
+# What a name begins with, dots as underscores, and the part it means. A text encoder's name with a
+# number means a base model that has two, and one without a number a base model that has one.
+_PARTS = {
+    "unet_": "unet",
+    "lora_unet_": "unet",
+    "diffusion_model_": "unet",  # ComfyUI, ai-toolkit, OneTrainer
+    "lycoris_": "unet",  # LyCORIS' own wrapper, SimpleTuner
+    "text_encoder_": "text_encoder",
+}
+_PARTS_OF_ONE = {"lora_te_": "text_encoder"}
+_PARTS_OF_TWO = {
+    "lora_te1_": "text_encoder",
+    "clip_l_": "text_encoder",  # OneTrainer
+    "lora_te2_": "text_encoder_2",
+    "clip_g_": "text_encoder_2",
+    "text_encoder_2_": "text_encoder_2",
+}
+_OLDER = (  # diffusers' attention processors, before version 0.22
+    (re.compile(r"_processor_(to_[qkv])$"), r"_\1"),
+    (re.compile(r"_processor_to_out$"), "_to_out_0"),
+    (re.compile(r"(_self_attn)_to_([qkv])$"), r"\1_\2_proj"),
+    (re.compile(r"(_self_attn)_to_out$"), r"\1_out_proj"),
+)
+_OUTSIDE = {  # Stability's names of what stands outside the blocks -> diffusers'
+    original.removesuffix(".weight").replace(".", "_"): name.removesuffix(".weight")
+    for group in ("layers", "addition_embed_type")
+    for name, original in DIFFUSERS_TO_LDM_MAPPING["unet"][group].items()
+    if name.endswith(".weight")
+}
+_BLOCK = re.compile(r"(input_blocks|middle_block|output_blocks)_\d+_")
+_INSIDE = (  # Stability's names inside a block -> diffusers'
+    ("input_blocks", "down_blocks"),
+    ("middle_block", "mid_block"),
+    ("output_blocks", "up_blocks"),
+    ("in_layers_0", "norm1"),
+    ("in_layers_2", "conv1"),
+    ("emb_layers_1", "time_emb_proj"),
+    ("out_layers_0", "norm2"),
+    ("out_layers_3", "conv2"),
+    ("skip_connection", "conv_shortcut"),
+    ("samplers_0_op", "samplers_0_conv"),
+)
+
+
+class ModuleNames:
+    """The modules of a base model's parts, under every spelling that is known."""
+
+    def __init__(self, parts: Mapping[str, nn.Module]) -> None:
+        """Index all modules with a weight of ``parts``: "unet", "text_encoder", "text_encoder_2"."""
+        self._config: Any = getattr(parts.get("unet"), "config", None)
+        self.family = _family(self._config, two="text_encoder_2" in parts)
+        prefixes = _PARTS | (_PARTS_OF_TWO if "text_encoder_2" in parts else _PARTS_OF_ONE)
+        self._prefixes = sorted(prefixes.items(), key=lambda item: len(item[0]), reverse=True)
+        self.modules: dict[str, nn.Module] = dict(_named(parts))
+        self._full = {_flat(*name.split(".", 1)): name for name in self.modules}
+
+    def find(self, name: str) -> str | None:
+        """Return the key in ``modules`` that ``name`` means, or None."""
+        flat = name.replace(".", "_")
+        for prefix, part in self._prefixes:
+            if flat.startswith(prefix):
+                return self._lookup(part, flat.removeprefix(prefix))
+        return self._lookup("unet", flat)  # raw PEFT names say no part, and then mean the UNet
+
+    def _lookup(self, part: str, flat: str) -> str | None:
+        """Return the full name of the module of ``part`` whose name without dots is ``flat``."""
+        for pattern, today in _OLDER:
+            flat = pattern.sub(today, flat)
+        if part == "unet":
+            flat = self._from_original(flat)
+        return self._full.get(_flat(part, flat))
+
+    def _from_original(self, flat: str) -> str:
+        """Return diffusers' name for Stability's name of a UNet's module; others as they are."""
+        if flat in _OUTSIDE:
+            return _OUTSIDE[flat]
+        if self._config is None or not _BLOCK.match(flat):
+            return flat
+        try:
+            # One name at a time: the converter takes input_blocks_1 for the head of ..._10.
+            (mapped,) = _maybe_map_sgm_blocks_to_diffusers(
+                {f"lora_unet_{flat}": None}, self._config
+            )
+        except (ValueError, LookupError):
+            return flat
+        for original, name in _INSIDE:
+            mapped = mapped.replace(original, name)
+        return str(mapped).removeprefix("lora_unet_")
+
+
+def _named(parts: Mapping[str, nn.Module]) -> Iterator[tuple[str, nn.Module]]:
+    """Yield (part.name, module) for all modules that have a weight of their own."""
+    for part, model in parts.items():
+        for name, module in model.named_modules():
+            if isinstance(getattr(module, "weight", None), nn.Parameter):
+                yield f"{part}.{name}", module
+
+
+def _flat(part: str, name: str) -> tuple[str, str]:
+    """Return what all spellings of a name have in common."""
+    return part, name.replace(".", "_").removeprefix("text_model_")
+
+
+def _family(config: Any, *, two: bool) -> str:
+    """Return the family of a base model by its shape: "sdxl", "sd2", or else "sd1"."""
+    if two or getattr(config, "addition_embed_type", None) == "text_time":
+        return "sdxl"
+    return "sd2" if getattr(config, "cross_attention_dim", None) == 1024 else "sd1"
