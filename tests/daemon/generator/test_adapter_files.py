@@ -214,7 +214,7 @@ def test_a_lycoris_file_draws_what_its_training_draws(
 ) -> None:
     """The whole way from the file to the pixels."""
     file, pipeline = lycoris(LYCORIS[kind])
-    assert_same_images(studio, make_job(file), pipeline, fresh())
+    assert_same_images(studio, make_job(file, count=1), pipeline, fresh())
 
 
 def test_simpletuners_lycoris_file_is_merged(fresh: Callable[[], Any], tmp_path: Path) -> None:
@@ -285,23 +285,39 @@ PEFT_CONFIGS: dict[str, tuple[Any, float]] = {  # and how far the training went
 }
 
 
+def peft_adapter(pipeline: Any, kind: str, folder: Path) -> LoraFile:
+    """Train an adapter on the UNet of ``pipeline`` and save it as PEFT does, in ``folder``."""
+    config, size = PEFT_CONFIGS[kind]
+    config.target_modules = [*ATTENTION, "conv1", "proj_in"]
+    model = get_peft_model(pipeline.unet, config)
+    trained(model, ("lora_", "hada_", "lokr_"), size)
+    model.save_pretrained(folder)
+    return file_at(folder / "adapter_model.safetensors")
+
+
 @pytest.mark.parametrize("kind", PEFT_CONFIGS)
-def test_a_peft_adapter_draws_what_peft_draws(
-    kind: str,
+def test_a_peft_adapter_answers_as_its_training(
+    kind: str, fresh: Callable[[], Any], tmp_path: Path
+) -> None:
+    """A folder as save_pretrained writes it: adapter_model.safetensors and its configuration."""
+    pipeline, ours = fresh(), fresh()
+    file = peft_adapter(pipeline, kind, tmp_path)
+    before = answers(ours)
+    merge(ours, file)
+    assert same(answers(ours), answers(pipeline))
+    assert different(answers(ours)[:1], before[:1])
+
+
+def test_a_peft_dora_draws_what_peft_draws(
     fresh: Callable[[], Any],
     studio: Studio,
     make_job: Callable[..., DrawJob],
     tmp_path: Path,
 ) -> None:
-    """A folder as save_pretrained writes it: adapter_model.safetensors and its configuration."""
-    pipeline, (config, size) = fresh(), PEFT_CONFIGS[kind]
-    config.target_modules = [*ATTENTION, "conv1", "proj_in"]
-    model = get_peft_model(pipeline.unet, config)
-    trained(model, ("lora_", "hada_", "lokr_"), size)
-    model.save_pretrained(tmp_path / "adapter")
-    file = file_at(tmp_path / "adapter" / "adapter_model.safetensors")
-    merge(fresh(), file)
-    assert_same_images(studio, make_job(file), pipeline, fresh())
+    """The whole way from PEFT's folder to the pixels."""
+    pipeline = fresh()
+    file = peft_adapter(pipeline, "dora", tmp_path / "adapter")
+    assert_same_images(studio, make_job(file, count=1), pipeline, fresh())
 
 
 @pytest.fixture
