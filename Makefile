@@ -21,9 +21,10 @@ lint:
 	@$(VENV)/bin/lint-imports --no-logo
 	@$(VENV)/bin/codespell
 
-bench: ## the benchmarks behind docs/benchmarks.md
+bench: WHICH ?= metrics flags story
+bench: ## the benchmarks behind docs/benchmarks.md, all or by name: make bench WHICH=metrics
 	@.ci/install gpu,dashboard,test
-	@$(PY) -m tests.bench.story $(ARGS)
+	@for name in $(WHICH); do echo "== $$name" >&2; $(PY) -m tests.bench.$$name $(ARGS) || exit 1; done
 
 dev: ## an editable environment with everything
 	@.ci/install gpu,dashboard,test
