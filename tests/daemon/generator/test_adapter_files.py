@@ -143,7 +143,7 @@ def lycoris(fresh: Callable[[], Any], tmp_path: Path) -> Callable[..., tuple[Lor
         network.apply_to(
             pipeline.text_encoder, pipeline.unet, apply_text_encoder=True, apply_unet=True
         )
-        trained(network, TRAINED, 0.02 if options["algo"] == "full" else 0.1)
+        trained(network, TRAINED, 0.02 if options["algo"] == "full" else 0.04)
         written = tmp_path / "written.safetensors"
         network.save_weights(str(written), None, {})
         # The text encoder of kohya's trainer has one more level than that of today's transformers.
@@ -201,7 +201,8 @@ def assert_same_images(studio: Studio, job: DrawJob, pipeline: Any, bare: Any) -
     off = np.abs(ours - plainly_drawn(pipeline, job))
     assert off.max() <= 1
     assert (off > 0).mean() <= 0.0005
-    assert (np.abs(ours - plainly_drawn(bare, job)).max(axis=-1) > 8).mean() >= 0.2
+    seen = (np.abs(ours - plainly_drawn(bare, job)).max(axis=-1) > 8).mean()
+    assert seen >= 0.2
 
 
 @pytest.mark.parametrize("kind", ["locon", "loha", "lokr small", "dora"])
@@ -214,7 +215,7 @@ def test_a_lycoris_file_draws_what_its_training_draws(
 ) -> None:
     """The whole way from the file to the pixels."""
     file, pipeline = lycoris(LYCORIS[kind])
-    assert_same_images(studio, make_job(file, count=1), pipeline, fresh())
+    assert_same_images(studio, make_job(file), pipeline, fresh())
 
 
 def test_simpletuners_lycoris_file_is_merged(fresh: Callable[[], Any], tmp_path: Path) -> None:
@@ -279,7 +280,7 @@ def test_older_files_of_diffusers_are_merged(fresh: Callable[[], Any], make_lora
 
 PEFT_CONFIGS: dict[str, tuple[Any, float]] = {  # and how far the training went
     "lora": (LoraConfig(r=4, lora_alpha=6, rank_pattern={"to_k": 2}, use_rslora=True), 0.1),
-    "dora": (LoraConfig(r=4, lora_alpha=6, use_dora=True), 0.2),
+    "dora": (LoraConfig(r=4, lora_alpha=6, use_dora=True), 0.1),
     "loha": (LoHaConfig(r=4, alpha=6), 0.3),
     "lokr": (LoKrConfig(r=4, alpha=6, decompose_both=True), 0.3),
 }
@@ -317,7 +318,7 @@ def test_a_peft_dora_draws_what_peft_draws(
     """The whole way from PEFT's folder to the pixels."""
     pipeline = fresh()
     file = peft_adapter(pipeline, "dora", tmp_path / "adapter")
-    assert_same_images(studio, make_job(file, count=1), pipeline, fresh())
+    assert_same_images(studio, make_job(file), pipeline, fresh())
 
 
 @pytest.fixture
