@@ -45,9 +45,7 @@ def notice(said: Said) -> Html:
 
 
 def doubts(sentences: Sequence[str]) -> Html:
-    """Return what may make a test mislead, folded; nothing without any."""
-    if not sentences:
-        return Html("")
+    """Return what may make a test mislead, one sentence or more, folded."""
     lines = join(fill("<li>{sentence}</li>", sentence=sentence) for sentence in sentences)
     return fill(
         '<details class="ew-doubts"><summary>Before you trust this test: {count}</summary>'

@@ -66,7 +66,8 @@ def page_body() -> None:
     results = reads.ask(gallery.epochs, run.id)
     stands = standing.of_run(facts, advice, reads.ask(gallery.work, run.id), lines, results)
     sheet.put(headline.markup(run.run_name, standing.progress(facts, lines, run.scored), stands))
-    sheet.put(sheet.doubts(facts.get("doubts") or ()))
+    if facts.get("doubts"):
+        sheet.put(sheet.doubts(facts["doubts"]))
     _evidence(reads, run, advice)
 
 
