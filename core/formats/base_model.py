@@ -17,9 +17,22 @@ from core.errors import Fixable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+FAMILIES = {"sd1": "SD 1", "sd2": "SD 2", "sdxl": "SDXL", "sd3": "SD 3", "flux": "Flux"}
 _MEMBERS = frozenset({".safetensors", ".json", ".txt"})
 _PICKLED = frozenset({".bin", ".ckpt", ".pt", ".pth"})
 _UNUSED = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
+_PIPELINES = (  # how the class in model_index.json begins, the more telling ones first
+    ("StableDiffusionXL", "sdxl"),
+    ("StableDiffusion3", "sd3"),
+    ("StableDiffusion", "sd1"),  # or sd2, which has the same class
+    ("Flux", "flux"),
+)
+_TRANSFORMERS = (("joint_blocks.", "sd3"), ("double_blocks.0.img_attn.norm.", "flux"))
+_ENCODERS = {  # the text encoders in an original checkpoint with a UNet
+    "conditioner.embedders.1.": "sdxl",
+    "cond_stage_model.model.": "sd2",
+    "cond_stage_model.transformer.": "sd1",
+}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HEADER_LIMIT = 100_000_000  # bytes: safetensors' own limit
 _BLOCK = 1 << 20
@@ -48,8 +61,50 @@ def base_sha256(path: Path) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
+def vae_sha256(path: Path) -> str:
+    """Return the SHA-256 a VAE is known by: of its bytes, or of the lines of its diffusers folder.
+
+    Raises:
+        Fixable: there is nothing there, or its weights are pickled.
+    """
+    if path.is_file():
+        _refuse_pickle(path)
+        return _file_sha256(path)
+    names = sorted(_files_of(path, path)) if (path / "config.json").is_file() else []
+    if not any(name.endswith(".safetensors") for name in names):
+        message = (
+            f"{path} is no VAE: neither a .safetensors file nor a folder with a config.json and "
+            "safetensors. Point the VAE at one of these."
+        )
+        raise Fixable(message)
+    lines = [f"{name} {_file_sha256(path / name)}" for name in names]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def base_name(path: Path) -> str:
+    """Return what a person calls the base model at ``path``."""
+    if path.parent.name == "snapshots":  # a hub's cache: models--owner--name/snapshots/<commit>
+        return path.parents[1].name.removeprefix("models--").replace("--", "/")
+    return path.name
+
+
+def mismatch(lora: str, lora_family: str, base: str, base_family: str) -> str | None:
+    """Return why the LoRA named ``lora`` cannot act on the base model named ``base``, or None.
+
+    A family that is not known speaks against nothing.
+    """
+    known = lora_family in FAMILIES and base_family in FAMILIES
+    if not known or lora_family == base_family:
+        return None
+    return (
+        f"{lora} is a LoRA for {FAMILIES[lora_family]}, and the base model {base} is "
+        f"{FAMILIES[base_family]}: its layers do not exist there, so nothing was drawn. Name the "
+        f"{FAMILIES[lora_family]} model it was trained on as the base model."
+    )
+
+
 def family(path: Path) -> str:
-    """Return "sd1", "sd2", "sdxl" or "unknown", from configuration or tensor names alone."""
+    """Return "sd1", "sd2", "sdxl", "sd3", "flux" or "unknown", from configuration or names alone."""
     index = path / "model_index.json"
     if index.is_file():
         return _folder_family(path, _read_json(index))
@@ -90,16 +145,21 @@ def _members(root: Path) -> Iterator[str]:
     ]
     yield "model_index.json"
     for part in parts:
-        files = [file for file in (root / part).rglob("*") if file.is_file()]
-        safe = any(file.suffix == ".safetensors" for file in files)
-        pickled = [file for file in files if file.suffix.lower() in _PICKLED]
-        if pickled and not safe:
-            _refuse_pickle(pickled[0])
-        for file in files:
-            relative = file.relative_to(root)
-            hidden = any(piece.startswith(".") for piece in relative.parts)
-            if file.suffix in _MEMBERS and not hidden:
-                yield relative.as_posix()
+        yield from _files_of(root / part, root)
+
+
+def _files_of(part: Path, root: Path) -> Iterator[str]:
+    """Yield the paths, relative to ``root``, of the files of ``part`` that decide what it does."""
+    files = [file for file in part.rglob("*") if file.is_file()]
+    safe = any(file.suffix == ".safetensors" for file in files)
+    pickled = [file for file in files if file.suffix.lower() in _PICKLED]
+    if pickled and not safe:
+        _refuse_pickle(pickled[0])
+    for file in files:
+        relative = file.relative_to(root)
+        hidden = any(piece.startswith(".") for piece in relative.parts)
+        if file.suffix in _MEMBERS and not hidden:
+            yield relative.as_posix()
 
 
 def _refuse_pickle(path: Path) -> None:
@@ -107,7 +167,7 @@ def _refuse_pickle(path: Path) -> None:
     if path.suffix.lower() in _PICKLED:
         message = (
             f"{path} is pickled: opening it can run code from whoever made it, so it is never "
-            "opened. Use the .safetensors version of this base model, or convert it."
+            "opened. Use the .safetensors version of this model, or convert it."
         )
         raise Fixable(message)
 
@@ -133,25 +193,21 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _folder_family(path: Path, index: dict[str, Any]) -> str:
     """Return the family of a diffusers folder."""
     pipeline = str(index.get("_class_name", ""))
-    if pipeline.startswith("StableDiffusionXL"):
-        return "sdxl"
-    if not pipeline.startswith("StableDiffusion") or pipeline.startswith("StableDiffusion3"):
-        return "unknown"
+    kinds = (kind for start, kind in _PIPELINES if pipeline.startswith(start))
+    found = next(kinds, "unknown")
     width = _read_json(path / "unet" / "config.json").get("cross_attention_dim")
-    return "sd2" if width == 1024 else "sd1"
+    return "sd2" if found == "sd1" and width == 1024 else found
 
 
 def _file_family(names: frozenset[str]) -> str:
     """Return the family of an original single-file checkpoint."""
+    for start, found in _TRANSFORMERS:
+        if any(name.startswith((start, f"model.diffusion_model.{start}")) for name in names):
+            return found
     if not any(name.startswith("model.diffusion_model.input_blocks.") for name in names):
         return "unknown"
-    if any(name.startswith("conditioner.embedders.1.") for name in names):
-        return "sdxl"
-    if any(name.startswith("cond_stage_model.model.") for name in names):
-        return "sd2"
-    if any(name.startswith("cond_stage_model.transformer.") for name in names):
-        return "sd1"
-    return "unknown"
+    encoders = (one for one in _ENCODERS if any(name.startswith(one) for name in names))
+    return _ENCODERS.get(next(encoders, ""), "unknown")
 
 
 def _tensor_names(path: Path) -> frozenset[str]:

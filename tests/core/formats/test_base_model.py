@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from core.errors import Fixable
-from core.formats.base_model import base_sha256, family, find_base
+from core.formats.base_model import (
+    base_name,
+    base_sha256,
+    family,
+    find_base,
+    mismatch,
+    vae_sha256,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,8 +100,9 @@ def test_what_is_no_base_model_is_told(tmp_path: Path) -> None:
         ("StableDiffusionPipeline", 768, "sd1"),
         ("StableDiffusionPipeline", 1024, "sd2"),
         ("StableDiffusionXLPipeline", 2048, "sdxl"),
-        ("StableDiffusion3Pipeline", 1, "unknown"),
-        ("FluxPipeline", 1, "unknown"),
+        ("StableDiffusion3Pipeline", 1, "sd3"),
+        ("FluxPipeline", 1, "flux"),
+        ("WanPipeline", 1, "unknown"),
     ],
 )
 def test_the_family_of_a_folder(tmp_path: Path, pipeline: str, width: int, expected: str) -> None:
@@ -108,6 +116,8 @@ def test_the_family_of_a_folder(tmp_path: Path, pipeline: str, width: int, expec
         (SD1, "sd1"),
         ((SD1[0], "cond_stage_model.model.x"), "sd2"),
         ((SD1[0], "conditioner.embedders.1.x"), "sdxl"),
+        (("model.diffusion_model.joint_blocks.0.x",), "sd3"),
+        (("double_blocks.0.img_attn.norm.key_norm.scale",), "flux"),
         (("lora_unet_x.lora_down.weight",), "unknown"),
     ],
 )
@@ -143,3 +153,38 @@ def test_a_base_is_found_by_path_name_alias_and_hash(tmp_path: Path) -> None:
     assert find_base("gone", {"gone": str(tmp_path / "nowhere")}, search) is None
     assert find_base("0" * 64, {}, search) is None
     assert find_base("", {}, search) is None
+
+
+def test_a_vae_has_a_hash_as_a_base_model_has(tmp_path: Path) -> None:
+    """A file by its bytes, a folder by its members; what is pickled or no VAE is refused."""
+    file = safetensors(tmp_path / "vae.safetensors", "decoder.conv_in.weight")
+    assert vae_sha256(file) == hashlib.sha256(file.read_bytes()).hexdigest()
+    directory = tmp_path / "vae"
+    safetensors(directory / "diffusion_pytorch_model.safetensors", "decoder.conv_in.weight")
+    with pytest.raises(Fixable, match="is no VAE"):
+        vae_sha256(directory)
+    (directory / "config.json").write_text("{}")
+    names = ["config.json", "diffusion_pytorch_model.safetensors"]
+    lines = [f"{one} {hashlib.sha256((directory / one).read_bytes()).hexdigest()}" for one in names]
+    assert vae_sha256(directory) == hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    pickled = tmp_path / "vae.pt"
+    pickled.write_bytes(b"PK")
+    for wrong, word in ((pickled, "pickled"), (tmp_path / "gone", "is no VAE")):
+        with pytest.raises(Fixable, match=word):
+            vae_sha256(wrong)
+
+
+def test_only_known_families_speak_against_a_pair() -> None:
+    """The sentence has both names and both families."""
+    reason = mismatch("hero", "sdxl", "v1-5", "sd1")
+    assert reason is not None
+    assert reason.startswith("hero is a LoRA for SDXL, and the base model v1-5 is SD 1:")
+    assert mismatch("hero", "sd1", "v1-5", "sd1") is None
+    assert mismatch("hero", "unknown", "v1-5", "sd1") is None
+    assert mismatch("hero", "sdxl", "x", "unknown") is None
+
+
+def test_a_model_in_a_hub_s_cache_is_called_by_its_name(tmp_path: Path) -> None:
+    """Not by the commit that its folder is named for."""
+    assert base_name(tmp_path / "models--org--sd" / "snapshots" / "0f3a") == "org/sd"
+    assert base_name(tmp_path / "v1-5.safetensors") == "v1-5.safetensors"
