@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import diffusers
@@ -11,15 +11,20 @@ import torch
 import transformers
 
 from core.errors import Fixable
-from core.formats.base_model import base_sha256, family
-from daemon.generator.job import JobError
+from core.formats.base_model import base_sha256, family, vae_sha256
+from daemon.generator.job import DrawJob, JobError
 from daemon.generator.merging import Merger
-from daemon.generator.prompt_text import PromptEncoder
+from daemon.generator.noise_schedule import NoiseSchedule, told_by
+from daemon.generator.prompt_text import PromptEncoder, TextPart, penultimate
+from daemon.generator.single_file import likely_prediction, open_single_file, open_vae
+from daemon.generator.suitability import check_family
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 _MARGIN = 2 * 1024**3  # bytes left free on a GPU beyond the weights, for the drawing itself
+_MERGED = ("unet", "text_encoder", "text_encoder_2")  # the parts that a LoRA can change
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -29,8 +34,10 @@ class Base:
 
     pipeline: Any
     scheduler_config: dict[str, Any]  # the base's own, before any sampler replaced it
+    noise: NoiseSchedule  # what the base says itself
     merger: Merger
     encoder: PromptEncoder
+    empty_is_zero: bool  # an empty negative prompt is zeros and not encoded, as SDXL's say
     precision: str
     facts: dict[str, Any]  # library versions and device, for the provenance of an image
 
@@ -61,28 +68,30 @@ def choose_precision(wanted: str, device: torch.device) -> str:
     return wanted
 
 
-def load_base(path: Path, sha256: str, device: torch.device, precision: str) -> Base:
-    """Load the base model at ``path`` after checking its hash; no network, nothing unpickled.
+def load_base(job: DrawJob, device: torch.device, precision: str) -> Base:
+    """Load the base model of ``job`` after checking its hash; no network, nothing unpickled.
 
     Raises:
-        JobError: "no_base" when it is not there, not the one meant, or of a family this version
-            cannot draw; "oom" when the GPU is too full to start.
+        JobError: "no_base" when it, or the VAE put in its place, is not there, not the one meant,
+            or cannot be loaded; "oom" when the GPU is too full to start.
     """
-    _check(path, sha256)
-    pipeline = _open(path, _DTYPES[precision])
-    _check_room(pipeline, device)
+    _check(job)
+    pipeline = _open(job, _DTYPES[precision])
+    parts = {name: part for name in _MERGED if (part := getattr(pipeline, name, None)) is not None}
+    _check_room(parts.values(), pipeline.vae, device)
     pipeline.to(device)
     if device.type == "cuda":
         pipeline.vae.enable_slicing()  # decoding a whole batch at once needs gigabytes
     pipeline.set_progress_bar_config(disable=True)
-    parts = {"unet": pipeline.unet, "text_encoder": pipeline.text_encoder}
     for part in (*parts.values(), pipeline.vae):
         part.requires_grad_(requires_grad=False).eval()
     return Base(
         pipeline=pipeline,
         scheduler_config=dict(pipeline.scheduler.config),
+        noise=_noise(job.base_path),
         merger=Merger(parts),
-        encoder=PromptEncoder(pipeline.tokenizer, pipeline.text_encoder),
+        encoder=_encoder(pipeline),
+        empty_is_zero=bool(pipeline.config.get("force_zeros_for_empty_prompt")),
         precision=precision,
         facts={**library_versions(), "device": device_name(device), "precision": precision},
     )
@@ -105,27 +114,51 @@ def device_name(device: torch.device) -> str:
     return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
 
 
-def _check(path: Path, sha256: str) -> None:
-    """Raise unless ``path`` is the base model that is meant, of a family that can be drawn."""
+def _encoder(pipeline: Any) -> PromptEncoder:
+    """Return what turns prompts into embeddings for this pipeline, which has one CLIP or two."""
+    if getattr(pipeline, "text_encoder_2", None) is None:
+        return PromptEncoder(TextPart(pipeline.tokenizer, pipeline.text_encoder))
+    return PromptEncoder(
+        TextPart(pipeline.tokenizer, pipeline.text_encoder, penultimate),
+        TextPart(pipeline.tokenizer_2, pipeline.text_encoder_2, penultimate),
+    )
+
+
+def _noise(path: Path) -> NoiseSchedule:
+    """Return what the base model says of its noise, and what its weights say where it is silent."""
+    told = told_by(path)
+    if path.is_dir() or told.prediction is not None:
+        return told
+    return replace(told, likely=likely_prediction(path, family(path)))
+
+
+def _check(job: DrawJob) -> None:
+    """Raise unless base model and VAE are those that are meant, and can be drawn."""
     try:
-        found = base_sha256(path)
+        found = base_sha256(job.base_path)
+        vae = vae_sha256(job.vae_path) if job.vae_path is not None else ""
     except (Fixable, OSError) as error:
         raise JobError("no_base", str(error)) from error
-    if found != sha256:
-        message = f"The base model {path} has changed: its hash is {found[:12]}, not {sha256[:12]}."
-        raise JobError("no_base", message)
-    kind = family(path)
-    if kind not in {"sd1", "sd2"}:
-        message = f"{path} is of the family {kind!r}; this version draws SD 1 and SD 2 models."
+    _compare("base model", job.base_path, found, job.base_sha256)
+    if job.vae_path is not None:
+        _compare("VAE", job.vae_path, vae, job.recipe.vae)
+    check_family(job.base_path, family(job.base_path))
+
+
+def _compare(what: str, path: Path, found: str, wanted: str) -> None:
+    """Raise unless the hash that was found is the one that is wanted."""
+    if found != wanted:
+        message = f"The {what} {path} has changed: its hash is {found[:12]}, not {wanted[:12]}."
         raise JobError("no_base", message)
 
 
-def _check_room(pipeline: Any, device: torch.device) -> None:
+def _check_room(
+    merged: Iterable[torch.nn.Module], vae: torch.nn.Module, device: torch.device
+) -> None:
     """Raise when a GPU has too little free memory: the trainer on it comes first."""
     if device.type != "cuda":
         return
-    merged = _bytes(pipeline.unet) + _bytes(pipeline.text_encoder)  # and a copy of as much
-    need = 2 * merged + _bytes(pipeline.vae) + _MARGIN
+    need = 2 * sum(map(_bytes, merged)) + _bytes(vae) + _MARGIN  # and a copy of what is merged
     free, _ = torch.cuda.mem_get_info(device)
     if free < need:
         message = f"The GPU is busy: {free >> 20} MiB are free and {need >> 20} MiB are needed."
@@ -137,38 +170,58 @@ def _bytes(model: torch.nn.Module) -> int:
     return sum(one.numel() * one.element_size() for one in model.parameters())
 
 
-def _open(path: Path, dtype: torch.dtype) -> Any:
-    """Return the pipeline at ``path``, a folder or a single file.
+def _open(job: DrawJob, dtype: torch.dtype) -> Any:
+    """Return the pipeline of ``job``, a folder or a single file, with another VAE if it has one.
 
     Raises:
         JobError: "no_base" with what is missing.
     """
-    options: dict[str, Any] = {
-        "torch_dtype": dtype,
-        "use_safetensors": True,
-        "local_files_only": True,
-        "safety_checker": None,
-        "feature_extractor": None,
-        "requires_safety_checker": False,
-    }
+    path, kind = job.base_path, family(job.base_path)
+    doing = f"The base model {path}"
     try:
+        parts: dict[str, Any] = {}
+        if job.vae_path is not None:
+            doing = f"The VAE {job.vae_path}"
+            parts["vae"] = open_vae(job.vae_path, kind, dtype)
+            doing = f"The base model {path}"
+        parts |= _XL if kind == "sdxl" else _SD
         if path.is_dir():
-            variant = _variant(path)
-            return diffusers.StableDiffusionPipeline.from_pretrained(
-                str(path), variant=variant, image_encoder=None, **options
-            )
-        return diffusers.StableDiffusionPipeline.from_single_file(str(path), **options)
+            return _open_folder(path, kind, dtype, parts)
+        return open_single_file(path, kind, dtype, **parts)
     except (OSError, ValueError, LookupError) as error:
         first = (str(error).splitlines() or [""])[0]
-        alone = isinstance(error, FileNotFoundError) and path.is_file()
-        message = f"The base model {path} cannot be loaded: {_SINGLE_FILE if alone else first}"
-        raise JobError("no_base", message) from error
+        raise JobError("no_base", f"{doing} cannot be loaded: {first}") from error
 
 
-_SINGLE_FILE = (
-    "a single file has no tokenizer and no configuration in it, and they are not in the Hugging"
-    " Face cache of this machine either. Point the base model at its diffusers folder instead."
-)
+_SD: Mapping[str, Any] = {
+    "safety_checker": None,
+    "feature_extractor": None,
+    "image_encoder": None,
+    "requires_safety_checker": False,
+}
+_XL: Mapping[str, Any] = {
+    "feature_extractor": None,
+    "image_encoder": None,
+    "add_watermarker": False,  # it would change pixels wherever its package is installed
+}
+
+
+def _open_folder(path: Path, kind: str, dtype: torch.dtype, parts: Mapping[str, Any]) -> Any:
+    """Return the pipeline of a diffusers folder."""
+    pipeline_class = (
+        diffusers.StableDiffusionXLPipeline if kind == "sdxl" else diffusers.StableDiffusionPipeline
+    )
+    pipeline = pipeline_class.from_pretrained(
+        str(path),
+        variant=_variant(path),
+        torch_dtype=dtype,
+        use_safetensors=True,
+        local_files_only=True,
+        **parts,
+    )
+    if pipeline.unet.config.in_channels != 4 or pipeline.text_encoder is None:
+        raise ValueError("it is a model for inpainting, editing or refining. Choose the plain one.")
+    return pipeline
 
 
 def _variant(path: Path) -> str | None:

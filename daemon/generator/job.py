@@ -67,6 +67,9 @@ class DrawJob:
     out: Path  # folder for <sample_id>.png and <sample_id>.json
     batch: int | None = None  # images drawn at once; None: chosen from device, size and count
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1", "mps"
+    vae_path: Path | None = (
+        None  # where the VAE with the hash recipe.vae lies; None: the base's own
+    )
 
     def __post_init__(self) -> None:
         """Refuse what could not become a file name or a batch."""
@@ -76,6 +79,9 @@ class DrawJob:
                 raise ValueError(message)
         if self.batch is not None and self.batch < 1:
             message = f"a batch of {self.batch} holds no image"
+            raise ValueError(message)
+        if self.vae_path is not None and not self.recipe.vae:
+            message = f"the recipe does not know the VAE {self.vae_path}"
             raise ValueError(message)
 
     def as_json(self) -> dict[str, Any]:
@@ -95,6 +101,7 @@ class DrawJob:
             "out": str(self.out),
             "batch": self.batch,
             "device": self.device,
+            "vae": None if self.vae_path is None else str(self.vae_path),
         }
 
     @classmethod
@@ -113,4 +120,5 @@ class DrawJob:
             out=Path(body["out"]),
             batch=body.get("batch"),
             device=body.get("device") or "auto",
+            vae_path=Path(body["vae"]) if body.get("vae") else None,
         )

@@ -5,12 +5,14 @@ kohya in its samples (library/lpw_stable_diffusion.py): each token's output is m
 weight, then the whole is scaled back to the mean it had. Both do that, so that a checkpoint is
 tested as it is used. Where they differ, the mean is taken per chunk, as in A1111, so that a chunk
 after BREAK does not depend on its neighbors; and per prompt, as in kohya, so that an image does
-not depend on the batch it is drawn in.
+not depend on the batch it is drawn in. Of two text encoders, as SDXL has them, each is weighed by
+itself, and their outputs stand side by side.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +22,11 @@ from core.errors import Fixable
 from core.formats.prompt_weights import CHUNK, prompt_chunks
 from daemon.generator.job import JobError
 
-_REMEMBERED = 256  # embeddings; 0.24 MB each for SD 1.5 in float32
+_REMEMBERED = 256  # embeddings; 0.24 MB each for SD 1.5 in float32, 0.64 MB for SDXL
 _NO_MEAN = 1e-3  # of the spread: below, a mean is rounding, and dividing by it gives anything
+_PENULTIMATE = 2  # counted from the last layer, which is 1
+
+Layer = Callable[[Any, Any, int], torch.Tensor]  # (text encoder, its output, clip skip) -> states
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +35,15 @@ class Encoded:
 
     embedding: torch.Tensor  # (1, tokens, width)
     truncated: int  # tokens at the end that did not fit and had no effect
+    pooled: torch.Tensor | None = None  # (1, width): the whole prompt as one vector, where trained
 
 
 class PromptEncoder:
-    """A tokenizer and a text encoder, with a memory per (state of the encoder, prompt)."""
+    """The text encoders of a base model, with a memory per (state of the encoders, prompt)."""
 
-    def __init__(self, tokenizer: Any, text_encoder: Any) -> None:
-        """Use the parts of a loaded pipeline."""
-        self._tokenizer = tokenizer
-        self._encoder = text_encoder
+    def __init__(self, *parts: TextPart) -> None:
+        """Use the parts of a loaded pipeline, in the order their outputs are joined."""
+        self._parts = parts
         self._memory: OrderedDict[tuple[Any, ...], Encoded] = OrderedDict()
 
     def encode(
@@ -46,7 +51,7 @@ class PromptEncoder:
     ) -> Encoded:
         """Return the embedding of ``text``.
 
-        ``state`` names the LoRAs merged into the text encoder. ``clip_skip`` counts from the last
+        ``state`` names the LoRAs merged into the text encoders. ``clip_skip`` counts from the last
         layer: 1 is the last, 2 the one before. ``token_length`` is 75, 150 or 225: always that
         many tokens, whatever the prompt, as kohya's max_token_length does in training.
 
@@ -56,39 +61,76 @@ class PromptEncoder:
         """
         key = (state, clip_skip, token_length, text)
         if key not in self._memory:
-            self._check(clip_skip, token_length)
-            self._memory[key] = self._encode(text, clip_skip, token_length // CHUNK)
+            if token_length < CHUNK or token_length % CHUNK:
+                message = f"token_length is {token_length}; it is 75, 150 or 225."
+                raise JobError("bad_recipe", message)
+            self._memory[key] = self._join(text, clip_skip, token_length // CHUNK)
             while len(self._memory) > _REMEMBERED:
                 self._memory.popitem(last=False)
         self._memory.move_to_end(key)
         return self._memory[key]
 
-    def _check(self, clip_skip: int, token_length: int) -> None:
-        """Refuse numbers that mean nothing."""
+    def _join(self, text: str, clip_skip: int, chunks: int) -> Encoded:
+        """Encode with every part and put the widths side by side; the last part's vector counts."""
+        found = [part.encode(text, clip_skip, chunks) for part in self._parts]
+        return Encoded(
+            embedding=torch.cat([one.embedding for one in found], dim=-1),
+            truncated=max(one.truncated for one in found),
+            pooled=found[-1].pooled,
+        )
+
+
+def normalized(encoder: Any, output: Any, clip_skip: int) -> torch.Tensor:
+    """Return the layer that ``clip_skip`` names, normalized as the last one is: SD 1 and SD 2."""
+    if clip_skip == 1:
+        return output[0]
+    norm = getattr(encoder, "text_model", encoder).final_layer_norm
+    return norm(output.hidden_states[-clip_skip])
+
+
+def penultimate(encoder: Any, output: Any, clip_skip: int) -> torch.Tensor:  # noqa: ARG001
+    """Return the layer before the last as it is, or an earlier one: SDXL was trained so.
+
+    kohya-ss/sd-scripts, library/sdxl_train_util.py, takes it whatever the clip skip, and so do
+    A1111 and ComfyUI for a clip skip of 2.
+    """
+    return output.hidden_states[-max(clip_skip, _PENULTIMATE)]
+
+
+class TextPart:
+    """A tokenizer and a text encoder."""
+
+    def __init__(self, tokenizer: Any, encoder: Any, layer: Layer = normalized) -> None:
+        """Read the states of ``encoder`` with ``layer``."""
+        self._tokenizer = tokenizer
+        self._encoder = encoder
+        self._layer = layer
+
+    @torch.no_grad()
+    def encode(self, text: str, clip_skip: int, chunks: int) -> Encoded:
+        """Encode ``chunks`` chunks, each with its own start and end, and join them.
+
+        Raises:
+            JobError: "bad_recipe", see PromptEncoder.
+        """
         layers = int(self._encoder.config.num_hidden_layers)
         if not 1 <= clip_skip <= layers:
             message = f"clip_skip is {clip_skip}; this text encoder has 1 to {layers}."
             raise JobError("bad_recipe", message)
-        if token_length < CHUNK or token_length % CHUNK:
-            message = f"token_length is {token_length}; it is 75, 150 or 225."
-            raise JobError("bad_recipe", message)
-
-    @torch.no_grad()
-    def _encode(self, text: str, clip_skip: int, chunks: int) -> Encoded:
-        """Encode ``chunks`` chunks, each with its own start and end, and join them."""
         ids, weights, truncated = self._chunk(text, chunks)
-        layers = self._encoder(ids.to(self._encoder.device), output_hidden_states=True)
-        if clip_skip == 1:
-            states = layers[0]
-        else:
-            norm = getattr(self._encoder, "text_model", self._encoder).final_layer_norm
-            states = norm(layers.hidden_states[-clip_skip])
+        output = self._encoder(ids.to(self._encoder.device), output_hidden_states=True)
+        states = self._layer(self._encoder, output, clip_skip)
         states = _emphasized(states, weights.to(states.device))
         # Start of the first, inside of each, end of the last: kohya-ss/sd-scripts,
         # library/train_util.py, get_hidden_states.
         middle = states[:, 1:-1].reshape(1, -1, states.shape[-1])
         embedding = torch.cat([states[:1, :1], middle, states[-1:, -1:]], dim=1)
-        return Encoded(embedding=embedding, truncated=truncated)
+        pooled = getattr(output, "text_embeds", None)  # of the first chunk, as kohya and A1111 do
+        return Encoded(
+            embedding=embedding,
+            truncated=truncated,
+            pooled=None if pooled is None else pooled[:1],
+        )
 
     def _chunk(self, text: str, chunks: int) -> tuple[torch.Tensor, torch.Tensor, int]:
         """Return token ids and weights, both (chunks, positions), and how many did not fit."""
@@ -114,14 +156,18 @@ class PromptEncoder:
             raise JobError("bad_recipe", message) from error
         rows = []
         for spans in stretches:
-            tokens = [
-                (token, span.weight)
-                for span in spans
-                for token in self._tokenizer(span.text, add_special_tokens=False).input_ids
-            ]
+            tokens = [(token, span.weight) for span in spans for token in self._ids(span.text)]
             last = max(len(tokens), 1)  # a stretch without any token is an empty chunk
             rows += [tokens[start : start + inside] for start in range(0, last, inside)]
         return rows
+
+    def _ids(self, text: str) -> list[int]:
+        """Return the tokens of ``text`` without start and end.
+
+        A "!" in a prompt is that sign, also where it pads: trainers pad with its number alone.
+        """
+        tokens = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)
+        return list(tokens.input_ids)
 
 
 def _emphasized(states: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

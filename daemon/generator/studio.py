@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,10 +18,13 @@ import torch
 
 from core.errors import Fixable
 from daemon.generator.base_loading import Base, choose_device, choose_precision, load_base
+from daemon.generator.conditioning import conditions, encode, encode_negative
 from daemon.generator.job import DrawJob, DrawSample, JobError
 from daemon.generator.lora_file import read_lora
+from daemon.generator.noise_schedule import combine, told_by
 from daemon.generator.result_files import why_refused, write_result
 from daemon.generator.samplers import Sampler, find_sampler
+from daemon.generator.suitability import check_job
 
 if TYPE_CHECKING:
     from core.nouns import Recipe
@@ -40,6 +44,7 @@ class _Plan:
     job: DrawJob
     base: Base
     sampler: Sampler
+    noise: dict[str, Any]  # what the scheduler is told beyond the base model's own settings
     merged: Merged
     shape: int  # images in every batch, the last one padded
     negative: Encoded
@@ -65,9 +70,10 @@ class Studio:
             JobError: the job cannot be done; images finished before stay where they are.
         """
         started = time.monotonic()
-        _check_recipe(job.recipe)
+        check_job(job)
         sampler = _sampler(job.recipe)
         base = self._load(job)
+        noise = _noise(job, base, sampler)
         merged = self._merge(job, base)
         shape = batch_shape(job, base.pipeline.device.type)
         self._say(
@@ -83,9 +89,10 @@ class Studio:
             job=job,
             base=base,
             sampler=sampler,
+            noise=noise,
             merged=merged,
             shape=shape,
-            negative=_encode(base, merged, job.recipe, job.recipe.negative),
+            negative=encode_negative(base, merged, job.recipe),
         )
         refused = self._draw_all(plan)
         self._say("done", images=len(job.samples) - len(refused), refused=refused)
@@ -101,11 +108,12 @@ class Studio:
         """Return the resident base model, loading it when another one is asked for."""
         device = choose_device(job.device)
         precision = choose_precision(job.recipe.precision, device)
-        key = (job.base_path, job.base_sha256, str(device), precision)
+        vae = (job.vae_path, job.recipe.vae)
+        key = (job.base_path, job.base_sha256, vae, str(device), precision)
         if self._base is None or self._base_key != key:
             self._base = self._merged = None  # free the old one first: two may not fit
             self._say("loading", base=str(job.base_path))
-            self._base = load_base(job.base_path, job.base_sha256, device, precision)
+            self._base = load_base(job, device, precision)
             self._base_key = key
         return self._base
 
@@ -127,7 +135,7 @@ class Studio:
             for samples in _batches(plan.job.samples, plan.shape):
                 started = time.monotonic()
                 prompts = [
-                    _encode(plan.base, plan.merged, plan.job.recipe, one.prompt) for one in samples
+                    encode(plan.base, plan.merged, plan.job.recipe, one.prompt) for one in samples
                 ]
                 pixels = self._draw_batch(plan, samples, prompts)
                 seconds = (time.monotonic() - started) / len(samples)
@@ -173,17 +181,16 @@ class Studio:
         """Return the pictures of a batch padded to its shape: (shape, height, width, 3), 0 to 1."""
         filler = plan.shape - len(samples)
         seeds = [one.seed for one in samples] + [samples[-1].seed] * filler
-        embeddings = [one.embedding for one in prompts] + [prompts[-1].embedding] * filler
+        wanted = [*prompts, *[prompts[-1]] * filler]
         pipeline, recipe = plan.base.pipeline, plan.job.recipe
         scheduler = getattr(diffusers, plan.sampler.scheduler)
         # A scheduler remembers the last images, so each batch gets a fresh one.
         pipeline.scheduler = scheduler.from_config(
-            plan.base.scheduler_config, **plan.sampler.options
+            plan.base.scheduler_config, **plan.noise, **plan.sampler.options
         )
         return np.asarray(
             pipeline(
-                prompt_embeds=torch.cat(embeddings),
-                negative_prompt_embeds=torch.cat([plan.negative.embedding] * plan.shape),
+                **conditions(wanted, plan.negative),
                 width=recipe.width,
                 height=recipe.height,
                 num_inference_steps=recipe.steps,
@@ -231,14 +238,24 @@ def _batches(samples: Sequence[DrawSample], size: int) -> Iterator[list[DrawSamp
         yield batch
 
 
-def _encode(base: Base, merged: Merged, recipe: Recipe, text: str) -> Encoded:
-    """Return the embedding of ``text`` under the stack that is merged now."""
-    return base.encoder.encode(
-        text,
-        state=merged.text_state,
-        clip_skip=recipe.clip_skip,
-        token_length=recipe.token_length,
-    )
+def _noise(job: DrawJob, base: Base, sampler: Sampler) -> dict[str, Any]:
+    """Return what the scheduler is told: the base and the LoRAs are drawn as they were trained.
+
+    Raises:
+        JobError: "bad_recipe", zero terminal SNR with a sampler that cannot do it.
+    """
+    noise = combine(base.noise, [told_by(lora.path) for lora in job.loras])
+    options = noise.options(base.scheduler_config)
+    flag = "rescale_betas_zero_snr"
+    zero = options.get(flag) or base.scheduler_config.get(flag)
+    able = inspect.signature(getattr(diffusers, sampler.scheduler).__init__).parameters
+    if zero and flag not in able:
+        message = (
+            f"The sampler {sampler.name!r} cannot begin at zero terminal SNR, as this model was"
+            " trained; euler, euler a, ddim, dpm++ 2m and unipc can."
+        )
+        raise JobError("bad_recipe", message)
+    return options
 
 
 def _sampler(recipe: Recipe) -> Sampler:
@@ -247,21 +264,6 @@ def _sampler(recipe: Recipe) -> Sampler:
         return find_sampler(recipe.sampler)
     except Fixable as error:
         raise JobError("bad_recipe", str(error)) from error
-
-
-def _check_recipe(recipe: Recipe) -> None:
-    """Raise JobError for what this version cannot draw, before anything is loaded."""
-    troubles = {
-        f"{recipe.width}x{recipe.height} pixels: both must be multiples of 8": recipe.width % 8
-        or recipe.height % 8
-        or min(recipe.width, recipe.height) < 1,
-        f"{recipe.steps} steps: at least 1 is needed": recipe.steps < 1,
-        "another VAE than the base model's cannot be used yet": recipe.vae,
-        f"the renderer {recipe.renderer!r} is not known": recipe.renderer != "diffusers",
-    }
-    found = [trouble for trouble, present in troubles.items() if present]
-    if found:
-        raise JobError("bad_recipe", f"The recipe cannot be drawn: {'; '.join(found)}.")
 
 
 def _provenance(plan: _Plan, filled: int, prompt: Encoded) -> dict[str, Any]:
@@ -277,6 +279,8 @@ def _provenance(plan: _Plan, filled: int, prompt: Encoded) -> dict[str, Any]:
         "modules_patched": plan.merged.modules_patched,
         "modules_changed": plan.merged.modules_changed,
         "base_sha256": plan.job.base_sha256,
+        "vae_sha256": plan.job.recipe.vae,
+        "noise": plan.noise,
         "loras": [[lora.sha256, lora.strength] for lora in plan.job.loras],
         "truncated_tokens": prompt.truncated,
         "truncated_negative_tokens": plan.negative.truncated,

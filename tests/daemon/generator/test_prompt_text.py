@@ -11,7 +11,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from daemon import demo
 from daemon.generator.job import JobError
-from daemon.generator.prompt_text import PromptEncoder
+from daemon.generator.prompt_text import PromptEncoder, TextPart
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ def pipeline(fresh: Callable[[], Any]) -> Any:
 @pytest.fixture
 def encoder(pipeline: Any) -> PromptEncoder:
     """An encoder with an empty memory."""
-    return PromptEncoder(pipeline.tokenizer, pipeline.text_encoder)
+    return PromptEncoder(TextPart(pipeline.tokenizer, pipeline.text_encoder))
 
 
 def encode(encoder: PromptEncoder, text: str, **changes: Any) -> Any:
@@ -115,7 +115,7 @@ def trained() -> tuple[Any, Any]:
 @pytest.fixture
 def demo_encoder(trained: tuple[Any, Any]) -> PromptEncoder:
     """An encoder of the demo's model with an empty memory."""
-    return PromptEncoder(*trained)
+    return PromptEncoder(TextPart(*trained))
 
 
 PLAIN = "pixel art punk, pink hair #ff69b4, green background"

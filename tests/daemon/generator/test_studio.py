@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from core.formats.base_model import base_sha256
 from daemon.generator.job import DrawSample, JobError
 from daemon.generator.samplers import find_sampler
 from daemon.generator.studio import Studio, batch_shape
@@ -309,10 +310,55 @@ def test_a_refused_lora_leaves_nothing_behind(
     assert (before.out / "s0.png").read_bytes() == (after.out / "s0.png").read_bytes()
 
 
-def test_a_single_file_without_its_configuration_is_told(
+def test_a_lora_with_zero_terminal_snr_is_drawn_with_it(
+    studio: Studio,
+    make_job: Callable[..., DrawJob],
+    fresh: Callable[[], Any],
+    good: dict[str, torch.Tensor],
+    make_lora: MakeLora,
+) -> None:
+    """Its metadata say v-prediction from pure noise on; a sampler that cannot do it is refused."""
+    told = {"modelspec.prediction_type": "v", "ss_zero_terminal_snr": "True"}
+    file = make_lora(good, "zero", told)
+    job = make_job(file, count=1)
+    studio.draw(job)
+    pipeline = fresh()
+    pipeline.scheduler = diffusers.DDIMScheduler.from_config(
+        pipeline.scheduler.config,
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+    )
+    expected = plain_diffusers(pipeline, job, [(file, 1.0)])
+    assert share_over(drawn(job), expected, 1) == 0
+    noise = json.loads((job.out / "s0.json").read_text())["provenance"]["noise"]
+    assert noise["rescale_betas_zero_snr"] is True
+    recipe = dataclasses.replace(job.recipe, sampler="heun")
+    with pytest.raises(JobError, match="'heun' cannot begin at zero terminal SNR") as caught:
+        studio.draw(dataclasses.replace(job, recipe=recipe))
+    assert caught.value.kind == "bad_recipe"
+
+
+def test_a_folder_for_inpainting_is_told(
+    studio: Studio,
+    make_job: Callable[..., DrawJob],
+    fresh: Callable[[], Any],
+    tmp_path: Path,
+) -> None:
+    """Its UNet takes nine channels; a prompt alone draws nothing with it."""
+    pipeline = fresh()
+    pipeline.unet = diffusers.UNet2DConditionModel.from_config(pipeline.unet.config, in_channels=9)
+    pipeline.save_pretrained(tmp_path / "inpainting", safe_serialization=True)
+    path = tmp_path / "inpainting"
+    with pytest.raises(JobError, match="inpainting") as caught:
+        studio.draw(make_job(base_path=path, base_sha256=base_sha256(path)))
+    assert caught.value.kind == "no_base"
+
+
+def test_a_single_file_without_its_text_encoder_is_told(
     studio: Studio, make_job: Callable[..., DrawJob], tmp_path: Path
 ) -> None:
-    """Offline, an original checkpoint lacks tokenizer and configuration; the folder has them."""
+    """Configuration and tokenizer ship with us; weights do not."""
     path = tmp_path / "v1-5.safetensors"
     tensors = {
         "model.diffusion_model.input_blocks.0.0.weight": torch.zeros(320, 4, 3, 3),
