@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=15)
     wanted = parser.parse_args()
     torch.set_num_threads(1)
+    diffusers.utils.logging.set_verbosity_error()
     with tempfile.TemporaryDirectory(prefix="epochwatch-bench-") as scratch:
         folder = Path(scratch)
         build_base(folder / "base")
@@ -87,7 +88,7 @@ def _compare(out: Path, base: Path, wanted: argparse.Namespace, *, text: bool) -
     """Time each way once on the whole grid, ours first and last so that a drift shows."""
     out.mkdir()
     files = tuple(
-        _checkpoint(base, out / f"punk-{number:06d}.safetensors", number, text=text)
+        write_random_lora(base, out / f"punk-{number:06d}.safetensors", number, text=text)
         for number in range(1, wanted.checkpoints + 1)
     )
     prompts = tuple(f"punk number {number}, green background" for number in range(wanted.prompts))
@@ -213,7 +214,7 @@ def _save(folder: Path, name: str, pixels: np.ndarray[Any, np.dtype[np.uint8]]) 
     Image.fromarray(pixels).save(folder / f"{name}.png")
 
 
-def _checkpoint(base: Path, file: Path, seed: int, *, text: bool) -> Path:
+def write_random_lora(base: Path, file: Path, seed: int, *, text: bool) -> Path:
     """Write a kohya LoRA with random weights that visibly acts."""
     pipeline = adapted(base, seed, unet=UNET_LAYERS, text=TEXT_LAYERS)
     tensors = kohya_tensors(pipeline.unet, pipeline.text_encoder)

@@ -1,7 +1,7 @@
 """The demo's figures: from clone to first verdict, from a closed file to admitted, image and verdict.
 
 make bench                     on this checkout, as it is installed
-make bench ARGS=--clone        in a fresh clone, installation included
+make bench WHICH=story ARGS=--clone        in a fresh clone, installation included
 """
 
 from __future__ import annotations
