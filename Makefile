@@ -9,10 +9,12 @@ demo: ## train a real LoRA on the shipped model and watch it being judged
 	@.ci/install gpu,dashboard,test
 	@$(PY) -m daemon.cli.main demo $(ARGS)
 
+# One test process a core, whole files each, the slow browser tests first.
+test: WORKERS ?= -n auto --dist loadfile --no-loadscope-reorder
 test: ## lint, types, import contracts, and every fast test, in a real browser too
 	@.ci/install gpu,dashboard,test
 	@$(MAKE) --no-print-directory lint
-	@browser=$$(.ci/browser) && EPOCHWATCH_TEST_BROWSER="$$browser" $(PY) -m pytest -q $(ARGS)
+	@browser=$$(.ci/browser) && EPOCHWATCH_TEST_BROWSER="$$browser" $(PY) -m pytest -q $(WORKERS) $(ARGS)
 
 lint:
 	@$(PY) -m ruff check .
@@ -21,7 +23,7 @@ lint:
 	@$(VENV)/bin/lint-imports --no-logo
 	@$(VENV)/bin/codespell
 
-bench: WHICH ?= metrics flags story
+bench: WHICH ?= metrics flags swap grid story
 bench: ## the benchmarks behind docs/benchmarks.md, all or by name: make bench WHICH=metrics
 	@.ci/install gpu,dashboard,test
 	@for name in $(WHICH); do echo "== $$name" >&2; $(PY) -m tests.bench.$$name $(ARGS) || exit 1; done

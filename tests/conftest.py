@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from databases import new_database, running_server
 from whole_program import train
@@ -24,6 +25,12 @@ def fresh_dsn(server_dsn: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Give four real checkpoints, trained once by the demo's trainer on the demo's model."""
-    return train(tmp_path_factory.mktemp("trained"), epochs=4)
+def trained(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> list[Path]:
+    """Give four real checkpoints, trained once by the demo's trainer for all test processes."""
+    mine = tmp_path_factory.getbasetemp()
+    folder = (mine if worker_id == "master" else mine.parent) / "trained"
+    with FileLock(f"{folder}.lock"):
+        finished = folder / "punk.safetensors"
+        if not finished.exists():
+            train(folder, epochs=4)
+    return [*sorted(folder.glob("punk-*.safetensors")), finished]
