@@ -1,5 +1,6 @@
 """What every test may ask for: a running database server and a new database on it."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,10 @@ from filelock import FileLock
 
 from databases import new_database, running_server
 from whole_program import train
+
+# A test process a core, and a thread each, also in the programs they start: two processes with two
+# threads each on two cores wait for each other many times as long as they work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
