@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from core.rules.curve import MARGIN, NEAR_TIE, Curve
-from core.rules.scoring import action, floor_for_display
+from core.rules.scoring import action, floor_for_display, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,8 +82,17 @@ def reasons(facts: Facts) -> tuple[str, ...]:
     average = facts.averages.get(curve.pick)
     if average is not None:
         shown = floor_for_display(average)
-        found.append(f"{_name(facts, curve.pick)} averages {shown:.1f} of 10. {action(average)}")
+        found.append(
+            f"{_name(facts, curve.pick)} averages {shown:.1f} of 10. {_next(facts, average)}"
+        )
     return tuple(reason for reason in found if reason)
+
+
+def _next(facts: Facts, average: float) -> str:
+    """Return what the owner's guide says to do, unless that is to go on where there is no going on."""
+    if (facts.stop or facts.ended) and verdict(average) == "acceptable":
+        return "Not yet one to ship: adjust the training and run it again."
+    return action(average)
 
 
 def percent(share: float) -> str:

@@ -32,6 +32,7 @@ class Advice:
     sentence: str
     body: Mapping[str, Any]
     created_at: datetime
+    first_stop: Mapping[str, Any] | None = None  # the body of the first advice that said stop
 
 
 @dataclass(frozen=True, kw_only=True)

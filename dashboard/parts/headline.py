@@ -14,7 +14,7 @@ def markup(name: str, progress: str, stands: Standing) -> Html:
         '<p class="ew-sentence" data-part="sentence">{sentence}</p>{rests}{reasons}',
         name=name,
         progress=progress,
-        sentence=stands.sentence,
+        sentence=words.unbroken(stands.sentence),
         rests=_rests(stands),
         hindrance=sheet.notice(stands.hindrance) if stands.hindrance else "",
         reasons=_reasons(stands.reasons),

@@ -50,8 +50,25 @@ def of_run(
         reasons=(
             *(str(reason) for reason in body.get("reasons") or ()),
             *(("Scores go up and down from epoch to epoch.",) if body.get("oscillating") else ()),
+            *_went_on(body, advice.first_stop),
         ),
         hindrance=hindrance,
+    )
+
+
+def _went_on(body: Mapping[str, Any], stop: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Return what was trained after a stop was advised, once the run has ended."""
+    if not body.get("ended") or not stop or None in (stop.get("latest"), body.get("latest")):
+        return ()
+    unit, more = str(body.get("unit") or "epoch"), int(body["latest"]) - int(stop["latest"])
+    if more <= 0:
+        return ()
+    trained = f"1 more {unit} was" if more == 1 else f"{more} more {unit}s were"
+    return (
+        (
+            f"A stop was advised after {unit} {stop['latest']}, naming {unit} {stop['pick']}; "
+            f"{trained} trained."
+        ),
     )
 
 

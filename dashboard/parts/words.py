@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from core.rules.scoring import floor_for_display
 from core.store.gallery import CheckpointLine, Host
 
 SILENT_AFTER_S = 30
@@ -19,6 +21,11 @@ class Said:
     tone: Tone
     words: str
     detail: str = ""
+
+
+def unbroken(sentence: str) -> str:
+    """Keep a number and its unit on one line."""
+    return re.sub(r"(?<=\d) (?=%|s\b|min\b|h\b)", "\u00a0", sentence)
 
 
 def duration(seconds: float) -> str:
@@ -45,8 +52,8 @@ def clock(moment: datetime) -> str:
 
 
 def score(value: float | None) -> str:
-    """Return a score with one decimal, or a dash when it is not known."""
-    return "\u2013" if value is None else f"{value:.1f}"
+    """Return a score with one decimal, never rounded up, or a dash when it is not known."""
+    return "\u2013" if value is None else f"{floor_for_display(value):.1f}"
 
 
 def percent(share: float | None) -> str:

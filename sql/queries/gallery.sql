@@ -17,7 +17,11 @@ WHERE tr.id = %(run_id)s;
 
 -- name: advice
 -- The advice that stands.
-SELECT sentence, body, created_at FROM epochwatch.advice
+SELECT sentence, body, created_at,
+       (SELECT s.body FROM epochwatch.advice s
+        WHERE s.run_id = %(run_id)s AND (s.body ->> 'stop')::boolean
+        ORDER BY s.created_at, s.id LIMIT 1) AS first_stop
+FROM epochwatch.advice
 WHERE run_id = %(run_id)s ORDER BY current_at DESC, id DESC LIMIT 1;
 
 -- name: epochs

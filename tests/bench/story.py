@@ -1,7 +1,8 @@
 """The demo's figures: from clone to first verdict, from a closed file to admitted, image and verdict.
 
-make bench                     on this checkout, as it is installed
-make bench WHICH=story ARGS=--clone        in a fresh clone, installation included
+make bench WHICH=story                          on this checkout, as it is installed
+make bench WHICH=story ARGS=--clone             in a fresh clone, installation included
+make bench WHICH=story ARGS="--seeds 1 2 3"     once for each seed of the trainer: was the advice right?
 """
 
 from __future__ import annotations
@@ -42,29 +43,41 @@ PER_EPOCH = """
 DRAWING = "SELECT count(*) AS images, sum(seconds) AS seconds FROM epochwatch.images"
 
 
+AVERAGES = """
+    SELECT epoch_number AS epoch, average_score::float AS average FROM public.epoch_results
+    WHERE average_score IS NOT NULL ORDER BY epoch_number
+"""
+ADVICE = "SELECT body FROM epochwatch.advice ORDER BY id"
+
+
 def main() -> None:
-    """Run the demo once in a home of its own and print its figures as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Run the demo in a home of its own for each seed and print its figures as JSON."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--clone", action="store_true", help="measure from a fresh clone")
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the trainer")
     wanted = parser.parse_args()
+    stories = [_story(seed, wanted) for seed in wanted.seeds]
+    print(json.dumps({**_machine(), "clone": wanted.clone, "stories": stories}, indent=2))
+
+
+def _story(seed: int, wanted: argparse.Namespace) -> dict[str, Any]:
+    """Run the demo once and return its figures and what became of its advice."""
     with tempfile.TemporaryDirectory(prefix="epochwatch-bench-") as scratch:
         Path(scratch).chmod(0o755)  # the embedded server runs as another user when we are root
         home = Path(scratch) / "home"
         started = datetime.now(UTC)
         clock = time.monotonic()
-        _run_demo(Path(scratch), home, wanted)
+        _run_demo(Path(scratch), home, wanted, seed)
         total = time.monotonic() - clock
         figures = _figures(home / "demo", started)
-    print(
-        json.dumps(
-            {**_machine(), "clone": wanted.clone, "total_s": round(total, 1), **figures}, indent=2
-        )
-    )
+    return {"seed": seed, "total_s": round(total, 1), **figures}
 
 
-def _run_demo(scratch: Path, home: Path, wanted: argparse.Namespace) -> None:
-    words = f"--exit --epochs {wanted.epochs}"
+def _run_demo(scratch: Path, home: Path, wanted: argparse.Namespace, seed: int) -> None:
+    words = f"--exit --epochs {wanted.epochs} --seed {seed}"
     folder = REPOSITORY
     if wanted.clone:
         folder = scratch / "clone"
@@ -82,8 +95,11 @@ def _figures(home: Path, started: datetime) -> dict[str, Any]:
     with open_database(load_settings(home=home)) as database:
         epochs = _rows(database, PER_EPOCH)
         drawing = _rows(database, DRAWING)[0]
+        averages = {each["epoch"]: each["average"] for each in _rows(database, AVERAGES)}
+        stops = [each["body"] for each in _rows(database, ADVICE) if each["body"]["stop"]]
     first = min(epoch["verdict"] for epoch in epochs if epoch["verdict"])
     return {
+        **_outcome(averages, stops),
         "start_to_first_verdict_s": round((first - started).total_seconds(), 1),
         "epochs": len(epochs),
         "images": drawing["images"],
@@ -93,6 +109,21 @@ def _figures(home: Path, started: datetime) -> dict[str, Any]:
         "closed_to_first_image_s": _median(epochs, "closed_at", "first_image"),
         "last_measured_to_verdict_s": _median(epochs, "last_measured", "verdict"),
         "closed_to_verdict_s": _median(epochs, "closed_at", "verdict"),
+    }
+
+
+def _outcome(averages: dict[int, float], stops: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return when a stop was first advised, the epoch it named, and how far that is from the best."""
+    best = max(averages, key=averages.__getitem__)
+    if not stops:
+        return {"stop_after": None, "best": best, "averages": averages}
+    named = stops[0]["pick"]
+    return {
+        "stop_after": stops[0]["latest"],
+        "named": named,
+        "best": best,
+        "named_below_best": round(averages[best] - averages[named], 2),
+        "averages": averages,
     }
 
 

@@ -148,3 +148,25 @@ def test_an_unknown_score_is_a_dash_never_a_zero() -> None:
     """Not measured is not bad."""
     assert words.score(None) == "\u2013"
     assert words.score(0.0) == "0.0"
+    assert words.score(8.99) == "8.9"
+
+
+def test_a_number_and_its_unit_stay_on_one_line() -> None:
+    """The sentence wraps anywhere else."""
+    assert words.unbroken("about 63 s, 25 % in 9 min of 10 samples") == (
+        "about 63\u00a0s, 25\u00a0% in 9\u00a0min of 10 samples"
+    )
+
+
+def test_an_ended_run_says_when_a_stop_was_advised() -> None:
+    """What going on has brought is seen beside what was advised."""
+    body = {"pick": 4, "p_best": {"4": 0.6}, "ended": True, "latest": 10, "unit": "epoch"}
+    advice = Advice(
+        sentence="Ended.", body=body, created_at=NOW, first_stop={"latest": 6, "pick": 4}
+    )
+    told = standing.of_run({}, advice, IDLE, ())
+    assert told.reasons[-1] == (
+        "A stop was advised after epoch 6, naming epoch 4; 4 more epochs were trained."
+    )
+    going = replace(advice, body=body | {"ended": False})
+    assert not standing.of_run({}, going, IDLE, ()).reasons

@@ -69,6 +69,16 @@ def test_a_stop_says_what_is_best_how_sure_and_what_it_saves() -> None:
     assert advice.epochs_saved == 2
 
 
+def test_a_stop_never_says_to_keep_training() -> None:
+    """Where the best is only acceptable, the guide's word for going on would contradict the stop."""
+    low = [mean - 2.5 for mean in PEAKED]
+    stopped, ended = advise(paired(low), planned=11), advise(paired(low), planned=9, ended=True)
+    assert stopped.stop
+    for advice in (stopped, ended):
+        assert "Not yet one to ship" in advice.reasons[-1]
+        assert not any("Keep training" in reason for reason in advice.reasons)
+
+
 def test_votes_are_named_when_the_score_was_checked_against_them() -> None:
     """The basis ends up in the brackets."""
     basis = "the score agrees with your votes on 60 of 84 pairs"
