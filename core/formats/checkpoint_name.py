@@ -97,6 +97,15 @@ def read_name(path: str | PurePath) -> NameHint:
     return _by_folder(path, PurePath(name).stem)
 
 
+def telling_name(path: str | PurePath) -> str:
+    """Return the file's name; with its folders where a trainer calls all its saves alike."""
+    path = PurePath(path)
+    if path.stem not in _ADAPTER_FILES:
+        return path.name
+    in_step = _STEP_FOLDER.match("".join(path.parts[-3:-2]))
+    return "/".join(part for part in path.parts[-3 if in_step else -2 :] if part != "/")
+
+
 def is_candidate(path: str | PurePath) -> Candidate | None:
     """Return what kind of weights file ``path`` (relative to the watched folder) claims to be.
 
@@ -150,14 +159,14 @@ def _by_folder(path: PurePath, stem: str) -> NameHint:
     if stem not in _ADAPTER_FILES:
         return NameHint(stem=stem, kind="unnumbered")
     folders = [part for part in path.parts[:-1] if part not in {"/", ".", ".."}]
-    ema = stem == "ema_model" or folders[-1:] == ["ema"]
-    if folders[-1:] == ["ema"]:
-        folders.pop()
+    label = "ema" if stem == "ema_model" else ""
+    if folders[-1:] == ["ema"] or _STEP_FOLDER.match("".join(folders[-2:-1])):
+        label = folders.pop()  # or PEFT's name of an adapter that is not the only one
     match = _STEP_FOLDER.match(folders[-1]) if folders else None
     if match:
         folders.pop()
     run = folders[-1] if folders else stem
-    run = f"{run} (ema)" if ema else run
+    run = f"{run} ({label})" if label else run
     if match:
         return _numbered("step", run, path.name, step=match[1])
     return NameHint(stem=run, kind="unnumbered")

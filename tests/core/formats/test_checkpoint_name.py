@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from core.formats.checkpoint_name import NameHint, is_candidate, is_watched_folder, read_name, shown
+from core.formats.checkpoint_name import (
+    NameHint,
+    is_candidate,
+    is_watched_folder,
+    read_name,
+    shown,
+    telling_name,
+)
 
 EXAMPLES = {
     "punk-000007.safetensors": NameHint(stem="punk", kind="epoch", epoch=7),
@@ -32,6 +39,10 @@ EXAMPLES = {
         stem="punk (ema)", kind="step", step=40
     ),
     "punk/checkpoint_3/adapter_model.safetensors": NameHint(stem="punk", kind="step", step=3),
+    "punk/checkpoint-500/style/adapter_model.safetensors": NameHint(
+        stem="punk (style)", kind="step", step=500
+    ),
+    "punk/checkpoint-500/ema_model.safetensors": NameHint(stem="punk (ema)", kind="step", step=500),
     "punk/pytorch_lora_weights.safetensors": NameHint(stem="punk", kind="unnumbered"),
     "adapter_model.safetensors": NameHint(stem="adapter_model", kind="unnumbered"),
     "art-99999999999999999999.safetensors": NameHint(
@@ -45,6 +56,22 @@ EXAMPLES = {
 def test_a_name_says_what_its_trainer_meant(name: str) -> None:
     """Each trainer's pattern is read for what it is."""
     assert read_name(name) == EXAMPLES[name]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/out/punk/punk-000001.safetensors", "punk-000001.safetensors"),
+        ("/out/checkpoint-5/adapter_model.safetensors", "checkpoint-5/adapter_model.safetensors"),
+        ("/o/checkpoint-5/ema/ema_model.safetensors", "checkpoint-5/ema/ema_model.safetensors"),
+        ("/adapter_model.safetensors", "adapter_model.safetensors"),
+    ],
+)
+def test_saves_that_are_all_called_alike_are_told_apart_by_their_folder(
+    path: str, name: str
+) -> None:
+    """A person sees which step it is; other names say it themselves."""
+    assert telling_name(path) == name
 
 
 @pytest.mark.parametrize(
