@@ -19,6 +19,7 @@ from core.formats.checkpoint_file import (
 from core.formats.checkpoint_metadata import Values
 from core.formats.checkpoint_name import Candidate, shown
 from daemon.header_guard import read_header_guarded
+from daemon.source import is_companion_newer
 from daemon.spool import Admitted, Blocked, Spool
 from daemon.spool_files import Look, look, open_source
 
@@ -150,7 +151,11 @@ class Examiner:
     ) -> tuple[float, str]:
         """Return how long the file must hold still, and a warning if its end looks empty."""
         claimed = Values(header.metadata).sha256("sshs_model_hash")
-        if claimed is not None or has_done_marker(file.path, file.root, file.look):
+        if (
+            claimed is not None
+            or has_done_marker(file.path, file.root, file.look)
+            or is_companion_newer(file.path, header, file.look[3])
+        ):
             return self.patience.second_look, ""
         if now - file.since < self.patience.quiet or not has_zero_tail(fd, header):
             return self.patience.quiet, ""

@@ -10,8 +10,16 @@ from pathlib import Path
 import structlog
 from PIL import Image
 
-from core.formats.checkpoint_file import Header, Incomplete, read_header, storable
-from core.formats.checkpoint_name import shown
+from core.formats.checkpoint_file import (
+    COMPANION,
+    Header,
+    Incomplete,
+    needs_companion,
+    read_header,
+    storable,
+    with_companion,
+)
+from core.formats.checkpoint_name import shown, telling_name
 from core.formats.trainer_samples import TrainerSample
 from core.store.database import Connection, Database, bump, row, rows, run
 from core.store.files import ImageStore
@@ -89,17 +97,16 @@ class Intake:
 
     def register(self, entry: Admitted) -> None:
         """Add one checkpoint to its run, and note it in the journal."""
-        header = read_header(entry.spool_path)
         arrival = Arrival(
             sha256=entry.sha256,
             body_sha256=entry.body_sha256,
             size_bytes=entry.size,
             facts=entry.facts,
-            facts_json=storable(header.metadata) if isinstance(header, Header) else {},
+            facts_json=_metadata(entry.spool_path),
             host=self.host,
             root=entry.root,
             source_path=entry.source_path,
-            file_name=Path(entry.source_path).name,
+            file_name=telling_name(entry.source_path),
             closed_at=entry.closed_at,
             admitted_at=entry.admitted_at,
             run_name=self.run_name,
@@ -126,7 +133,7 @@ class Intake:
             run_id=run_id,
             payload={
                 "event": "failure",
-                "title": f"{Path(entry.source_path).name}: the training has diverged",
+                "title": f"{telling_name(entry.source_path)}: the training has diverged",
                 "body": reason,
             },
             host=None,
@@ -181,6 +188,17 @@ class Intake:
             )
             bump(connection)
         return True
+
+
+def _metadata(copy: Path) -> dict[str, str]:
+    """Return what the header says, and with it what PEFT writes beside the weights."""
+    header = read_header(copy)
+    if not isinstance(header, Header):
+        return {}
+    beside = copy.with_name(COMPANION)
+    if needs_companion(header) and beside.exists():
+        header = with_companion(header, beside.read_text(encoding="utf-8"))
+    return storable(header.metadata)
 
 
 def _sighting_of(path: Path, outcome: Outcome) -> Sighting:

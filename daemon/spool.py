@@ -2,12 +2,14 @@
 
 A trainer may delete or overwrite its file at any moment; what is tested is always the copy here.
 Each copy ``<sha256>.safetensors`` has a ``<sha256>.json`` beside it, written last: an entry
-without it does not exist. Nothing is ever written outside the spool's folder.
+without it does not exist. Weights that mean nothing without a second file lie together with it in
+a folder ``<sha256>``. Nothing is ever written outside the spool's folder.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -19,22 +21,23 @@ from typing import TYPE_CHECKING
 
 from core.errors import Fixable
 from core.formats.checkpoint_file import (
-    Header,
+    COMPANION,
+    WEIGHTS,
     Incomplete,
     Refused,
     WeightsCheck,
     check_finite_and_nonzero,
-    facts,
-    why_not_tested,
+    pair_sha256,
 )
 from core.formats.checkpoint_name import shown
 from core.nouns import CheckpointFacts
-from daemon.header_guard import read_header_guarded
+from daemon.source import Source, read_source
 from daemon.spool_files import (
     SpoolFullError,
     copy_and_hash,
     open_source,
     put_in_place,
+    spool_trouble,
     undisturbed,
     write_whole,
 )
@@ -51,8 +54,8 @@ LEAST_FREE = 500_000_000  # bytes that stay free on the spool's disk, or three c
 class Admitted:
     """A checkpoint that was copied, verified and entered into the journal."""
 
-    sha256: str  # of the whole file
-    body_sha256: str  # of everything after the header: the weights alone
+    sha256: str  # of the whole file, or of the pair where the weights need a companion
+    body_sha256: str  # the same of everything after the header: the weights alone
     spool_path: Path
     source_path: str  # as shown to people: bytes that are no text are escaped
     root: str
@@ -149,7 +152,7 @@ class Spool:
                     break
                 if entry.sha256 in keep or not self.is_registered(entry.sha256):
                     continue
-                entry.spool_path.unlink()
+                self._remove(entry.spool_path)
                 used -= entry.size
                 removed.append(entry.sha256)
             return removed
@@ -169,21 +172,16 @@ class Spool:
         """
         started = clock()
         with open_source(path) as fd:
-            before = os.fstat(fd)
-            header = read_header_guarded(fd)
-            if not isinstance(header, Header):
-                return header
-            told = facts(header, path)
-            if why := why_not_tested(told):
-                return Refused("not-a-lora", why)
-            if hindrance := self._no_place_for(before.st_size):
+            source = read_source(fd, path, root)
+            if not isinstance(source, Source):
+                return source
+            if hindrance := self._no_place_for(source.status.st_size):
                 return hindrance
             try:
                 with self._locked():
-                    taken = self._take(fd, path, header, before, told.body_sha256_claimed)
+                    taken = self._take(fd, source)
                     if not isinstance(taken, _Taken):
                         return taken
-                    source = _Source(path=path, root=root, status=before, facts=told)
                     seen = started if detected_monotonic is None else detected_monotonic
                     entry = self._entry_of(taken, source, seen, started, clock())
                     return self._enter(entry)
@@ -194,7 +192,7 @@ class Spool:
                 )
 
     def _entry_of(
-        self, taken: _Taken, source: _Source, detected: float, started: float, now: float
+        self, taken: _Taken, source: Source, detected: float, started: float, now: float
     ) -> Admitted:
         return Admitted(
             sha256=taken.sha256,
@@ -230,14 +228,13 @@ class Spool:
             "again by itself. Free some space, or set EPOCHWATCH_HOME to another disk."
         )
 
-    def _take(
-        self, fd: int, path: Path, header: Header, before: os.stat_result, claimed: str | None
-    ) -> _Taken | Incomplete:
+    def _take(self, fd: int, source: Source) -> _Taken | Incomplete:
         """Copy, hash, compare with the header's claim; keep a copy only where everything holds."""
         temporary = self.folder / f"incoming-{os.getpid()}.tmp"
+        header, claimed = source.header, source.facts.body_sha256_claimed
         try:
             sha256, body_sha256 = copy_and_hash(fd, temporary, header.header_bytes)
-            if not undisturbed(fd, path, before):
+            if not (undisturbed(fd, source.path, source.status) and source.has_same_companion()):
                 return Incomplete("The file changed while it was copied: it is being written.")
             if claimed is not None and body_sha256 != claimed:
                 return Incomplete(
@@ -245,11 +242,21 @@ class Spool:
                     "(sshs_model_hash): part of the data is missing or older."
                 )
             weights = check_finite_and_nonzero(temporary, header)
+            if source.companion is not None:
+                told = hashlib.sha256(source.companion).hexdigest()
+                sha256, body_sha256 = pair_sha256(sha256, told), pair_sha256(body_sha256, told)
+                self._make_room_for_two(sha256, source.companion)
             if not self._copy(sha256).exists():
                 put_in_place(temporary, self._copy(sha256))
         finally:
             temporary.unlink(missing_ok=True)
         return _Taken(sha256=sha256, body_sha256=body_sha256, weights=weights)
+
+    def _make_room_for_two(self, sha256: str, companion: bytes) -> None:
+        folder = self.folder / sha256
+        with spool_trouble():
+            folder.mkdir(mode=0o700, exist_ok=True)
+        write_whole(folder / COMPANION, companion)
 
     def _enter(self, admitted: Admitted) -> Admitted:
         """Write the journal entry; content that has one keeps it."""
@@ -262,9 +269,11 @@ class Spool:
         """Remove what a killed process left: half copies, and copies without a journal entry."""
         for leftover in self.folder.glob("*.tmp"):
             leftover.unlink(missing_ok=True)
-        for copy in self.folder.glob("*.safetensors"):
-            if not self._journal(copy.stem).exists():
-                copy.unlink(missing_ok=True)
+        for found in self.folder.iterdir():
+            is_pair = len(found.name) == 64 and found.is_dir()  # a SHA-256 is its name
+            is_copy = found.suffix == ".safetensors" or is_pair
+            if is_copy and not found.with_suffix(".json").exists():
+                self._remove(found)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -276,8 +285,16 @@ class Spool:
         finally:
             os.close(fd)
 
+    def _remove(self, copy: Path) -> None:
+        """Remove a copy, with its companion where it has one."""
+        whole = copy if copy.parent == self.folder else copy.parent
+        if whole.is_dir():
+            shutil.rmtree(whole)
+        else:
+            whole.unlink(missing_ok=True)
+
     def _copy(self, sha256: str) -> Path:
-        return self.folder / f"{sha256}.safetensors"
+        return _copy_of(self._journal(sha256))
 
     def _journal(self, sha256: str) -> Path:
         return self.folder / f"{sha256}.json"
@@ -287,18 +304,15 @@ class Spool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Source:
-    path: Path
-    root: Path
-    status: os.stat_result
-    facts: CheckpointFacts
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Taken:
     sha256: str
     body_sha256: str
     weights: WeightsCheck
+
+
+def _copy_of(journal: Path) -> Path:
+    folder = journal.with_suffix("")
+    return folder / WEIGHTS if folder.is_dir() else journal.with_suffix(".safetensors")
 
 
 def _entry_json(admitted: Admitted) -> bytes:
@@ -318,6 +332,6 @@ def _read_entry(path: Path) -> Admitted | None:
         body["weights"] = WeightsCheck(**body["weights"])
         for name in ("closed_at", "admitted_at"):
             body[name] = datetime.fromisoformat(body[name])
-        return Admitted(**body, spool_path=path.with_suffix(".safetensors"))
+        return Admitted(**body, spool_path=_copy_of(path))
     except (OSError, ValueError, KeyError, TypeError):
         return None

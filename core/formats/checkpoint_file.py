@@ -5,7 +5,8 @@ The header is read by ``checkpoint_header``; no library that could run code ever
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from core.formats.checkpoint_header import (
@@ -40,8 +41,10 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "COMPANION",
     "HEADER_CAP",
     "TENSOR_CAP",
+    "WEIGHTS",
     "Header",
     "Incomplete",
     "Refused",
@@ -51,10 +54,17 @@ __all__ = [
     "check_finite_and_nonzero",
     "facts",
     "has_zero_tail",
+    "needs_companion",
+    "pair_sha256",
     "read_header",
     "storable",
     "why_not_tested",
+    "with_companion",
 ]
+
+WEIGHTS, COMPANION = "adapter_model.safetensors", "adapter_config.json"  # PEFT's pair
+_PEFT = "base_model.model."
+_ADAPTER = "lora_adapter_metadata"  # where diffusers keeps the same configuration
 
 _SENTENCES = {
     "full model": "This is a full base model, not a LoRA",
@@ -62,8 +72,30 @@ _SENTENCES = {
     "controlnet": "This is a ControlNet, not a LoRA",
     "textual inversion": "This is a textual inversion (an embedding), not a LoRA",
     "text encoder": "This is a text encoder, not a LoRA",
+    "training state": "This is the trainer's own state, the whole model with its LoRA inside",
     "empty": "This file holds no tensors at all, so it is not a LoRA",
 }
+
+
+def needs_companion(header: Header) -> bool:
+    """Return whether the scale of these weights stands in PEFT's adapter_config.json beside them."""
+    return _ADAPTER not in header.metadata and any(
+        name.startswith(_PEFT) for name in header.tensors
+    )
+
+
+def with_companion(header: Header, text: str) -> Header:
+    """Return ``header`` as if the adapter's configuration stood in it, as diffusers writes it."""
+    return replace(header, metadata=header.metadata | {_ADAPTER: text})
+
+
+def pair_sha256(weights: str, companion: str) -> str:
+    """Return the SHA-256 that weights and their configuration are known by together.
+
+    It is that of their sorted lines "name sha256", as a base model's folder has it; the arguments
+    are the SHA-256 of the two.
+    """
+    return hashlib.sha256(f"{COMPANION} {companion}\n{WEIGHTS} {weights}".encode()).hexdigest()
 
 
 def facts(header: Header, file_name: str | PurePath) -> CheckpointFacts:
@@ -78,6 +110,9 @@ def facts(header: Header, file_name: str | PurePath) -> CheckpointFacts:
     position = _position(values, hint)
     rank, alpha = _rank_and_alpha(values, layout)
     training = training_columns(values, family=family, rank=rank)
+    base = base_model_name(values) or _base_of_adapter(values)
+    if base:
+        training["base_model"] = base
     return CheckpointFacts(
         family=family,
         kind=layout.kind,
@@ -90,7 +125,7 @@ def facts(header: Header, file_name: str | PurePath) -> CheckpointFacts:
         planned_steps=position.planned_steps,
         is_final=position.is_final,
         is_step_save=position.is_step_save,
-        base_model_name=base_model_name(values),
+        base_model_name=base,
         base_model_sha256=values.sha256("ss_new_sd_model_hash"),
         rank=rank,
         alpha=alpha,
@@ -196,11 +231,18 @@ def _told_family(values: Values) -> str | None:
     return None
 
 
+def _base_of_adapter(values: Values) -> str | None:
+    """Return the base model that PEFT's configuration names."""
+    adapter: Any = values.json(_ADAPTER)
+    name = adapter.get("base_model_name_or_path") if isinstance(adapter, dict) else None
+    return base_model_name(Values({"ss_sd_model_name": str(name)}))
+
+
 def _rank_and_alpha(values: Values, layout: Layout) -> tuple[int | None, float | None]:
     """Return rank and alpha: what the shapes show, then kohya's or PEFT's metadata."""
     rank = layout.rank or values.whole("ss_network_dim", 1, 100_000)
     alpha = values.real("ss_network_alpha", 0, 1e6)
-    adapter: Any = values.json("lora_adapter_metadata")
+    adapter: Any = values.json(_ADAPTER)
     if alpha is None and isinstance(adapter, dict):
         told = next((adapter[key] for key in sorted(adapter) if key.endswith("lora_alpha")), None)
         alpha = Values({"lora_alpha": str(told)[:30]}).real("lora_alpha", 0, 1e6)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -35,6 +35,7 @@ _DOWN = (
     ".lora_down.weight", ".lora.down.weight", ".lora_A.weight", ".lora_A.default.weight",
     ".lora_linear_layer.down.weight", "_lora.down.weight",
 )  # fmt: skip
+_GUESSED = "SD 1.5"  # what the note says where the family is a guess
 _CROSS_KEY = re.compile(r"attn2[._]to_k")
 _FAMILY_OF_WIDTH = {768: "sd1", 1024: "sd2", 2048: "sdxl"}  # of the text states in cross-attention
 _FAMILY_KEYS = (  # (what a key must contain, family); the first that is found decides
@@ -73,7 +74,7 @@ class Layout:
 def read_layout(tensors: Mapping[str, Shaped]) -> Layout:
     """Return what the keys and shapes say; never fails, the unknown is named so."""
     modules = {module for name in tensors if (module := _module(name))}
-    if not modules:
+    if not modules or any(".base_layer." in name for name in tensors):
         kind, layout = _not_a_lora(tensors)
         return Layout(kind=kind, family="unknown", layout=layout, rank=None, module_count=0)
     layout, notes = _lora_layout(tensors)
@@ -91,6 +92,11 @@ def read_layout(tensors: Mapping[str, Shaped]) -> Layout:
 def read_family(tensors: Mapping[str, Shaped]) -> str:
     """Return the family of base models a LoRA is for, or "unknown"."""
     return _family(tensors)[0]
+
+
+def is_family_certain(notes: Iterable[str]) -> bool:
+    """Return whether the family beside these notes of a layout was read, and not assumed."""
+    return not any(_GUESSED in note for note in notes)
 
 
 def _module(name: str) -> str | None:
@@ -172,6 +178,8 @@ def _not_a_lora(tensors: Mapping[str, Shaped]) -> tuple[Kind, str]:  # noqa: PLR
 
     if not names:
         return "other", "empty"
+    if any(".base_layer." in name for name in names):
+        return "other", "training state"
     if some("control_model.", "controlnet_", "controlnet_cond_embedding."):
         return "other", "controlnet"
     if some("model.diffusion_model.", "cond_stage_model.", "first_stage_model.", "double_blocks."):

@@ -18,11 +18,12 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
+from core.formats.base_model import FAMILIES
+from core.formats.checkpoint_file import COMPANION, pair_sha256
 from core.formats.checkpoint_layout import read_family
 from daemon.generator import adapter_math
 from daemon.generator.adapter_config import AdapterConfig
 from daemon.generator.adapter_math import Change
-from daemon.generator.adapter_names import FAMILIES
 from daemon.generator.adapter_tensors import PEFT, group
 from daemon.generator.job import JobError
 
@@ -56,6 +57,8 @@ class LoraWeights:
 def read_lora(path: Path, sha256: str) -> LoraWeights:
     """Read ``path`` once into memory, check its hash, and return its changes.
 
+    ``sha256`` is that of the file, or of the pair that it is with the configuration beside it.
+
     Raises:
         JobError: "bad_lora" with counts, when any part of it cannot be used.
     """
@@ -83,10 +86,20 @@ def _read_bytes(path: Path, sha256: str) -> bytes:
     except OSError as error:
         message = f"The LoRA {path.name} cannot be read: {error.strerror}."
         raise JobError("bad_lora", message) from error
-    if hashlib.sha256(data).hexdigest() != sha256:
+    if sha256 not in _known_by(path, data):
         message = f"{path.name} is not the file it was: its SHA-256 is not {sha256[:12]}… any more."
         raise JobError("bad_lora", message)
     return data
+
+
+def _known_by(path: Path, data: bytes) -> tuple[str, ...]:
+    """Return the SHA-256 of the file, and of the pair where PEFT's configuration lies beside it."""
+    alone = hashlib.sha256(data).hexdigest()
+    try:
+        config = path.with_name(COMPANION).read_bytes()
+    except OSError:
+        return (alone,)
+    return alone, pair_sha256(alone, hashlib.sha256(config).hexdigest())
 
 
 def _metadata(data: bytes) -> dict[str, str]:
@@ -104,7 +117,7 @@ def _config(
     if not any(key.startswith(PEFT) for key in tensors):
         return AdapterConfig(body={})
     try:
-        text = path.with_name("adapter_config.json").read_text(encoding="utf-8")
+        text = path.with_name(COMPANION).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         message = (
             f"{path.name} has PEFT's names, and its scale stands in an adapter_config.json that is "
@@ -138,8 +151,8 @@ def _refuse_transformers(
         told = metadata.get("modelspec.architecture") or metadata.get("ss_base_model_version")
         kind = FAMILIES.get(family) or told or "a transformer whose name it does not tell"
         message = (
-            f"{name} is a LoRA for {kind}, and this version draws models with a UNet only: SD 1 and "
-            "SD 2. It was not drawn."
+            f"{name} is a LoRA for {kind}, and this version draws models with a UNet only: SD 1, "
+            "SD 2 and SDXL. It was not drawn."
         )
         raise JobError("bad_lora", message)
 

@@ -21,9 +21,11 @@ from core.formats.checkpoint_file import (
     check_finite_and_nonzero,
     facts,
     has_zero_tail,
+    needs_companion,
     read_header,
     storable,
     why_not_tested,
+    with_companion,
 )
 
 if TYPE_CHECKING:
@@ -141,6 +143,43 @@ def test_a_kohya_checkpoint_fills_its_run(tmp_path: Path) -> None:
         "min_snr_gamma": 5,
         "output_name": "punk",
     }
+
+
+@pytest.mark.parametrize(
+    ("told", "base"),
+    [
+        ("runwayml/stable-diffusion-v1-5", "runwayml/stable-diffusion-v1-5"),
+        ("/models/sd/v1-5.safetensors", "v1-5.safetensors"),
+        (None, None),
+        (["no", "name"], "['no', 'name']"),
+    ],
+)
+def test_peft_tells_alpha_and_base_in_the_file_beside(
+    tmp_path: Path, told: object, base: str | None
+) -> None:
+    """Its weights alone say neither, and need that file; those of diffusers have it inside."""
+    header = header_of(tmp_path, made.safetensors_bytes(made.peft_tensors()))
+    assert needs_companion(header)
+    text = json.dumps({"r": 8, "lora_alpha": 12, "base_model_name_or_path": told})
+    whole = with_companion(header, text)
+    assert not needs_companion(whole)
+    found = facts(whole, "punk/checkpoint-500/adapter_model.safetensors")
+    assert (found.rank, found.alpha, found.base_model_name) == (8, 12.0, base)
+    assert found.training.get("base_model") == base
+    assert (found.step, found.output_name) == (500, "punk")
+
+
+def test_a_whole_model_with_its_lora_inside_is_no_checkpoint(tmp_path: Path) -> None:
+    """That is how accelerate saves what is being trained, in the folder of the real LoRA."""
+    name = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k"
+    tensors = {
+        f"{name}.base_layer.weight": made.numbers((32, 768)),
+        f"{name}.lora_A.default.weight": made.numbers((8, 768)),
+        f"{name}.lora_B.default.weight": made.numbers((32, 8)),
+    }
+    found = facts_of(tmp_path, made.safetensors_bytes(tensors))
+    assert (found.kind, found.layout, found.training) == ("other", "training state", {})
+    assert "trainer's own state" in (why_not_tested(found) or "")
 
 
 def test_a_dataset_file_is_read_too(tmp_path: Path) -> None:
