@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean, median
 from typing import Any
 
@@ -13,9 +13,11 @@ import structlog
 from core.nouns import EpochScore, Measurement, Verdict, digest
 from core.rules.advice import Advice, Dial, ScoreRow, advise, evidence_digest
 from core.rules.alerting import Event, Told, events
+from core.rules.gates import GateState, must_pending
 from core.rules.scoring import EpochSummary, average_of, band, summarize_epoch, verdict
 from core.store import owners_tables
 from core.store.database import Connection, Database, Row, bump, row, rows, run
+from daemon.gatekeeper import gates_of
 
 log = structlog.get_logger()
 
@@ -82,7 +84,9 @@ class Judge:
         if not epochs:
             return
         complete = is_complete(connection, run_id, results)
-        advice, evidence = advice_on(about, epochs, ended=complete)
+        ended = has_ended(about, complete=complete)
+        gates = gates_of(connection, about, epochs, results, ended=ended)
+        advice, evidence = advice_on(about, epochs, ended=ended, gates=gates)
         if self._seen.get(run_id) == evidence:
             return
         for position, epoch in epochs.items():
@@ -195,6 +199,11 @@ def is_complete(connection: Connection, run_id: int, results: Sequence[Row]) -> 
     return any(found["is_final"] for found in checkpoints) and not waiting
 
 
+def has_ended(about: Row, *, complete: bool) -> bool:
+    """Tell whether nothing more is to come: everything is tested, or somebody ended the run."""
+    return complete or about["status"] in ("completed", "failed", "cancelled")
+
+
 def score_rows(epochs: Mapping[int, TestedEpoch]) -> tuple[ScoreRow, ...]:
     """Return one row per image that has a score: what the advice rests on."""
     return tuple(
@@ -205,8 +214,17 @@ def score_rows(epochs: Mapping[int, TestedEpoch]) -> tuple[ScoreRow, ...]:
     )
 
 
-def advice_on(about: Row, epochs: Mapping[int, TestedEpoch], *, ended: bool) -> tuple[Advice, str]:
-    """Return the advice on a run and the digest of all that it rests on."""
+def advice_on(
+    about: Row,
+    epochs: Mapping[int, TestedEpoch],
+    *,
+    ended: bool,
+    gates: Sequence[GateState] = (),
+) -> tuple[Advice, str]:
+    """Return the advice on a run and the digest of all that it rests on.
+
+    A must-have gate of the run's plan that is open or failed adds its sentence to the reasons.
+    """
     evidence_rows = score_rows(epochs)
     planned = (
         about["max_train_epochs"] if about["position_unit"] != "step" else about["total_steps"]
@@ -216,7 +234,6 @@ def advice_on(about: Row, epochs: Mapping[int, TestedEpoch], *, ended: bool) -> 
         for position, epoch in epochs.items()
         if epoch.effective.average is not None
     }
-    ended = ended or about["status"] in ("completed", "failed", "cancelled")
     dial: Dial = about["stop"] or "normal"
     price = float(about["price_per_hour"]) if about["price_per_hour"] is not None else None
     seconds = seconds_between(epochs)
@@ -228,9 +245,16 @@ def advice_on(about: Row, epochs: Mapping[int, TestedEpoch], *, ended: bool) -> 
         seconds_per_epoch=seconds,
         price_per_hour=price,
         effective=effective,
+        must_pending=must_pending(gates),
         unit="step" if about["position_unit"] == "step" else "epoch",
     )
-    context = {"effective": {str(place): score for place, score in effective.items()}}
+    context: dict[str, Any] = {
+        "effective": {str(place): score for place, score in effective.items()}
+    }
+    said = [gate.sentence for gate in gates if gate.must and gate.state in ("pending", "failed")]
+    if gates:
+        context["gates"] = said
+        advice = replace(advice, reasons=(*advice.reasons, *said))
     return advice, evidence_digest(evidence_rows, planned, ended, dial, context=context)
 
 

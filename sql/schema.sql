@@ -438,6 +438,17 @@ CREATE TABLE epochwatch.trainer_samples (
     PRIMARY KEY (run_id, file_name)
 );
 
+-- Plans as they were registered, append-only: the newest of a run stands, and the rest is its history.
+CREATE TABLE epochwatch.run_plans (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    run_id INTEGER NOT NULL REFERENCES public.training_runs (id) ON DELETE CASCADE,
+    digest epochwatch.sha256 NOT NULL REFERENCES epochwatch.documents (digest),
+    registered_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    after_results BOOLEAN NOT NULL,
+    by_whom TEXT NOT NULL
+);
+CREATE INDEX run_plans_run ON epochwatch.run_plans (run_id, id);
+
 CREATE TABLE epochwatch.rev (
     topic TEXT PRIMARY KEY,
     n BIGINT NOT NULL DEFAULT 0
@@ -480,4 +491,5 @@ ALTER TABLE epochwatch.actions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE epochwatch.hosts ENABLE ROW LEVEL SECURITY;
 ALTER TABLE epochwatch.written ENABLE ROW LEVEL SECURITY;
 ALTER TABLE epochwatch.trainer_samples ENABLE ROW LEVEL SECURITY;
+ALTER TABLE epochwatch.run_plans ENABLE ROW LEVEL SECURITY;
 ALTER TABLE epochwatch.rev ENABLE ROW LEVEL SECURITY;

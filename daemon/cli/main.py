@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from core.errors import EpochwatchError
-from daemon.cli import alerts, db, runs, suite
+from daemon.cli import alerts, db, plan, runs, suite
 from daemon.cli.output import complain
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app = typer.Typer(
 app.add_typer(db.app, name="db")
 app.add_typer(runs.app, name="runs")
 app.add_typer(suite.app, name="suite")
+app.add_typer(plan.app, name="plan")
 app.add_typer(alerts.app, name="alerts")
 app.command("log")(runs.log)
 app.command("report")(runs.report)

@@ -1,0 +1,206 @@
+"""`epochwatch plan`: check a plan, register it for a run before the results, see where it stands."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from core.formats.run_plan import Decision, RunPlan
+    from core.rules.gate_evidence import Evidence
+    from core.store.database import Connection, Row
+
+app = typer.Typer(help="Plans of runs, with gates set beforehand.", no_args_is_help=True)
+
+File = Annotated[Path, typer.Argument(help="A plan (TOML).")]
+RunName = Annotated[str, typer.Argument(help="The run's name.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def check(file: File, json_: AsJson = False) -> None:
+    """Read a plan and show how it is understood; errors name their line."""
+    from core.formats.run_plan import plan_to_json, read_plan
+    from core.rules.gate_evidence import is_metric
+    from daemon.cli.output import print_json
+
+    plan = read_plan(file, is_metric=is_metric)
+    if json_:
+        print_json(plan_to_json(plan))
+        return
+    _print_aims(plan)
+    _print_gates(plan)
+    for each in plan.expectations:
+        kind = "measured" if each.criterion else "for a person to judge"
+        print(f"Expected {_span(each.first, each.last)}: {each.text} ({kind})")
+    _print_decisions(plan.decisions)
+
+
+@app.command("set")
+def set_(run: RunName, file: File) -> None:
+    """Register a plan for a run; that it is changed after results exist is recorded."""
+    from core.formats.run_plan import plan_to_json, read_plan
+    from core.rules.gate_evidence import is_metric
+    from core.settings import load_settings
+    from core.store.database import bump, row
+    from core.store.opening import open_database
+    from daemon.cli.runs import run_called
+    from daemon.preparation import save_document
+
+    plan = read_plan(file, is_metric=is_metric)
+    with open_database(load_settings()) as database, database.transaction() as connection:
+        run_id = run_called(connection, run)
+        digest = save_document(connection, "plan", plan.name, plan_to_json(plan))
+        done = row(connection, "plans.register", run_id=run_id, digest=digest, by_whom=_somebody())
+        bump(connection)
+    if done is None:
+        print(f"This plan stands for {run} already: nothing was changed.")
+        return
+    print(f"{plan.name} is the plan of {run} now: {len(plan.gates)} gates.")
+    if done["after_results"]:
+        print("The run has results already: it is recorded that the plan was set after them.")
+
+
+@app.command()
+def show(run: RunName, json_: AsJson = False) -> None:
+    """Show a run's plan with the state of each gate, and whether it was changed after results."""
+    from core.errors import Fixable
+    from core.formats.run_plan import plan_from_json
+    from core.rules.gates import judge_expectations, judge_gates
+    from core.settings import load_settings
+    from core.store.database import row, rows
+    from core.store.opening import open_database
+    from daemon.cli.output import print_json
+    from daemon.cli.runs import run_called
+
+    with open_database(load_settings()) as database, database.transaction() as connection:
+        run_id = run_called(connection, run)
+        found = row(connection, "plans.current", run_id=run_id)
+        if found is None:
+            raise Fixable(f"{run} has no plan. Set one: epochwatch plan set {run} FILE")
+        plan = plan_from_json(found["body"])
+        history = rows(connection, "plans.history", run_id=run_id)
+        evidence = _evidence(connection, run_id)
+    if json_:
+        gates, phases = judge_gates(plan, evidence), judge_expectations(plan, evidence)
+        print_json(
+            {
+                "run": run,
+                "plan": found["body"],
+                "history": history,
+                "gates": [each.as_json() for each in gates],
+                "expectations": [each.as_json() for each in phases],
+            }
+        )
+        return
+    print("\n".join(_history_lines(history)))
+    _print_standing(plan, evidence)
+
+
+def _evidence(connection: Connection, run_id: int) -> Evidence:
+    """Return what the database holds of a run's epochs."""
+    from core.store.database import row, rows
+    from daemon.gatekeeper import plan_evidence
+    from daemon.judge import has_ended, is_complete, tested_epochs
+
+    about = row(connection, "runs.get", run_id=run_id)
+    assert about is not None
+    results = rows(connection, "results.of_run", run_id=run_id)
+    opinions = rows(connection, "results.latest_scores", run_id=run_id)
+    epochs = tested_epochs(results, opinions)
+    ended = has_ended(about, complete=is_complete(connection, run_id, results))
+    return plan_evidence(connection, run_id, epochs, results, ended=ended)
+
+
+def _print_standing(plan: RunPlan, evidence: Evidence) -> None:
+    """Print the plan as the evidence has it."""
+    from core.rules.gates import (
+        decisions_due,
+        hypothesis_sentence,
+        judge_expectations,
+        judge_gates,
+    )
+
+    states = judge_gates(plan, evidence)
+    _print_aims(plan)
+    _say(hypothesis_sentence(plan, states))
+    for state in states:
+        _say(f"- {'must: ' if state.must else ''}{state.sentence}")
+    for phase in judge_expectations(plan, evidence):
+        _say(f"Expected {phase.sentence}")
+    _print_decisions(decisions_due(plan, states, evidence))
+
+
+def _print_aims(plan: RunPlan) -> None:
+    """Print what is believed and what is changed for it."""
+    stated = f" ({100 * plan.confidence:.0f} % sure)" if plan.confidence is not None else ""
+    _say(f"{plan.name}{f', after {plan.parent_run}' if plan.parent_run else ''}")
+    _say(f"Hypothesis{stated}: {plan.hypothesis}")
+    for change in plan.changes:
+        before = "" if change.before is None else f"{change.before} -> "
+        kept = change.before == change.after
+        _say(
+            f"  {change.parameter}: {f'{change.after} kept' if kept else f'{before}{change.after}'}"
+        )
+    if plan.look_at:
+        _say(f"A person looks at epochs {', '.join(map(str, plan.look_at))}.")
+
+
+def _print_gates(plan: RunPlan) -> None:
+    """Print the gates as a table."""
+    from core.rules.gate_evidence import criterion_words
+    from daemon.cli.output import print_table
+
+    shown = [
+        {
+            "gate": gate.name,
+            "must": "must" if gate.must else "wish",
+            "epochs": _span(gate.from_epoch, gate.by_epoch),
+            "if it fails": f"stop at {gate.stop_at}" if gate.stop_at else "warn",
+            "criterion": criterion_words(gate.criterion),
+        }
+        for gate in plan.gates
+    ]
+    print_table(shown, ("gate", "must", "epochs", "if it fails", "criterion"))
+
+
+def _print_decisions(decisions: Sequence[Decision]) -> None:
+    """Print decision points with what is to be done."""
+    for each in decisions:
+        case = f"{each.gate} {each.outcome}" if each.gate else each.when
+        _say(f"After epoch {each.after_epoch}, {case}:")
+        for step in each.do:
+            _say(f"  - {step}")
+
+
+def _history_lines(history: Sequence[Row]) -> list[str]:
+    """Return who registered what when, and whether that was before the results."""
+    lines = []
+    for number, each in enumerate(history):
+        what = "Changed" if number else "Registered"
+        when = each["registered_at"].strftime("%Y-%m-%d %H:%M UTC")
+        late = "AFTER results existed" if each["after_results"] else "before any result"
+        lines.append(f"{what} {when} by {each['by_whom']}, {late} ({each['digest'][:12]}).")
+    return lines
+
+
+def _say(text: str) -> None:
+    """Print a line; what a plan holds can do nothing to the terminal."""
+    print("".join(letter if letter.isprintable() else "\ufffd" for letter in text))
+
+
+def _span(first: int, last: int) -> str:
+    return f"{first}-{last}" if last > first else str(first)
+
+
+def _somebody() -> str:
+    """Return who sets a plan: containers run users that have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "somebody"
