@@ -93,6 +93,7 @@ class Settings(BaseSettings):
     s3_secret_key: SecretStr | None = None
     base_model: str = ""  # path, name or hash
     base_models: dict[str, str] = Field(default_factory=dict)  # name or hash -> path
+    vae: _Place | None = None  # file or folder of a VAE, used instead of the base model's own
     data: _Place | None = None  # the training images with their captions
     suite: _Place | None = None
     tests: Literal["thrifty", "even", "full"] = "full"

@@ -16,8 +16,16 @@ import numpy as np
 from PIL import Image
 
 from core.errors import Fixable
-from core.formats.base_model import base_sha256, find_base
+from core.formats.base_model import (
+    base_name,
+    base_sha256,
+    family,
+    find_base,
+    mismatch,
+    vae_sha256,
+)
 from core.formats.caption_file import CaptionedImage, derive_suite, read_captions
+from core.formats.checkpoint_layout import is_family_certain
 from core.formats.prompt_suite import LoadedSuite, read_suite, suite_to_json
 from core.formats.prompt_text import expectation_from_text
 from core.formats.prompt_weights import spoken
@@ -37,7 +45,7 @@ class Preparation:
 
     database: Database
     settings: Settings
-    bases: dict[str, Path] = field(default_factory=dict)  # base SHA-256 -> path on this host
+    bases: dict[str, Path] = field(default_factory=dict)  # SHA-256 of a base or VAE -> path here
     _tried: dict[int, float] = field(default_factory=dict)  # run -> when it was last looked at
 
     def prepare(self) -> None:
@@ -52,7 +60,11 @@ class Preparation:
                     self._prepare_run(connection, found["id"])
 
     def restore_bases(self) -> None:
-        """Find again, after a restart, the base models that runs of this host are tested with."""
+        """Find again, after a restart, the base models and the VAE that this host draws with.
+
+        Raises Fixable when the setting ``vae`` names no VAE.
+        """
+        self._find_vae()
         with self.database.transaction() as connection:
             known = rows(connection, "runs.bases_of_host", host=self.settings.host_name)
             for setup in known:
@@ -79,8 +91,9 @@ class Preparation:
         }
         try:
             setup["base_sha256"] = self._find_base(about)
+            self._refuse_misfit(connection, about, self.bases[setup["base_sha256"]])
             images = self._training_images(about)
-            loaded = self._suite(connection, run_id, about, images)
+            loaded = self._with_vae(self._suite(connection, run_id, about, images))
             setup["suite"] = save_document(
                 connection, "suite", loaded.suite.name, suite_to_json(loaded.suite)
             )
@@ -127,6 +140,35 @@ class Preparation:
             half.write_text(json.dumps(known, indent=1), encoding="utf-8")
             half.replace(memory)
         return str(known[key])
+
+    def _refuse_misfit(self, connection: Connection, about: Row, base: Path) -> None:
+        """Raise Fixable when the run is certainly for another family than this base model's."""
+        known = rows(connection, "checkpoints.current", run_id=about["id"])
+        if not known or not is_family_certain(known[-1]["notes"]):
+            return
+        reason = mismatch(about["run_name"], known[-1]["family"], base_name(base), family(base))
+        if reason is not None:
+            raise Fixable(reason)
+
+    def _find_vae(self) -> str:
+        """Return the SHA-256 of the VAE that the settings name, "" when they name none."""
+        if self.settings.vae is None:
+            return ""
+        sha256 = vae_sha256(self.settings.vae)
+        self.bases[sha256] = self.settings.vae
+        return sha256
+
+    def _with_vae(self, loaded: LoadedSuite) -> LoadedSuite:
+        """Put the VAE into the recipe, so that images drawn with another one are others."""
+        found, wanted = self._find_vae(), loaded.suite.recipe.vae
+        if wanted not in {"", found}:
+            raise Fixable(
+                f"The suite is drawn with the VAE whose SHA-256 is {wanted[:12]}…, and the setting "
+                f"vae names {f'another one, {found[:12]}…' if found else 'none'}. Let it name the "
+                "suite's, or take the VAE out of the suite."
+            )
+        recipe = replace(loaded.suite.recipe, vae=found)
+        return replace(loaded, suite=replace(loaded.suite, recipe=recipe))
 
     def _search_folders(self) -> list[Path]:
         mine = Path.home()

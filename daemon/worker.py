@@ -29,7 +29,7 @@ class Worker:
     outbox: Outbox
     generator: Generator
     host: str
-    bases: Mapping[str, Path]  # base SHA-256 -> where it lies on this host
+    bases: Mapping[str, Path]  # SHA-256 of a base model or VAE -> where it lies on this host
     find_weights: Callable[[str], Path | None]  # LoRA SHA-256 -> a verified private copy
     image_timeout: float = 300.0
     batch: int | None = None
@@ -92,6 +92,7 @@ class Worker:
                 raise
 
     def _draw_job(self, job: Row, samples: list[Row]) -> DrawJob:
+        recipe = Recipe(**samples[0]["recipe"])
         return DrawJob(
             job=str(job["id"]),
             base_path=self.bases[job["base_sha256"]],
@@ -100,7 +101,8 @@ class Worker:
                 LoraFile(path=self._weights(sha256), sha256=sha256, strength=strength)
                 for sha256, strength in samples[0]["stack"]["loras"]
             ),
-            recipe=Recipe(**samples[0]["recipe"]),
+            recipe=recipe,
+            vae_path=self.bases.get(recipe.vae),
             samples=tuple(
                 DrawSample(sample_id=each["sample_id"], prompt=each["prompt"], seed=each["seed"])
                 for each in samples

@@ -238,9 +238,9 @@ def test_paths_mean_the_same_in_a_process_that_starts_elsewhere(
 ) -> None:
     """The dashboard is started from another folder with the same settings."""
     monkeypatch.setenv("HOME", "/home/owner")
-    settings = load_settings(home="~/watch", suite="suite.toml", image_store="pictures")
+    settings = load_settings(home="~/watch", suite="suite.toml", vae="vae", image_store="pictures")
     assert settings.home == Path("/home/owner/watch")
-    assert settings.suite == here / "suite.toml"
+    assert (settings.suite, settings.vae) == (here / "suite.toml", here / "vae")
     assert settings.store_url == str(here / "pictures")
 
 

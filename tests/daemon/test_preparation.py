@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from checkpoints_made import kohya_file
+import checkpoints_made as made
+from core.errors import Fixable
+from core.formats.base_model import vae_sha256
 from core.formats.checkpoint_file import facts
 from core.formats.checkpoint_header import Header, read_header
 from core.formats.checkpoint_metadata import storable
@@ -16,9 +21,13 @@ from core.nouns import Recipe
 from core.settings import load_settings
 from core.store import migrate
 from core.store.database import Database, Row, row
+from core.store.files import open_store
 from core.store.registration import Arrival, register
 from daemon.demo.story import DATASET, MODEL, SUITE
+from daemon.generator.client import Generator
+from daemon.outbox import Outbox
 from daemon.preparation import Preparation
+from daemon.worker import Worker
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 
@@ -30,9 +39,20 @@ def database(fresh_dsn: str) -> Database:
     return Database(fresh_dsn)
 
 
-def prepared(database: Database, folder: Path, *, suite: Path | None, **metadata: str) -> Row:
+def prepared(
+    database: Database,
+    folder: Path,
+    *,
+    suite: Path | None,
+    tensors: Mapping[str, Any] | None = None,
+    base: Path = MODEL,
+    vae: Path | None = None,
+    **metadata: str,
+) -> Row:
     """Register one checkpoint with this metadata, prepare its run, and return the run."""
-    path = kohya_file(folder / "punk-000001.safetensors", 1, **metadata)
+    path = folder / "punk-000001.safetensors"
+    told = made.kohya_metadata(1, **metadata)
+    path.write_bytes(made.safetensors_bytes(tensors or made.kohya_tensors(), told))
     header = read_header(path)
     assert isinstance(header, Header)
     data = folder / "data"
@@ -40,7 +60,7 @@ def prepared(database: Database, folder: Path, *, suite: Path | None, **metadata
     for file in sorted(DATASET.iterdir())[:16]:
         shutil.copy(file, data)
     settings = load_settings(
-        home=folder, base_model=str(MODEL), data=data, suite=suite, host_name="pod"
+        home=folder, base_model=str(base), data=data, suite=suite, vae=vae, host_name="pod"
     )
     with database:
         with database.transaction() as connection:
@@ -61,8 +81,7 @@ def prepared(database: Database, folder: Path, *, suite: Path | None, **metadata
                 b" JOIN epochwatch.documents d ON d.digest = s.suite"
             ).fetchone()
     assert about is not None
-    assert suite_row is not None
-    return about | {"recipe": suite_row["body"]["recipe"]}
+    return about | {"recipe": suite_row["body"]["recipe"] if suite_row is not None else None}
 
 
 def test_a_derived_suite_draws_as_the_trainer_trained(database: Database, tmp_path: Path) -> None:
@@ -83,3 +102,81 @@ def test_a_suite_that_differs_from_the_training_is_doubted(
     told = " ".join(about["doubts"])
     assert "Trained at 512x512 pixels, tested at 96x96" in told
     assert "set clip_skip = 2" in told
+
+
+def test_the_vae_of_the_settings_stands_in_the_recipe(database: Database, tmp_path: Path) -> None:
+    """By its hash, so that images drawn with it are others than those drawn without."""
+    about = prepared(database, tmp_path, suite=SUITE, vae=MODEL / "vae")
+    assert about["blocked_reason"] is None
+    assert about["recipe"]["vae"] == vae_sha256(MODEL / "vae")
+    assert about["recipe"]["width"] == 96
+
+
+def test_a_vae_that_is_none_blocks_the_run_with_its_name(
+    database: Database, tmp_path: Path
+) -> None:
+    """Nothing is drawn with the base's own in its place; a start with such a setting is refused."""
+    about = prepared(database, tmp_path, suite=SUITE, vae=MODEL / "unet" / "no such folder")
+    assert "no such folder is no VAE" in about["blocked_reason"]
+    settings = load_settings(home=tmp_path, vae=tmp_path)
+    with pytest.raises(Fixable, match="is no VAE"):
+        Preparation(database=database, settings=settings).restore_bases()
+
+
+@pytest.mark.parametrize(("vae", "words"), [(None, "names none"), (MODEL / "vae", "another one")])
+def test_a_suite_with_a_vae_of_its_own_needs_that_one(
+    database: Database, tmp_path: Path, vae: Path | None, words: str
+) -> None:
+    """It says by hash what it is drawn with, and the setting says where that lies."""
+    suite = tmp_path / "suite.toml"
+    suite.write_text(f'[recipe]\nvae = "{"5" * 64}"\n[[prompt]]\nname = "a"\ntext = "a punk"\n')
+    about = prepared(database, tmp_path, suite=suite, vae=vae)
+    assert f"{'5' * 12}…" in about["blocked_reason"]
+    assert words in about["blocked_reason"]
+
+
+@pytest.mark.parametrize("vae", [None, MODEL / "vae"])
+def test_the_worker_draws_with_the_vae_of_the_recipe(
+    database: Database, tmp_path: Path, vae: Path | None
+) -> None:
+    """It finds it, after a restart too, by the hash in the recipe; without one it takes the base's."""
+    settings = load_settings(home=tmp_path, vae=MODEL / "vae", host_name="pod")
+    with database, Generator() as generator:
+        preparation = Preparation(database=database, settings=settings)
+        preparation.restore_bases()
+        preparation.bases["1" * 64] = MODEL
+        store = open_store(str(tmp_path / "store"))
+        worker = Worker(
+            database=database,
+            outbox=Outbox(folder=tmp_path, database=database, store=store, host="pod"),
+            generator=generator,
+            host="pod",
+            bases=preparation.bases,
+            find_weights=lambda _sha256: None,
+        )
+        recipe = Recipe(vae=vae_sha256(vae) if vae else "").as_json()
+        sample = {"sample_id": "a", "prompt": "a", "seed": 1, "stack": {"loras": []}}
+        job = worker._draw_job({"id": 1, "base_sha256": "1" * 64}, [sample | {"recipe": recipe}])
+    assert job.vae_path == vae
+
+
+def test_a_run_of_another_family_than_its_base_is_blocked_with_both_names(
+    database: Database, tmp_path: Path
+) -> None:
+    """No second of a GPU is spent on an SDXL LoRA and a base model of SD 1."""
+    about = prepared(database, tmp_path, suite=SUITE, tensors=made.sdxl_tensors())
+    reason = about["blocked_reason"]
+    assert "punk is a LoRA for SDXL" in reason
+    assert f"{MODEL.name} is SD 1" in reason
+    assert about["recipe"] is None
+
+
+def test_a_family_that_is_only_assumed_blocks_nothing(database: Database, tmp_path: Path) -> None:
+    """A LoRA of the text encoder alone looks like SD 1.5: whether it fits, the merge will tell."""
+    base = tmp_path / "models" / "xl"
+    base.mkdir(parents=True)
+    index = {"_class_name": "StableDiffusionXLPipeline"}
+    (base / "model_index.json").write_text(json.dumps(index))
+    tensors = {name: one for name, one in made.kohya_tensors().items() if "lora_te_" in name}
+    about = prepared(database, tmp_path, suite=SUITE, tensors=tensors, base=base)
+    assert about["blocked_reason"] is None
