@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from core.errors import Fixable
-from core.formats.run_plan import plan_from_json
+from core.formats.run_plan import RunPlan, plan_from_json
 from core.rules.gate_evidence import EpochEvidence, Evidence, epoch_evidence
 from core.rules.gates import GateState, judge_gates
 from core.store.database import Connection, Row, row, rows
@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from daemon.judge import TestedEpoch
 
 log = structlog.get_logger()
+
+
+def plan_of(connection: Connection, run_id: int) -> RunPlan | None:
+    """Return the plan that stands, or None where there is none that can be read."""
+    found = row(connection, "plans.current", run_id=run_id)
+    if found is None:
+        return None
+    try:
+        return plan_from_json(found["body"])
+    except Fixable as trouble:  # a run can be tested and judged without it
+        log.warning("plan", run=run_id, trouble=str(trouble))
+        return None
 
 
 def gates_of(
@@ -28,13 +40,8 @@ def gates_of(
     ended: bool,
 ) -> tuple[GateState, ...]:
     """Return the states of the gates of the run's plan; none without a plan that can be read."""
-    found = row(connection, "plans.current", run_id=about["id"])
-    if found is None:
-        return ()
-    try:
-        plan = plan_from_json(found["body"])
-    except Fixable as trouble:  # the scores can be judged without it
-        log.warning("plan", run=about["run_name"], trouble=str(trouble))
+    plan = plan_of(connection, about["id"])
+    if plan is None:
         return ()
     return judge_gates(plan, plan_evidence(connection, about["id"], epochs, results, ended=ended))
 

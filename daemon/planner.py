@@ -9,10 +9,13 @@ import math
 from typing import Any
 
 from core.formats.prompt_suite import for_tier, suite_from_json
+from core.formats.run_plan import RunPlan
 from core.metrics import metric_versions
 from core.nouns import Prompt, Recipe, Stack, Suite, Tier, digest
+from core.rules.gates import deepest_tier
 from core.rules.planning import expand, rubric_digest, spread_order, tier_for
 from core.store.database import Connection, Database, Row, bump, row, rows, run
+from daemon.gatekeeper import plan_of
 
 _BASELINE_PRIORITY = 100  # drawn once, and everything is compared with it
 _EPOCH_PRIORITY = 50
@@ -44,7 +47,7 @@ def _interesting_first(untested: list[Row]) -> list[Row]:
 
 def _ask_for_epoch(connection: Connection, checkpoint: Row, *, priority: int) -> None:
     run_id, position = checkpoint["run_id"], checkpoint["position"]
-    tier = _tier(checkpoint)
+    tier = _tier(checkpoint, plan_of(connection, run_id))
     shared = {"suite": checkpoint["suite"], "profile": checkpoint["profile"]}
     baseline = {
         **shared,
@@ -81,8 +84,11 @@ def _ask_for_epoch(connection: Connection, checkpoint: Row, *, priority: int) ->
     )
 
 
-def _tier(checkpoint: Row) -> Tier:
-    """Return how deep to test; steps are read as tenths of the run."""
+def _tier(checkpoint: Row, its_plan: RunPlan | None) -> Tier:
+    """Return how deep to test: in full where a gate is due; steps are read as tenths of the run."""
+    wished = deepest_tier(its_plan, checkpoint["position"]) if its_plan else None
+    if wished is not None:
+        return wished
     position, planned = checkpoint["position"], checkpoint["max_train_epochs"]
     if checkpoint["position_unit"] == "step" and checkpoint["total_steps"]:
         position, planned = math.ceil(10 * position / checkpoint["total_steps"]), 10

@@ -50,6 +50,7 @@ SELECT tr.id, concat_ws('/',
     (SELECT concat_ws(' ', count(*), count(j.finished_at), count(j.parked_reason))
      FROM epochwatch.grids g JOIN epochwatch.jobs j ON j.grid_id = g.id WHERE g.run_id = tr.id),
     (SELECT max(s.id) FROM epochwatch.scores s WHERE s.run_id = tr.id),
+    (SELECT max(p.id) FROM epochwatch.run_plans p WHERE p.run_id = tr.id),
     (SELECT concat_ws(' ', u.stop, u.price_per_hour, u.blocked_reason)
      FROM epochwatch.run_setups u WHERE u.run_id = tr.id)) AS mark
 FROM public.training_runs tr

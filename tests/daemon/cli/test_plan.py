@@ -12,10 +12,12 @@ import psycopg
 import pytest
 
 from core.formats.prompt_suite import suite_to_json
+from core.formats.run_plan import read_plan
 from core.nouns import CheckpointFacts, Measurement, MetricValue, Prompt, Recipe, Suite
 from core.store.database import Connection, Database, row, rows, run
 from core.store.registration import Arrival, register
 from daemon.judge import Judge
+from daemon.planner import _tier
 from daemon.planner import plan as ask_for_tests
 from daemon.preparation import save_document
 
@@ -225,6 +227,37 @@ def test_the_advice_says_what_the_gates_say(
     reasons = " ".join(advice["body"]["reasons"])
     assert "green (background match at least 50 on 3 of 4 prompts): failed at epoch 2" in reasons
     assert "good (average at least 8): open until epoch 6; epoch 2: 6." in reasons
+
+
+def test_a_plan_set_after_the_last_test_is_judged_at_once(
+    epochwatch: Any, tested_epoch: Any, file: Path, dsn: str
+) -> None:
+    """The judge looks again because of the plan alone, without any new result."""
+    name = tested_epoch(1, 1)
+    tested_epoch(2, 2)
+    with Database(dsn) as database:
+        judge = Judge(database=database, host="pod")
+        judge.judge()
+        epochwatch("plan", "set", name, file)
+        judge.judge()
+        with database.transaction() as connection:
+            [told] = rows(connection, "runs.all")
+            advice = row(connection, "results.current_advice", run_id=told["id"])
+    assert advice is not None
+    assert "failed at epoch 2" in " ".join(advice["body"]["reasons"])
+
+
+def test_an_epoch_at_which_a_gate_is_due_is_tested_in_full(file: Path) -> None:
+    """However thrifty the tests are; the other epochs stay as they were."""
+    thrifty: dict[str, Any] = {
+        "max_train_epochs": 10,
+        "position_unit": "epoch",
+        "total_steps": None,
+        "tests": "thrifty",
+    }
+    tiers = [_tier(thrifty | {"position": epoch}, read_plan(file)) for epoch in (1, 2, 3)]
+    assert tiers == ["quick", "full", "quick"]
+    assert _tier(thrifty | {"position": 2}, None) == "quick"
 
 
 def test_a_person_s_scores_are_results(epochwatch: Any, add_run: Any, file: Path, dsn: str) -> None:
