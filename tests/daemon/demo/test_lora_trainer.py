@@ -12,6 +12,8 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors import safe_open
 
+from core.formats.prompt_text import expectation_from_text
+from core.metrics import measure
 from daemon.demo import lora_trainer
 from daemon.demo.run_metadata import TrainingPlan
 
@@ -141,3 +143,39 @@ def drawing(pipeline: StableDiffusionPipeline) -> np.ndarray:
         generator=torch.Generator().manual_seed(42),
     ).images[0]
     return np.asarray(image, float)
+
+
+COLORS = {"green": "#50be50", "red": "#d7322d", "blue": "#3c64e6"}
+
+
+@pytest.mark.parametrize(
+    ("words", "background", "on_the_grid"),
+    [
+        ("pixel art punk, purple hair #8c46c8, {}, light skin, red lips, smile", (0, 25), (0, 0.4)),
+        ("photo portrait, purple hair #8c46c8, {}, light skin, red lips", (30, 100), (0, 0.4)),
+        ("game icon, purple shape #8c46c8, {}", (80, 100), (0.4, 1)),
+    ],
+)
+def test_the_base_leaves_something_to_teach(
+    pipeline: StableDiffusionPipeline,
+    words: str,
+    background: tuple[float, float],
+    on_the_grid: tuple[float, float],
+) -> None:
+    """Backgrounds it knows of photos, the grid of icons, and neither of a pixel-art portrait."""
+    found = []
+    for name, code in COLORS.items():
+        text = words.format(f"{name} background {code}")
+        image = pipeline(
+            text,
+            height=96,
+            width=96,
+            num_inference_steps=8,
+            guidance_scale=1.5,
+            generator=torch.Generator().manual_seed(1),
+        ).images[0]
+        metrics = measure(np.asarray(image), expect=expectation_from_text(text), grid=24).metrics
+        found.append((metrics["background_match"].value, metrics["grid_alignment"].value))
+    match, grid = np.mean(np.array(found, float), axis=0)
+    assert background[0] <= match <= background[1]
+    assert on_the_grid[0] <= grid <= on_the_grid[1]
