@@ -23,7 +23,7 @@ lint:
 	@$(VENV)/bin/lint-imports --no-logo
 	@$(VENV)/bin/codespell
 
-bench: WHICH ?= metrics flags swap grid story
+bench: WHICH ?= metrics flags swap grid story votes
 bench: ## the benchmarks behind docs/benchmarks.md, all or by name: make bench WHICH=metrics
 	@.ci/install gpu,dashboard,test
 	@for name in $(WHICH); do echo "== $$name" >&2; $(PY) -m tests.bench.$$name $(ARGS) || exit 1; done
