@@ -98,7 +98,8 @@ def win_rate(votes: Iterable[Vote], a: str, b: str) -> WinRate:
 
     Votes on one prompt and seed are alike. When any was voted on more than once, units are the
     evidence: the mean outcome of each, in the order in which they were first voted on, which must
-    have been a random one. Otherwise each decisive vote is one. "Better" needs e >= 20, "equivalent" an interval within 40-60 %.
+    have been a random one. Otherwise each decisive vote is one. "Better" needs e >= 20,
+    "equivalent" an interval within 40-60 %.
 
     Raises:
         Fixable: when a and b are the same slot.
