@@ -5,6 +5,7 @@ At least once: a second delivery is possible only when the daemon dies before sa
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from pathlib import Path
 import structlog
 
 from core.errors import EpochwatchError, Fixable, Permanent, Retryable
+from core.formats.checkpoint_file import COMPANION, pair_sha256
 from core.store import gallery
 from core.store.database import Connection, Database, Row, bump, row, rows, run
 from core.store.files import ImageStore
@@ -159,7 +161,23 @@ class Actor:
             raise Fixable(
                 "The file is gone from this machine, so it could not be copied to the store."
             )
-        uri = self.store.put_file("checkpoints", sha256, path)
+        uri = self._put(sha256, path)
         with self.database.transaction() as connection:
             run(connection, "checkpoints.kept", sha256=sha256, uri=uri)
         return uri
+
+    def _put(self, sha256: str, path: Path) -> str:
+        """Copy a checkpoint into the store; of a pair both files, each under its own hash."""
+        config = path.with_name(COMPANION)
+        if not config.is_file():
+            return self.store.put_file("checkpoints", sha256, path)
+        weights, settings = _file_sha256(path), _file_sha256(config)
+        if pair_sha256(weights, settings) != sha256:
+            raise Permanent(f"{path} and its {COMPANION} are not what was tested: not copied.")
+        self.store.put_file("files", settings, config)
+        return self.store.put_file("checkpoints", weights, path)
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

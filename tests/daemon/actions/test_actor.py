@@ -20,8 +20,9 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from core.errors import Permanent, Retryable
+from core.formats.checkpoint_file import pair_sha256
 from core.store.database import Connection, Database, Row, rows, run
-from core.store.files import open_store
+from core.store.files import LocalStore, open_store
 from daemon.actions.actor import Actor
 from daemon.actions.notify import Notifier
 
@@ -353,6 +354,28 @@ def test_keep_copies_the_checkpoint_into_the_store(
     assert found == (copied.as_uri(),)
     assert copied.read_bytes() == weights.read_bytes()
     assert _actions(database)[f"keep/{sha256}"]["state"] == "done"
+
+
+def test_keep_copies_both_files_of_a_pair(database: Database, dsn: str, tmp_path: Path) -> None:
+    """PEFT's weights are of no use without the configuration that lies beside them."""
+    pair = {"adapter_model.safetensors": b"weights" * 1000, "adapter_config.json": b'{"r": 4}'}
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in pair.items()}
+    for name, content in pair.items():
+        (tmp_path / name).write_bytes(content)
+    sha256 = pair_sha256(*hashes.values())
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "INSERT INTO epochwatch.weights (sha256, kind, family, layout, body_sha256, size_bytes)"
+            " VALUES (%(sha)s, 'lora', 'sd1', 'peft', %(sha)s, 7000)",
+            {"sha": sha256},
+        )
+    _decide(database, f"keep/{sha256}", "keep", sha256=sha256)
+    weights = tmp_path / "adapter_model.safetensors"
+    _actor(database, folder=tmp_path, find_weights=lambda _sha256: weights).act()
+    assert _actions(database)[f"keep/{sha256}"]["state"] == "done"
+    store = LocalStore(tmp_path / "store")
+    assert store.get("checkpoints", hashes["adapter_model.safetensors"]) == b"weights" * 1000
+    assert store.get("files", hashes["adapter_config.json"]) == b'{"r": 4}'
 
 
 def test_keep_fails_with_a_sentence_when_the_file_is_gone(database: Database) -> None:
