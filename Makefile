@@ -1,18 +1,19 @@
 # Each target sets up what it needs; second runs start in seconds.
 PY := .venv/bin/python
+EXTRAS := gpu,dashboard,test,peers
 export VENV := .venv
 unexport PYTHONPATH
 
 .PHONY: demo test lint bench dev clean
 
 demo: ## train a real LoRA on the shipped model and watch it being judged
-	@.ci/install gpu,dashboard,test
+	@.ci/install $(EXTRAS)
 	@$(PY) -m daemon.cli.main demo $(ARGS)
 
 # One test process a core, whole files each, the slow browser tests first.
 test: WORKERS ?= -n auto --dist loadfile --no-loadscope-reorder
 test: ## lint, types, import contracts, and every fast test, in a real browser too
-	@.ci/install gpu,dashboard,test
+	@.ci/install $(EXTRAS)
 	@$(MAKE) --no-print-directory lint
 	@browser=$$(.ci/browser) && EPOCHWATCH_TEST_BROWSER="$$browser" $(PY) -m pytest -q $(WORKERS) $(ARGS)
 
@@ -25,11 +26,11 @@ lint:
 
 bench: WHICH ?= metrics flags swap grid story votes
 bench: ## the benchmarks behind docs/benchmarks.md, all or by name: make bench WHICH=metrics
-	@.ci/install gpu,dashboard,test
+	@.ci/install $(EXTRAS)
 	@for name in $(WHICH); do echo "== $$name" >&2; $(PY) -m tests.bench.$$name $(ARGS) || exit 1; done
 
 dev: ## an editable environment with everything
-	@.ci/install gpu,dashboard,test
+	@.ci/install $(EXTRAS)
 	@echo "source .venv/bin/activate"
 
 clean:

@@ -60,13 +60,13 @@ def watch(
 
 @app.command()
 def evaluate(
-    files: Annotated[list[Path], typer.Argument(help="Checkpoint files to test.")],
+    files: Annotated[list[Path], typer.Argument(help="Checkpoint files, or folders of them.")],
     base_model: BaseModel = None,
     suite: SuiteFile = None,
     data: DataFolder = None,
     run: RunName = None,
 ) -> None:
-    """Test files at hand, first, middle and last first, and show what came out."""
+    """Test checkpoints at hand, first, middle and last first, and show what came out."""
     from daemon.cli.serving import evaluate as serve
 
     serve(files, base_model=base_model, suite=suite, data=data, run_name=run)

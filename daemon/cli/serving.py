@@ -68,14 +68,15 @@ def evaluate(
     data: Path | None,
     run_name: str | None,
 ) -> None:
-    """Test files at hand with a progress bar, then print what came out."""
-    missing = [path for path in files if not path.is_file()]
+    """Test files and folders at hand with a progress bar, then print what came out."""
+    missing = [path for path in files if not path.exists()]
     if missing:
-        raise Fixable(f"There is no file {missing[0]}.")
+        raise Fixable(f"There is no file or folder {missing[0]}.")
     settings = load_settings(base_model=base_model, suite=suite, data=data)
     start_logs(settings, quiet=True)
-    wanted = [path.absolute() for path in files]
-    with opened(settings, (), run_name=run_name, files=wanted) as service:
+    folders = [path.absolute() for path in files if path.is_dir()]
+    wanted = [path.absolute() for path in files if not path.is_dir()]
+    with opened(settings, folders, run_name=run_name, files=wanted) as service:
         with stopped_by_signals(service), _progress(service):
             _end_when_idle(service)
             service.run()

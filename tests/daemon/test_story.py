@@ -184,11 +184,14 @@ def test_two_machines_with_one_database_and_one_bucket_show_the_same(
 def test_evaluate_tests_files_at_hand(
     program: Program, suite: Path, trained: list[Path], tmp_path: Path
 ) -> None:
-    """`epochwatch evaluate FILE...` ends by itself with scores, and says what is wrong with a bad file."""
+    """`epochwatch evaluate` takes files and folders, ends with scores, and names a bad file."""
+    more = tmp_path / "more"
+    more.mkdir()
+    drop(trained[3], more)
     broken = tmp_path / "punk-000009.safetensors"
     broken.write_bytes(b"not a checkpoint at all")
     done = program.run(
-        "evaluate", str(trained[0]), str(trained[3]), str(broken), "--base-model", str(MODEL),
+        "evaluate", str(trained[0]), str(more), str(broken), "--base-model", str(MODEL),
         "--suite", str(suite), "--data", str(DATASET), timeout=200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
