@@ -282,6 +282,7 @@ def _processes(home: Path) -> dict[str, int]:
 
 
 def _keeper_pid(home: Path) -> int:
+    _until(lambda: any("embedded_keeper" in line for line in _processes(home)))
     return next(pid for line, pid in _processes(home).items() if "embedded_keeper" in line)
 
 
