@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -91,9 +91,10 @@ class Preparation:
         }
         try:
             setup["base_sha256"] = self._find_base(about)
-            self._refuse_misfit(connection, about, self.bases[setup["base_sha256"]])
+            known = rows(connection, "checkpoints.current", run_id=run_id)
+            self._refuse_misfit(known, about, self.bases[setup["base_sha256"]])
             images = self._training_images(about)
-            loaded = self._with_vae(self._suite(connection, run_id, about, images))
+            loaded = self._with_vae(self._suite(known, about, images))
             setup["suite"] = save_document(
                 connection, "suite", loaded.suite.name, suite_to_json(loaded.suite)
             )
@@ -104,9 +105,8 @@ class Preparation:
                 base_sha256=setup["base_sha256"],
                 base_is_file=self.bases[setup["base_sha256"]].is_file(),
             )
-            metadata = _metadata(connection, run_id)
-            told = doubts(metadata, trial, [image.caption for image in images])
-            setup["doubts"] = list(told)
+            captions = [image.caption for image in images]
+            setup["doubts"] = list(doubts(_metadata(known), trial, captions))
         except Fixable as trouble:
             setup["blocked_reason"] = str(trouble)
         if setup["blocked_reason"] != about["blocked_reason"] or setup["blocked_reason"] is None:
@@ -122,28 +122,27 @@ class Preparation:
                 "in the setting base_models and in the model folders of this machine. Start again "
                 "with --base-model PATH, or add it to base_models in epochwatch.toml."
             )
-        sha256 = self._base_sha256(path)
+        sha256 = self._remembered(path, base_sha256)
         self.bases[sha256] = path
         return sha256
 
-    def _base_sha256(self, path: Path) -> str:
-        """Hash a base model once as long as its files do not change: they have gigabytes."""
+    def _remembered(self, path: Path, hashed: Callable[[Path], str], kind: str = "") -> str:
+        """Hash a model once as long as its files do not change: they have gigabytes."""
         memory = self.settings.home / "bases.json"
         try:
             known = json.loads(memory.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             known = {}
-        key = f"{path.absolute()} {_fingerprint(path)}"
+        key = f"{kind}{path.absolute()} {_fingerprint(path)}"
         if key not in known:
-            known[key] = base_sha256(path)
+            known[key] = hashed(path)
             half = memory.with_suffix(".part")
             half.write_text(json.dumps(known, indent=1), encoding="utf-8")
             half.replace(memory)
         return str(known[key])
 
-    def _refuse_misfit(self, connection: Connection, about: Row, base: Path) -> None:
+    def _refuse_misfit(self, known: list[Row], about: Row, base: Path) -> None:
         """Raise Fixable when the run is certainly for another family than this base model's."""
-        known = rows(connection, "checkpoints.current", run_id=about["id"])
         if not known or not is_family_certain(known[-1]["notes"]):
             return
         reason = mismatch(about["run_name"], known[-1]["family"], base_name(base), family(base))
@@ -154,7 +153,7 @@ class Preparation:
         """Return the SHA-256 of the VAE that the settings name, "" when they name none."""
         if self.settings.vae is None:
             return ""
-        sha256 = vae_sha256(self.settings.vae)
+        sha256 = self._remembered(self.settings.vae, vae_sha256, "vae ")
         self.bases[sha256] = self.settings.vae
         return sha256
 
@@ -186,20 +185,18 @@ class Preparation:
         return read_captions(Path(folder))
 
     def _suite(
-        self, connection: Connection, run_id: int, about: Row, images: tuple[CaptionedImage, ...]
+        self, known: list[Row], about: Row, images: tuple[CaptionedImage, ...]
     ) -> LoadedSuite:
         if self.settings.suite is not None:
             return _marked_by_origin(read_suite(self.settings.suite), images)
-        captions = [image.caption for image in images] or _captions_in_headers(connection, run_id)
+        captions = [image.caption for image in images] or _captions_in_headers(known)
         if not captions:
             raise Fixable(
                 "No test prompts: give a suite with --suite FILE or the training images with "
                 "--data DIR, so that prompts can be derived from their captions."
             )
         return LoadedSuite(
-            suite=derive_suite(
-                captions, recipe=_recipe_of(about, images, _metadata(connection, run_id))
-            )
+            suite=derive_suite(captions, recipe=_recipe_of(about, images, _metadata(known)))
         )
 
     def _profile(
@@ -228,9 +225,8 @@ def save_document(connection: Connection, kind: str, name: str, body: dict[str, 
     return key
 
 
-def _metadata(connection: Connection, run_id: int) -> dict[str, str]:
-    """Return what the trainer wrote into the newest checkpoint of a run."""
-    known = rows(connection, "checkpoints.current", run_id=run_id)
+def _metadata(known: list[Row]) -> dict[str, str]:
+    """Return what the trainer wrote into the newest of a run's checkpoints."""
     facts = known[-1]["facts"] if known else {}
     return {key: value for key, value in (facts or {}).items() if isinstance(value, str)}
 
@@ -247,9 +243,9 @@ def _recipe_of(about: Row, images: Iterable[CaptionedImage], metadata: dict[str,
     return replace(recipe, grid=min(size[0] for size in small)) if small else recipe
 
 
-def _captions_in_headers(connection: Connection, run_id: int) -> list[str]:
+def _captions_in_headers(known: list[Row]) -> list[str]:
     """Return the caption fragments the trainer wrote into the checkpoint's own header."""
-    for checkpoint in rows(connection, "checkpoints.current", run_id=run_id):
+    for checkpoint in known:
         try:
             frequency = json.loads(checkpoint["facts"].get("ss_tag_frequency", ""))
         except (ValueError, TypeError):

@@ -50,14 +50,14 @@ def base_sha256(path: Path) -> str:
     """
     if path.is_file():
         _refuse_pickle(path)
-        return _file_sha256(path)
+        return file_sha256(path)
     if not (path / "model_index.json").is_file():
         message = (
             f"{path} is no base model: neither a .safetensors file nor a folder with a "
             "model_index.json. Point the base model at one of these."
         )
         raise Fixable(message)
-    lines = [f"{name} {_file_sha256(path / name)}" for name in sorted(_members(path))]
+    lines = [f"{name} {file_sha256(path / name)}" for name in sorted(_members(path))]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -69,7 +69,7 @@ def vae_sha256(path: Path) -> str:
     """
     if path.is_file():
         _refuse_pickle(path)
-        return _file_sha256(path)
+        return file_sha256(path)
     names = sorted(_files_of(path, path)) if (path / "config.json").is_file() else []
     if not any(name.endswith(".safetensors") for name in names):
         message = (
@@ -77,7 +77,7 @@ def vae_sha256(path: Path) -> str:
             "safetensors. Point the VAE at one of these."
         )
         raise Fixable(message)
-    lines = [f"{name} {_file_sha256(path / name)}" for name in names]
+    lines = [f"{name} {file_sha256(path / name)}" for name in names]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -172,7 +172,7 @@ def _refuse_pickle(path: Path) -> None:
         raise Fixable(message)
 
 
-def _file_sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     """Return the SHA-256 of the bytes of ``path``."""
     hasher = hashlib.sha256()
     with path.open("rb") as stream:

@@ -31,6 +31,8 @@ class Problems:
     """Collects what is wrong with a file, so that a person is told all of it at once."""
 
     source: str
+    kind: str = "suite"
+    consequence: str = "nothing is tested with it"
     _found: list[str] = field(default_factory=list)
 
     @property
@@ -46,7 +48,7 @@ class Problems:
         """Raise Fixable that lists all problems, if there are any."""
         if self._found:
             raise Fixable(
-                f"The suite {self.source} was not loaded, so nothing is tested with it. "
+                f"The {self.kind} {self.source} was not loaded, so {self.consequence}. "
                 f"Please correct: {'; '.join(self._found)}."
             )
 

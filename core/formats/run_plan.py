@@ -101,19 +101,6 @@ class RunPlan:
     notes: str = ""
 
 
-@dataclass
-class _PlanProblems(Problems):
-    """Problems of a plan, told as such."""
-
-    def raise_if_any(self) -> None:
-        """Raise Fixable that lists all problems, if there are any."""
-        if self._found:
-            raise Fixable(
-                f"The plan {self.source} was not loaded, so no gate is set by it. "
-                f"Please correct: {'; '.join(self._found)}."
-            )
-
-
 def read_plan(path: Path, *, is_metric: Callable[[str], bool] | None = None) -> RunPlan:
     """Read a plan; ``is_metric`` knows the metrics of images, without it any name is taken.
 
@@ -126,7 +113,7 @@ def read_plan(path: Path, *, is_metric: Callable[[str], bool] | None = None) -> 
             f"The plan {path} cannot be read ({trouble}), so no gate is set by it; "
             "check the path, and save the file as UTF-8 text."
         ) from trouble
-    problems = _PlanProblems(source=path.name)
+    problems = Problems(source=path.name, kind="plan", consequence="no gate is set by it")
     try:
         body = tomllib.loads(text)
     except tomllib.TOMLDecodeError as trouble:

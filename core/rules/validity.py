@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from core.formats.checkpoint_metadata import Values
 from core.formats.prompt_text import expectation_from_text, plain_text
 from core.formats.prompt_trigger import missing_trigger, trigger_of_metadata
 from core.nouns import Recipe, Suite
@@ -53,10 +54,10 @@ def doubts(
 
 def trained_recipe(metadata: Mapping[str, str]) -> dict[str, int]:
     """Return the token length and clip skip of the training, as far as the metadata says them."""
-    found = {}
+    found, values = {}, Values(metadata)
     for key, (name, possible) in _TRAINED.items():
         if name in metadata:
-            value = _whole(metadata, name) or possible[0]  # unset is the least
+            value = values.whole(name) or possible[0]  # unset is the least
             if value in possible:
                 found[key] = value
     return found
@@ -64,8 +65,8 @@ def trained_recipe(metadata: Mapping[str, str]) -> dict[str, int]:
 
 def _base(metadata: Mapping[str, str], trial: Trial) -> list[str]:
     """Compare the base model's hash, where both are known."""
-    trained = _said(metadata, "ss_new_sd_model_hash")
-    if trained is None or not trial.base_is_file or trial.base_sha256 in (None, trained.lower()):
+    trained = Values(metadata).sha256("ss_new_sd_model_hash")
+    if trained is None or not trial.base_is_file or trial.base_sha256 in (None, trained):
         return []
     return [
         (
@@ -94,8 +95,8 @@ def _recipe(metadata: Mapping[str, str], recipe: Recipe) -> list[str]:
                 f"{recipe.height}: composition and detail change with the size. Set width and "
                 "height in the suite's recipe."
             )
-    vae = _said(metadata, "ss_new_vae_hash")
-    if vae is not None and vae.lower() != recipe.vae:
+    vae = Values(metadata).sha256("ss_new_vae_hash")
+    if vae is not None and vae != recipe.vae:
         found.append(
             f"Trained with a VAE of its own (SHA-256 {vae[:12]}…), tested with "
             f"{'another one' if recipe.vae else 'that of the base model'}: colors may be off."
@@ -181,16 +182,6 @@ def _shared_color(caption: str) -> str:
                 return f"{seen[color]} and {feature} {color}"
             seen[color] = feature
     return ""
-
-
-def _said(metadata: Mapping[str, str], key: str) -> str | None:
-    value = metadata.get(key, "").strip()
-    return None if value.lower() in ("", "none", "null") else value
-
-
-def _whole(metadata: Mapping[str, str], key: str) -> int | None:
-    value = _said(metadata, key)
-    return int(value) if value is not None and value.isdecimal() else None
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -5,7 +5,6 @@ At least once: a second delivery is possible only when the daemon dies before sa
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from core.errors import EpochwatchError, Fixable, Permanent, Retryable
+from core.formats.base_model import file_sha256
 from core.formats.checkpoint_file import COMPANION, pair_sha256
 from core.store import gallery
 from core.store.database import Connection, Database, Row, bump, row, rows, run
@@ -171,13 +171,8 @@ class Actor:
         config = path.with_name(COMPANION)
         if not config.is_file():
             return self.store.put_file("checkpoints", sha256, path)
-        weights, settings = _file_sha256(path), _file_sha256(config)
+        weights, settings = file_sha256(path), file_sha256(config)
         if pair_sha256(weights, settings) != sha256:
             raise Permanent(f"{path} and its {COMPANION} are not what was tested: not copied.")
         self.store.put_file("files", settings, config)
         return self.store.put_file("checkpoints", weights, path)
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

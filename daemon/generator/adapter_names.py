@@ -10,10 +10,6 @@ from diffusers.loaders.lora_conversion_utils import _maybe_map_sgm_blocks_to_dif
 from diffusers.loaders.single_file_utils import DIFFUSERS_TO_LDM_MAPPING
 from torch import nn
 
-from core.formats.base_model import FAMILIES
-
-__all__ = ["FAMILIES", "ModuleNames"]
-
 # What a name begins with, dots as underscores, and the part it means. A text encoder's name with a
 # number means a base model that has two, and one without a number a base model that has one.
 _PARTS = {

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from core.formats.base_model import FAMILIES
 from daemon.generator.adapter_math import Change
-from daemon.generator.adapter_names import FAMILIES, ModuleNames
+from daemon.generator.adapter_names import ModuleNames
 from daemon.generator.job import JobError
 from daemon.generator.lora_file import LoraWeights
 

@@ -10,12 +10,11 @@ from pathlib import Path
 
 from core.formats.base_model import base_name, family, mismatch
 from core.formats.checkpoint_header import Header, Tensor, read_header
-from core.formats.checkpoint_layout import read_layout
+from core.formats.checkpoint_layout import is_family_certain, read_layout
 from core.nouns import Recipe
 from daemon.generator.job import DrawJob, JobError, LoraFile
 
 _DRAWN = frozenset({"sd1", "sd2", "sdxl"})
-_GUESSED = "SD 1.5"  # what the note of a layout says whose family is a guess
 
 
 def check_job(job: DrawJob) -> None:
@@ -94,6 +93,5 @@ def _certain_family(tensors: Mapping[str, Tensor]) -> str:
     """Return the family all of the tensors speak for; "unknown" when it is a guess or they differ."""
     whole = read_layout(tensors)
     unet = read_layout({name: one for name, one in tensors.items() if "lora_te" not in name})
-    guessed = any(_GUESSED in note for note in whole.notes)
     differ = whole.family != unet.family != "unknown"
-    return "unknown" if guessed or differ else whole.family
+    return "unknown" if differ or not is_family_certain(whole.notes) else whole.family

@@ -7,7 +7,6 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-import diffusers
 import numpy as np
 import pytest
 import torch
@@ -17,12 +16,12 @@ from lycoris import create_lycoris
 from lycoris import kohya as lycoris_kohya
 from peft import LoHaConfig, LoKrConfig, LoraConfig, get_peft_model, get_peft_model_state_dict
 from PIL import Image
+from plain_diffusers import plainly_drawn
 from safetensors.torch import load_file, save_file
 
 from daemon.generator.job import JobError, LoraFile
 from daemon.generator.lora_file import read_lora
 from daemon.generator.merging import Merger
-from daemon.generator.samplers import find_sampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -169,24 +168,6 @@ def test_a_lycoris_file_answers_as_its_training(
     merge(ours, file)
     assert same(answers(ours), answers(pipeline))
     assert different(answers(ours), before)
-
-
-def plainly_drawn(pipeline: Any, job: DrawJob) -> np.ndarray:
-    """Return the pixels that ``pipeline`` draws by itself."""
-    sampler = find_sampler(job.recipe.sampler)
-    pipeline.scheduler = getattr(diffusers, sampler.scheduler).from_config(
-        pipeline.scheduler.config, **sampler.options
-    )
-    images = pipeline(
-        [one.prompt for one in job.samples],
-        negative_prompt=[job.recipe.negative] * len(job.samples),
-        width=job.recipe.width,
-        height=job.recipe.height,
-        num_inference_steps=job.recipe.steps,
-        guidance_scale=float(job.recipe.guidance),
-        generator=[torch.Generator().manual_seed(one.seed) for one in job.samples],
-    ).images
-    return np.stack([np.asarray(image).astype(int) for image in images])
 
 
 def assert_same_images(studio: Studio, job: DrawJob, pipeline: Any, bare: Any) -> None:

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from plain_diffusers import plainly_drawn
 from safetensors.torch import save_file
 
 from core.formats.base_model import base_sha256
 from daemon.generator.job import DrawSample, JobError
-from daemon.generator.samplers import find_sampler
 from daemon.generator.studio import Studio, batch_shape
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:peft")
@@ -48,20 +48,7 @@ def plain_diffusers(pipeline: Any, job: DrawJob, loras: Sequence[tuple[LoraFile,
         pipeline.set_adapters(
             [f"l{number}" for number in range(len(loras))], [strength for _, strength in loras]
         )
-    sampler = find_sampler(job.recipe.sampler)
-    pipeline.scheduler = getattr(diffusers, sampler.scheduler).from_config(
-        pipeline.scheduler.config, **sampler.options
-    )
-    images = pipeline(
-        [one.prompt for one in job.samples],
-        negative_prompt=[job.recipe.negative] * len(job.samples),
-        width=job.recipe.width,
-        height=job.recipe.height,
-        num_inference_steps=job.recipe.steps,
-        guidance_scale=float(job.recipe.guidance),
-        generator=[torch.Generator().manual_seed(one.seed) for one in job.samples],
-    ).images
-    return np.stack([np.asarray(image).astype(int) for image in images])
+    return plainly_drawn(pipeline, job)
 
 
 def share_different(first: np.ndarray, second: np.ndarray) -> float:
