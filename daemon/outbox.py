@@ -20,6 +20,7 @@ from core.metrics import TrainingProfile, measure
 from core.nouns import Expectation, Measurement
 from core.store.database import Connection, Database, Row, bump, row, rows, run
 from core.store.files import ImageStore
+from core.store.image_bytes import on_white
 
 
 @dataclass(kw_only=True)
@@ -104,7 +105,7 @@ class Outbox:
 def pixels_of(png: bytes) -> np.ndarray[Any, Any]:
     """Return (H, W, 3) uint8 pixels of PNG bytes, transparency laid on white."""
     with Image.open(io.BytesIO(png), formats=["PNG"]) as picture:
-        return _flat(picture)
+        return np.asarray(on_white(picture))
 
 
 def pixels_of_file(path: Path) -> np.ndarray[Any, Any]:
@@ -114,16 +115,9 @@ def pixels_of_file(path: Path) -> np.ndarray[Any, Any]:
     """
     try:
         with Image.open(path, formats=["PNG", "JPEG", "WEBP", "GIF", "BMP"]) as picture:
-            return _flat(picture)
+            return np.asarray(on_white(picture))
     except (OSError, ValueError, Image.DecompressionBombError) as trouble:
         raise Fixable(f"{path} cannot be read as an image: {trouble}") from trouble
-
-
-def _flat(picture: Image.Image) -> np.ndarray[Any, Any]:
-    if "A" in picture.getbands() or "transparency" in picture.info:
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture.convert("RGBA"))
-    return np.asarray(picture.convert("RGB"))
 
 
 def _save(connection: Connection, sample_id: str, rubric: str, measured: Measurement) -> None:

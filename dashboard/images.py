@@ -7,7 +7,6 @@ from functools import cache
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
@@ -20,7 +19,7 @@ from core.settings import load_settings
 from core.store import gallery
 from core.store.database import Connection, row
 from core.store.files import ImageStore
-from core.store.image_bytes import open_png
+from core.store.image_bytes import on_white, open_png
 from core.store.opening import open_image_store
 from dashboard.link import Away
 from dashboard.parts import closeup, links
@@ -76,7 +75,7 @@ def _measured(run_id: int, detail: gallery.PictureDetail) -> Response:
         return PlainTextResponse("404 - the image store does not have it", status_code=404)
     try:
         drawn = annotate(
-            np.asarray(_on_white(open_png(png))),
+            np.asarray(on_white(open_png(png))),
             Expectation.from_json(dict(detail.expect)),
             shared_reads().ask(_profile, run_id),
             detail.recipe.get("grid"),
@@ -86,14 +85,6 @@ def _measured(run_id: int, detail: gallery.PictureDetail) -> Response:
     out = io.BytesIO()
     drawn.save(out, format="PNG")
     return Response(out.getvalue(), media_type="image/png", headers={"Cache-Control": "no-store"})
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    """Return an image as RGB, as it was measured."""
-    if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
-    return image.convert("RGB")
 
 
 def _profile(connection: Connection, run_id: int) -> TrainingProfile | None:

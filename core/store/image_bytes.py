@@ -52,6 +52,14 @@ def thumbnail(image: Image.Image) -> bytes:
     return out.getvalue()
 
 
+def on_white(image: Image.Image) -> Image.Image:
+    """Return ``image`` as RGB, on white where it is transparent: as images are measured."""
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return image.convert("RGB")
+
+
 def _check_header(png: bytes) -> None:
     if len(png) > MAX_BYTES:
         raise Permanent(_refusal(f"it has {len(png)} bytes, more than {MAX_BYTES}"))
