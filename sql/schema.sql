@@ -233,7 +233,10 @@ CREATE TABLE epochwatch.run_setups (
     stop TEXT NOT NULL DEFAULT 'normal' CHECK (stop IN ('careful', 'normal', 'eager')),
     price_per_hour NUMERIC,
     blocked_reason TEXT,
-    doubts TEXT[] NOT NULL DEFAULT '{}'
+    doubts TEXT[] NOT NULL DEFAULT '{}',
+    stopping JSONB,
+    budget NUMERIC,
+    gpu_name TEXT
 );
 
 CREATE TABLE epochwatch.checkpoints (
@@ -286,7 +289,7 @@ CREATE TABLE epochwatch.grids (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     origin TEXT NOT NULL UNIQUE,
     run_id INTEGER REFERENCES public.training_runs (id) ON DELETE CASCADE,
-    purpose TEXT NOT NULL CHECK (purpose IN ('epoch', 'baseline', 'compare', 'try')),
+    purpose TEXT NOT NULL CHECK (purpose IN ('epoch', 'baseline', 'compare', 'retest', 'try')),
     position INTEGER,
     body JSONB NOT NULL,
     priority INTEGER NOT NULL DEFAULT 0,
@@ -449,6 +452,116 @@ CREATE TABLE epochwatch.run_plans (
 );
 CREATE INDEX run_plans_run ON epochwatch.run_plans (run_id, id);
 
+-- One judge's sitting on one comparison: identities stay hidden until it has ended.
+CREATE TABLE epochwatch.vote_sessions (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    comparison BIGINT NOT NULL, -- a grid, by value: votes outlive what they were about
+    judge TEXT NOT NULL,
+    via TEXT NOT NULL CHECK (via IN ('local', 'account', 'guest')),
+    blind BOOLEAN NOT NULL DEFAULT TRUE,
+    began_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    ended_at TIMESTAMPTZ
+);
+CREATE INDEX vote_sessions_comparison ON epochwatch.vote_sessions (comparison, judge);
+
+-- What was shown to whom, in the order it was shown.
+CREATE TABLE epochwatch.servings (
+    id TEXT PRIMARY KEY, -- random: it is the address of its images
+    session_id BIGINT NOT NULL,
+    comparison BIGINT NOT NULL,
+    judge TEXT NOT NULL,
+    unit TEXT NOT NULL, -- prompt and seed
+    category TEXT NOT NULL DEFAULT '',
+    slots TEXT[] NOT NULL, -- slot keys from left to right
+    samples TEXT[] NOT NULL, -- sample ids from left to right
+    purpose TEXT NOT NULL DEFAULT 'vote' CHECK (purpose IN ('vote', 'repeat', 'gold')),
+    expected TEXT,
+    served_at TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+CREATE INDEX servings_comparison ON epochwatch.servings (comparison);
+CREATE INDEX servings_session ON epochwatch.servings (session_id);
+
+-- Answers, append-only: the last revision of a serving stands, an undo is a revision.
+CREATE TABLE epochwatch.votes (
+    serving_id TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    choice TEXT NOT NULL
+        CHECK (choice IN ('left', 'right', 'tie', 'both_bad', 'skip', 'ranking', 'undone')),
+    ranking INTEGER[], -- of more than two: places from best to worst
+    note TEXT NOT NULL DEFAULT '',
+    milliseconds INTEGER,
+    voted_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    PRIMARY KEY (serving_id, revision)
+);
+
+-- Links that let somebody without an account vote on one comparison.
+CREATE TABLE epochwatch.guest_links (
+    token_sha256 epochwatch.sha256 PRIMARY KEY,
+    comparison BIGINT NOT NULL,
+    judge TEXT NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    expires_at TIMESTAMPTZ NOT NULL,
+    revoked_at TIMESTAMPTZ
+);
+
+-- What was in production when, by value, so that the history survives the deletion of a run.
+CREATE TABLE epochwatch.promotions (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    run_id INTEGER,
+    run_name TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    sha256 epochwatch.sha256 NOT NULL,
+    channel TEXT NOT NULL DEFAULT 'production',
+    record JSONB NOT NULL, -- the production record as it lies beside the file
+    checklist JSONB NOT NULL DEFAULT '[]', -- each criterion with what was found
+    overridden TEXT[] NOT NULL DEFAULT '{}', -- criteria that a person set aside
+    reason TEXT NOT NULL DEFAULT '',
+    by_whom TEXT NOT NULL,
+    rolled_back_from BIGINT,
+    decided_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    live_at TIMESTAMPTZ -- when the pointer led to it; NULL: not yet
+);
+CREATE INDEX promotions_channel ON epochwatch.promotions (channel, id);
+
+-- What a trainer's log says, as far as somebody follows it.
+CREATE TABLE epochwatch.trainers (
+    host TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    started_at TIMESTAMPTZ NOT NULL,
+    run_id INTEGER,
+    command TEXT NOT NULL DEFAULT '',
+    epoch INTEGER,
+    step INTEGER,
+    total_steps INTEGER,
+    loss REAL,
+    seconds_left REAL,
+    state TEXT NOT NULL CHECK (state IN ('training', 'ended', 'failed', 'stopped', 'lost')),
+    seen_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    ended_at TIMESTAMPTZ,
+    PRIMARY KEY (host, pid, started_at)
+);
+
+-- People correcting the machine: scores called wrong, and weights of the score that were adopted.
+CREATE TABLE epochwatch.score_objections (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    sample_id epochwatch.sha256 NOT NULL,
+    rubric epochwatch.sha256 NOT NULL,
+    score TEXT NOT NULL CHECK (score IN ('visual', 'style', 'prompt')),
+    direction TEXT NOT NULL CHECK (direction IN ('too_high', 'too_low', 'withdrawn')),
+    judge TEXT NOT NULL,
+    note TEXT NOT NULL DEFAULT '',
+    created_at TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+CREATE INDEX score_objections_sample ON epochwatch.score_objections (sample_id, id);
+
+CREATE TABLE epochwatch.weightings (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    digest epochwatch.sha256 NOT NULL REFERENCES epochwatch.documents (digest),
+    adopted_by TEXT NOT NULL,
+    adopted_at TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+
 CREATE TABLE epochwatch.rev (
     topic TEXT PRIMARY KEY,
     n BIGINT NOT NULL DEFAULT 0
@@ -492,4 +605,12 @@ ALTER TABLE epochwatch.hosts ENABLE ROW LEVEL SECURITY;
 ALTER TABLE epochwatch.written ENABLE ROW LEVEL SECURITY;
 ALTER TABLE epochwatch.trainer_samples ENABLE ROW LEVEL SECURITY;
 ALTER TABLE epochwatch.run_plans ENABLE ROW LEVEL SECURITY;
+ALTER TABLE epochwatch.vote_sessions ENABLE ROW LEVEL SECURITY;
+ALTER TABLE epochwatch.servings ENABLE ROW LEVEL SECURITY;
+ALTER TABLE epochwatch.votes ENABLE ROW LEVEL SECURITY;
+ALTER TABLE epochwatch.guest_links ENABLE ROW LEVEL SECURITY;
+ALTER TABLE epochwatch.promotions ENABLE ROW LEVEL SECURITY;
+ALTER TABLE epochwatch.trainers ENABLE ROW LEVEL SECURITY;
+ALTER TABLE epochwatch.score_objections ENABLE ROW LEVEL SECURITY;
+ALTER TABLE epochwatch.weightings ENABLE ROW LEVEL SECURITY;
 ALTER TABLE epochwatch.rev ENABLE ROW LEVEL SECURITY;
