@@ -54,6 +54,14 @@ class Stack:
         """Return the canonical form."""
         return {"base": self.base_sha256, "loras": [list(pair) for pair in self.loras]}
 
+    @classmethod
+    def from_json(cls, body: dict[str, Any]) -> Stack:
+        """Build it back from ``as_json``."""
+        return cls(
+            base_sha256=body["base"],
+            loras=tuple((sha256, strength) for sha256, strength in body["loras"]),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -276,3 +284,46 @@ class EpochScore:
         """Plain mean of the scores that exist, 0-10; None when none does."""
         present = [score for score in (self.visual, self.style, self.prompt) if score is not None]
         return sum(present) / len(present) if present else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """One place of a comparison: weights merged into a base, and what a person calls them."""
+
+    label: str
+    stack: Stack
+    run_id: int | None = None  # the run of its first LoRA; None for a base model alone
+    position: int | None = None  # the epoch or step of its first LoRA
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of the stack: by this a slot is known in servings, votes and statistics."""
+        return self.stack.key
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the form in a grid's body."""
+        return {
+            "label": self.label,
+            "stack": self.stack.as_json(),
+            "run_id": self.run_id,
+            "position": self.position,
+        }
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any]) -> Slot:
+        """Build it back from ``as_json``."""
+        return cls(
+            label=body["label"],
+            stack=Stack.from_json(body["stack"]),
+            run_id=body.get("run_id"),
+            position=body.get("position"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotPart:
+    """One LoRA of a slot as a person named it: "7", "pick@0.8", "palette:12", "base"."""
+
+    run: str | None  # None: the run that the command is about
+    what: int | str  # a position, or "pick", "production", "base"
+    strength: str | None  # decimal text; None: the strength the run is tested at

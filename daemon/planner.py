@@ -6,6 +6,7 @@ Reads checkpoints and documents, writes grids, samples and jobs. Needs neither G
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from core.formats.prompt_suite import for_tier, suite_from_json
@@ -96,16 +97,21 @@ def _tier(checkpoint: Row, its_plan: RunPlan | None) -> Tier:
 
 
 def _expand(connection: Connection, grid: Row) -> None:
-    """Store the samples and the job of one grid."""
+    """Store the samples of one grid and a job for each of its stacks."""
     body = grid["body"]
     suite = load_suite(connection, body["suite"])
-    stack = Stack(
-        base_sha256=body["stack"]["base"],
-        loras=tuple((sha256, strength) for sha256, strength in body["stack"]["loras"]),
-    )
-    prompts = for_tier(suite, body["tier"])
-    expand_into(connection, grid, stack, prompts, suite.recipe, profile=body.get("profile"))
+    prompts = _wanted(for_tier(suite, body["tier"]), body)
+    slots = body.get("slots") or [body]
+    for stack in (Stack.from_json(slot["stack"]) for slot in slots):
+        expand_into(connection, grid, stack, prompts, suite.recipe, profile=body.get("profile"))
     run(connection, "grids.planned", grid_id=grid["id"])
+
+
+def _wanted(prompts: tuple[Prompt, ...], body: Row) -> tuple[Prompt, ...]:
+    """Return the prompts a comparison asks for, with its seeds where it names some."""
+    names, seeds = set(body.get("prompts") or ()), tuple(body.get("seeds") or ())
+    chosen = [prompt for prompt in prompts if not names or prompt.name in names]
+    return tuple(replace(prompt, seeds=seeds) if seeds else prompt for prompt in chosen)
 
 
 def load_suite(connection: Connection, suite_digest: str) -> Suite:

@@ -1,0 +1,303 @@
+"""Comparisons: asked for as grids, looked at as units (prompt and seed) with one picture a slot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from core.errors import Fixable
+from core.nouns import Slot, SlotPart, Stack, digest
+from core.store.database import Connection, Row, bump, row, rows, run
+
+COMPARE_PRIORITY = (
+    80  # a person waits: before epochs, after the baseline everything is read against
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonLine:
+    """A comparison in one line."""
+
+    id: int
+    purpose: str  # "compare" or "retest"
+    title: str
+    run_id: int | None
+    run_name: str | None
+    slots: int
+    wanted: int  # images; 0 until it is planned
+    drawn: int
+    defects: int
+    votes: int
+    by_whom: str
+    created_at: datetime
+    parked_reason: str | None
+    waiting_reason: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotPicture:
+    """What one slot made of one unit; scores are 0-10, None when not measured."""
+
+    sample_id: str
+    image_sha256: str | None  # None: not drawn yet, or a defect
+    defect: str | None
+    parked_reason: str | None
+    seconds: float | None
+    visual: float | None
+    style: float | None
+    prompt: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """One prompt with one seed: what is compared like with like, and voted on."""
+
+    key: str  # stable over comparisons: digest of prompt text, seed and recipe
+    prompt_name: str
+    prompt_text: str
+    seed: int
+    category: str
+    grid: int | None  # cells along the width, None when it is not pixel art
+    pictures: Mapping[str, SlotPicture]  # slot key -> its picture
+
+    def is_drawn(self, slots: Sequence[str]) -> bool:
+        """Tell whether every one of these slots has its picture."""
+        return all(
+            slot in self.pictures and self.pictures[slot].image_sha256 is not None for slot in slots
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One comparison with all its pictures."""
+
+    id: int
+    purpose: str
+    title: str
+    run_id: int | None
+    run_name: str | None
+    by_whom: str
+    created_at: datetime
+    planned: bool
+    slots: tuple[Slot, ...]
+    units: tuple[Unit, ...]  # in the suite's order
+
+    @property
+    def wanted(self) -> int:
+        """How many images it asks for."""
+        return sum(len(unit.pictures) for unit in self.units)
+
+    @property
+    def drawn(self) -> int:
+        """How many of them are there."""
+        return sum(
+            picture.image_sha256 is not None
+            for unit in self.units
+            for picture in unit.pictures.values()
+        )
+
+
+def comparisons(connection: Connection) -> tuple[ComparisonLine, ...]:
+    """Return every comparison and re-test, the newest first (at most 200)."""
+    return tuple(ComparisonLine(**found) for found in rows(connection, "comparisons.all"))
+
+
+def comparison(connection: Connection, grid_id: int) -> Comparison | None:
+    """Return one comparison with its pictures; None when there is none of this number."""
+    found = row(connection, "comparisons.get", grid_id=grid_id)
+    if found is None:
+        return None
+    return Comparison(
+        id=found["id"],
+        purpose=found["purpose"],
+        title=found["body"]["title"],
+        run_id=found["run_id"],
+        run_name=found["run_name"],
+        by_whom=found["by_whom"],
+        created_at=found["created_at"],
+        planned=found["planned"],
+        slots=tuple(Slot.from_json(slot) for slot in found["body"]["slots"]),
+        units=_units(rows(connection, "comparisons.pictures", grid_id=grid_id)),
+    )
+
+
+def find_slot(connection: Connection, wishes: Sequence[SlotPart], run_id: int) -> Slot:
+    """Return the slot that a person means, in a comparison about the run ``run_id``.
+
+    Raises:
+        Fixable: when it names what is not there, or merges LoRAs of different base models.
+    """
+    parts = [_Part.find(connection, wish, run_id) for wish in wishes]
+    if any(part.base_sha256 != parts[0].base_sha256 for part in parts):
+        named = " + ".join(part.label for part in parts)
+        raise Fixable(f"{named}: these have different base models and cannot be merged together.")
+    stack = Stack(
+        base_sha256=parts[0].base_sha256,
+        loras=tuple(part.lora for part in parts if part.lora is not None),
+    )
+    first = parts[0]
+    return Slot(
+        label=" + ".join(part.label for part in parts),
+        stack=stack,
+        run_id=first.run_id if first.lora else None,
+        position=first.position,
+    )
+
+
+def ask(
+    connection: Connection,
+    *,
+    origin: str,
+    body: dict[str, Any],
+    run_id: int | None,
+    by_whom: str,
+    purpose: str = "compare",
+    priority: int = COMPARE_PRIORITY,
+) -> int:
+    """Ask for a comparison and return its number; asked for twice (the same origin) it is one.
+
+    ``body`` and ``origin`` come from ``core.rules.comparing``. What is drawn already is not drawn
+    again.
+    """
+    run(
+        connection,
+        "grids.ask",
+        origin=origin,
+        run_id=run_id,
+        purpose=purpose,
+        position=None,
+        body=body,
+        priority=priority,
+        why=body["title"],
+        by_whom=by_whom,
+    )
+    bump(connection)
+    found = row(connection, "comparisons.by_origin", origin=origin)
+    assert found is not None  # it was asked for in this transaction or before
+    return int(found["id"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """One LoRA of a slot, found; ``lora`` is None for the base model alone."""
+
+    label: str
+    base_sha256: str
+    lora: tuple[str, str] | None
+    run_id: int
+    position: int | None
+
+    @classmethod
+    def find(cls, connection: Connection, wish: SlotPart, own_run: int) -> _Part:
+        if wish.what == "production":
+            return cls._production(connection, wish)
+        run_id = _run(connection, wish.run) if wish.run else own_run
+        about = row(connection, "runs.get", run_id=run_id)
+        name = about["run_name"] if about else f"run {run_id}"
+        if about is None or about["base_sha256"] is None:
+            raise Fixable(f"{name} is not ready to be drawn: it has no base model yet.")
+        base = about["base_sha256"]
+        prefix = f"{name} " if run_id != own_run else ""
+        if wish.what == "base":
+            return cls(
+                label=f"{prefix}base", base_sha256=base, lora=None, run_id=run_id, position=None
+            )
+        position = about["best_epoch"] if wish.what == "pick" else wish.what
+        if position is None:
+            raise Fixable(f"{name} has no pick yet: nothing of it is tested. Name an epoch.")
+        found = _checkpoint(connection, run_id, int(position), name)
+        strength = wish.strength or about["strength"] or "1.00"
+        unit = "step" if about["position_unit"] == "step" else "epoch"
+        return cls(
+            label=f"{prefix}{unit} {position}" + _at(strength, about["strength"] or "1.00"),
+            base_sha256=base,
+            lora=(found["drawn_as"], strength),
+            run_id=run_id,
+            position=int(position),
+        )
+
+    @classmethod
+    def _production(cls, connection: Connection, wish: SlotPart) -> _Part:
+        live = row(connection, "comparisons.production")
+        if live is None:
+            raise Fixable(
+                "Nothing is in production yet. Promote an epoch first: epochwatch promote."
+            )
+        about = (
+            row(connection, "runs.get", run_id=live["run_id"])
+            if live["run_id"] is not None
+            else None
+        )
+        if about is None or about["base_sha256"] is None:
+            raise Fixable(
+                f"The run of the production model ({live['run_name']}) is no longer in the "
+                "database, so its base model is not known. Watch its file again to compare with it."
+            )
+        found = _checkpoint(connection, live["run_id"], live["position"], live["run_name"])
+        own = about["strength"] or "1.00"
+        strength = wish.strength or own
+        return cls(
+            label=f"production ({live['run_name']} {live['position']})" + _at(strength, own),
+            base_sha256=about["base_sha256"],
+            lora=(found["drawn_as"], strength),
+            run_id=live["run_id"],
+            position=live["position"],
+        )
+
+
+def _at(strength: str, usual: str) -> str:
+    return "" if strength == usual else f" at {strength}"
+
+
+def _run(connection: Connection, name: str) -> int:
+    found = row(connection, "runs.by_name", run_name=name)
+    if found is None:
+        raise Fixable(f"No run is called {name!r}. See: epochwatch runs list")
+    return int(found["id"])
+
+
+def _checkpoint(connection: Connection, run_id: int, position: int, name: str) -> Row:
+    current = rows(connection, "checkpoints.current", run_id=run_id)
+    for found in current:
+        if found["position"] == position:
+            if found["invalid_reason"]:
+                raise Fixable(f"{name} {position} cannot be drawn: {found['invalid_reason']}")
+            return found
+    there = ", ".join(str(found["position"]) for found in current) or "none"
+    raise Fixable(f"{name} has no checkpoint {position}; it has: {there}.")
+
+
+def _units(found: Sequence[Row]) -> tuple[Unit, ...]:
+    grouped: dict[str, list[Row]] = {}
+    for each in found:
+        key = digest([each["prompt_text"], each["seed"], each["recipe"]])
+        grouped.setdefault(key, []).append(each)
+    return tuple(
+        Unit(
+            key=key,
+            prompt_name=group[0]["prompt_name"],
+            prompt_text=group[0]["prompt_text"],
+            seed=group[0]["seed"],
+            category=group[0]["category"],
+            grid=group[0]["recipe"].get("grid"),
+            pictures={each["stack_key"]: _picture(each) for each in group},
+        )
+        for key, group in grouped.items()
+    )
+
+
+def _picture(found: Row) -> SlotPicture:
+    scores = {
+        name: None if found[name] is None else float(found[name])
+        for name in ("visual", "style", "prompt")
+    }
+    return SlotPicture(
+        sample_id=found["sample_id"],
+        image_sha256=found["image_sha256"],
+        defect=found["defect"],
+        parked_reason=found["parked_reason"],
+        seconds=found["seconds"],
+        **scores,
+    )

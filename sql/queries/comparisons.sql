@@ -1,0 +1,53 @@
+-- name: all
+-- Every comparison and re-test with how far its images have come, the newest first.
+SELECT g.id, g.purpose, g.run_id, tr.run_name, g.body ->> 'title' AS title,
+       jsonb_array_length(g.body -> 'slots') AS slots, g.by_whom, g.created_at, t.wanted, t.drawn,
+       t.defects, q.parked_reason, q.waiting_reason,
+       (SELECT count(DISTINCT v.serving_id) FROM epochwatch.servings s
+        JOIN epochwatch.votes v ON v.serving_id = s.id
+        WHERE s.comparison = g.id AND s.purpose = 'vote') AS votes
+FROM epochwatch.grids g
+LEFT JOIN public.training_runs tr ON tr.id = g.run_id
+LEFT JOIN LATERAL (
+    SELECT count(*) AS wanted, count(i.sample_id) AS drawn, count(i.defect) AS defects
+    FROM epochwatch.grid_samples gs
+    LEFT JOIN epochwatch.images i ON i.sample_id = gs.sample_id
+    WHERE gs.grid_id = g.id
+) t ON TRUE
+LEFT JOIN LATERAL (
+    SELECT max(j.parked_reason) AS parked_reason,
+           max(j.waiting_reason) FILTER (WHERE j.finished_at IS NULL) AS waiting_reason
+    FROM epochwatch.jobs j WHERE j.grid_id = g.id
+) q ON TRUE
+WHERE g.purpose IN ('compare', 'retest')
+ORDER BY g.id DESC LIMIT 200;
+
+-- name: get
+-- One comparison as it was asked for.
+SELECT g.id, g.purpose, g.run_id, tr.run_name, g.body, g.by_whom, g.created_at,
+       g.planned_at IS NOT NULL AS planned
+FROM epochwatch.grids g
+LEFT JOIN public.training_runs tr ON tr.id = g.run_id
+WHERE g.id = %(grid_id)s AND g.purpose IN ('compare', 'retest', 'try');
+
+-- name: by_origin
+-- The grid that was asked for under this origin.
+SELECT id FROM epochwatch.grids WHERE origin = %(origin)s;
+
+-- name: pictures
+-- Every image a comparison asks for, drawn or not, in the suite's order.
+SELECT gs.sample_id, gs.stack_key, gs.ordinal, gs.prompt_name, gs.category, gs.expect, gs.rubric,
+       s.prompt AS prompt_text, s.seed, s.recipe, i.image_sha256, i.defect, i.seconds,
+       m.visual, m.style, m.prompt, j.parked_reason
+FROM epochwatch.grid_samples gs
+JOIN epochwatch.samples s ON s.sample_id = gs.sample_id
+LEFT JOIN epochwatch.images i ON i.sample_id = gs.sample_id
+LEFT JOIN epochwatch.measurements m ON m.sample_id = gs.sample_id AND m.rubric = gs.rubric
+LEFT JOIN epochwatch.jobs j ON j.grid_id = gs.grid_id AND j.stack_key = gs.stack_key
+WHERE gs.grid_id = %(grid_id)s
+ORDER BY gs.ordinal, s.seed, gs.stack_key;
+
+-- name: production
+-- What is in production now.
+SELECT id, run_id, run_name, position, sha256, record FROM epochwatch.promotions
+WHERE channel = 'production' AND live_at IS NOT NULL ORDER BY id DESC LIMIT 1;
