@@ -15,9 +15,11 @@ from core.rules.advice import Advice, Dial, ScoreRow, advise, evidence_digest
 from core.rules.alerting import Event, Told, events
 from core.rules.gates import GateState, must_pending
 from core.rules.scoring import EpochSummary, average_of, band, summarize_epoch, verdict
+from core.rules.strengths import StrengthFinding
 from core.store import owners_tables
 from core.store.database import Connection, Database, Row, bump, row, rows, run
 from daemon.gatekeeper import gates_of
+from daemon.retest import ask_retest, findings_of, with_findings
 
 log = structlog.get_logger()
 
@@ -86,12 +88,14 @@ class Judge:
         complete = is_complete(connection, run_id, results)
         ended = has_ended(about, complete=complete)
         gates = gates_of(connection, about, epochs, results, ended=ended)
-        advice, evidence = advice_on(about, epochs, ended=ended, gates=gates)
+        findings = findings_of(connection, run_id)
+        advice, evidence = advice_on(about, epochs, ended=ended, gates=gates, findings=findings)
         if self._seen.get(run_id) == evidence:
             return
         for position, epoch in epochs.items():
             self._project(connection, run_id, position, epoch, advice)
         self._decide(connection, about, epochs, advice, evidence, complete=complete)
+        ask_retest(connection, about, advice)
         bump(connection)
         self._seen[run_id] = evidence
 
@@ -220,10 +224,12 @@ def advice_on(
     *,
     ended: bool,
     gates: Sequence[GateState] = (),
+    findings: Sequence[StrengthFinding] = (),
 ) -> tuple[Advice, str]:
     """Return the advice on a run and the digest of all that it rests on.
 
-    A must-have gate of the run's plan that is open or failed adds its sentence to the reasons.
+    A must-have gate of the run's plan that is open or failed adds its sentence to the reasons, and
+    so does what a second look at the best found out (``findings``).
     """
     evidence_rows = score_rows(epochs)
     planned = (
@@ -255,6 +261,9 @@ def advice_on(
     if gates:
         context["gates"] = said
         advice = replace(advice, reasons=(*advice.reasons, *said))
+    if findings:
+        context["strengths"] = [finding.sentence for finding in findings]
+        advice = with_findings(advice, findings, epochs)
     return advice, evidence_digest(evidence_rows, planned, ended, dial, context=context)
 
 

@@ -61,7 +61,7 @@ def comparison_body(
     """
     check_slots(slots)
     return {
-        "title": title,
+        "title": title or " / ".join(slot.label for slot in slots),
         "slots": [slot.as_json() for slot in slots],
         "suite": suite,
         "profile": profile,

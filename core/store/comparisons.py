@@ -21,7 +21,6 @@ class ComparisonLine:
     """A comparison in one line."""
 
     id: int
-    purpose: str  # "compare" or "retest"
     title: str
     run_id: int | None
     run_name: str | None
@@ -100,7 +99,7 @@ class Comparison:
 
 
 def comparisons(connection: Connection) -> tuple[ComparisonLine, ...]:
-    """Return every comparison and re-test, the newest first (at most 200)."""
+    """Return every comparison, the newest first (at most 200)."""
     return tuple(ComparisonLine(**found) for found in rows(connection, "comparisons.all"))
 
 

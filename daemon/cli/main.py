@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from core.errors import EpochwatchError
-from daemon.cli import alerts, db, plan, runs, suite
+from daemon.cli import alerts, compare, db, plan, runs, suite
 from daemon.cli.output import complain
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.add_typer(plan.app, name="plan")
 app.add_typer(alerts.app, name="alerts")
 app.command("log")(runs.log)
 app.command("report")(runs.report)
+app.command("compare")(compare.compare)
 
 BaseModel = Annotated[
     str | None, typer.Option(help="Base model: a diffusers folder, a .safetensors file, or a name.")

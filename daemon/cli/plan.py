@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,14 +48,14 @@ def set_(run: RunName, file: File) -> None:
     from core.settings import load_settings
     from core.store.database import bump, row
     from core.store.opening import open_database
-    from daemon.cli.runs import run_called
+    from daemon.cli.runs import judge_name, run_called
     from daemon.preparation import save_document
 
     plan = read_plan(file, is_metric=is_metric)
     with open_database(load_settings()) as database, database.transaction() as connection:
         run_id = run_called(connection, run)
         digest = save_document(connection, "plan", plan.name, plan_to_json(plan))
-        done = row(connection, "plans.register", run_id=run_id, digest=digest, by_whom=_somebody())
+        done = row(connection, "plans.register", run_id=run_id, digest=digest, by_whom=judge_name())
         bump(connection)
     if done is None:
         print(f"This plan stands for {run} already: nothing was changed.")
@@ -196,11 +195,3 @@ def _say(text: str) -> None:
 
 def _span(first: int, last: int) -> str:
     return f"{first}-{last}" if last > first else str(first)
-
-
-def _somebody() -> str:
-    """Return who sets a plan: containers run users that have no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "somebody"

@@ -107,13 +107,13 @@ def log(
 
     with open_database(load_settings()) as database, database.transaction() as connection:
         run_id = run_called(connection, run)
-        scores.add(connection, run_id, epoch, _judge(), visual, style, prompt, notes)
+        scores.add(connection, run_id, epoch, judge_name(), visual, style, prompt, notes)
     average = (visual + style + prompt) / 3
     print(f"Epoch {epoch}: {average:.1f} logged.")
 
 
-def _judge() -> str:
-    """Return who logs: containers run users that have no name."""
+def judge_name() -> str:
+    """Return who is at the keyboard: containers run users that have no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -1,6 +1,6 @@
 -- name: all
--- Every comparison and re-test with how far its images have come, the newest first.
-SELECT g.id, g.purpose, g.run_id, tr.run_name, g.body ->> 'title' AS title,
+-- Every comparison with how far its images have come, the newest first.
+SELECT g.id, g.run_id, tr.run_name, g.body ->> 'title' AS title,
        jsonb_array_length(g.body -> 'slots') AS slots, g.by_whom, g.created_at, t.wanted, t.drawn,
        t.defects, q.parked_reason, q.waiting_reason,
        (SELECT count(DISTINCT v.serving_id) FROM epochwatch.servings s
@@ -19,7 +19,7 @@ LEFT JOIN LATERAL (
            max(j.waiting_reason) FILTER (WHERE j.finished_at IS NULL) AS waiting_reason
     FROM epochwatch.jobs j WHERE j.grid_id = g.id
 ) q ON TRUE
-WHERE g.purpose IN ('compare', 'retest')
+WHERE g.purpose = 'compare'
 ORDER BY g.id DESC LIMIT 200;
 
 -- name: get
@@ -28,7 +28,7 @@ SELECT g.id, g.purpose, g.run_id, tr.run_name, g.body, g.by_whom, g.created_at,
        g.planned_at IS NOT NULL AS planned
 FROM epochwatch.grids g
 LEFT JOIN public.training_runs tr ON tr.id = g.run_id
-WHERE g.id = %(grid_id)s AND g.purpose IN ('compare', 'retest', 'try');
+WHERE g.id = %(grid_id)s AND g.purpose IN ('compare', 'try');
 
 -- name: by_origin
 -- The grid that was asked for under this origin.
@@ -51,3 +51,27 @@ ORDER BY gs.ordinal, s.seed, gs.stack_key;
 -- What is in production now.
 SELECT id, run_id, run_name, position, sha256, record FROM epochwatch.promotions
 WHERE channel = 'production' AND live_at IS NOT NULL ORDER BY id DESC LIMIT 1;
+
+-- name: drawing_host
+-- A host that draws and was heard of lately.
+SELECT name FROM epochwatch.hosts
+WHERE last_seen > now() - interval '20 seconds' AND state IN ('drawing', 'watching') LIMIT 1;
+
+-- name: retests_of_run
+-- Second looks that were asked for.
+SELECT origin, position FROM epochwatch.grids WHERE run_id = %(run_id)s AND purpose = 'retest';
+
+-- name: sweep_of_run
+-- Every measured image of the run's checkpoints alone, at any strength, as far as a comparison asked for it.
+SELECT DISTINCT ON (c.position, strength, gs.sample_id)
+       c.position, s.stack #>> '{loras,0,1}' AS strength, gs.prompt_name, s.seed, m.body
+FROM epochwatch.grids g
+JOIN epochwatch.grid_samples gs ON gs.grid_id = g.id
+JOIN epochwatch.samples s ON s.sample_id = gs.sample_id
+JOIN epochwatch.checkpoints c ON c.run_id = g.run_id AND NOT c.superseded
+    AND c.position IS NOT NULL AND c.drawn_as = s.stack #>> '{loras,0,0}'
+JOIN epochwatch.measurements m ON m.sample_id = gs.sample_id AND m.rubric = gs.rubric
+JOIN epochwatch.jobs j ON j.grid_id = g.id AND j.stack_key = gs.stack_key
+WHERE g.run_id = %(run_id)s AND g.purpose = 'compare' AND j.finished_at IS NOT NULL
+  AND jsonb_array_length(s.stack -> 'loras') = 1
+ORDER BY c.position, strength, gs.sample_id;

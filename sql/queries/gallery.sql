@@ -87,7 +87,7 @@ WHERE a.kind = 'alert' ORDER BY a.created_at DESC LIMIT %(limit)s;
 
 -- name: pictures
 -- Every picture of a run's epoch tests and of its baseline (position NULL), in suite order.
-SELECT DISTINCT ON (g.purpose, g.position, gs.prompt_name, s.seed)
+SELECT DISTINCT ON (g.purpose = 'baseline', g.position, gs.prompt_name, s.seed)
        CASE WHEN g.purpose = 'baseline' THEN NULL ELSE g.position END AS position,
        gs.ordinal, gs.prompt_name, gs.category, gs.origin, s.prompt AS prompt_text, s.seed,
        gs.sample_id, i.image_sha256, i.defect, m.visual, m.style, m.prompt,
@@ -98,12 +98,12 @@ JOIN epochwatch.samples s ON s.sample_id = gs.sample_id
 LEFT JOIN epochwatch.jobs j ON j.grid_id = g.id AND j.stack_key = gs.stack_key
 LEFT JOIN epochwatch.images i ON i.sample_id = gs.sample_id
 LEFT JOIN epochwatch.measurements m ON m.sample_id = gs.sample_id AND m.rubric = gs.rubric
-WHERE g.run_id = %(run_id)s AND g.purpose IN ('epoch', 'baseline')
+WHERE g.run_id = %(run_id)s AND g.purpose IN ('epoch', 'retest', 'baseline')
   AND NOT EXISTS (
       SELECT FROM epochwatch.checkpoints c
       WHERE c.run_id = g.run_id AND c.superseded AND c.sha256 = g.body ->> 'sha256'
   )
-ORDER BY g.purpose, g.position, gs.prompt_name, s.seed, g.id DESC;
+ORDER BY g.purpose = 'baseline', g.position, gs.prompt_name, s.seed, i.sample_id IS NULL, g.id DESC;
 
 -- name: newest
 -- The images drawn last for a run, newest first.
@@ -115,7 +115,7 @@ JOIN epochwatch.grid_samples gs ON gs.grid_id = g.id
 JOIN epochwatch.samples s ON s.sample_id = gs.sample_id
 JOIN epochwatch.images i ON i.sample_id = gs.sample_id
 LEFT JOIN epochwatch.measurements m ON m.sample_id = gs.sample_id AND m.rubric = gs.rubric
-WHERE g.run_id = %(run_id)s AND g.purpose IN ('epoch', 'baseline')
+WHERE g.run_id = %(run_id)s AND g.purpose IN ('epoch', 'retest', 'baseline')
 ORDER BY i.created_at DESC, gs.ordinal DESC LIMIT %(limit)s;
 
 -- name: picture
@@ -130,7 +130,7 @@ JOIN epochwatch.samples s ON s.sample_id = gs.sample_id
 LEFT JOIN epochwatch.images i ON i.sample_id = gs.sample_id
 LEFT JOIN epochwatch.measurements m ON m.sample_id = gs.sample_id AND m.rubric = gs.rubric
 WHERE g.run_id = %(run_id)s AND gs.sample_id = %(sample_id)s
-ORDER BY g.purpose = 'epoch' DESC, g.id DESC LIMIT 1;
+ORDER BY g.purpose IN ('epoch', 'retest') DESC, g.id DESC LIMIT 1;
 
 -- name: work
 -- How many of a run's drawing jobs are open, being drawn, waiting, parked and finished.

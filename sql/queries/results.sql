@@ -12,18 +12,25 @@ ON CONFLICT (sample_id, rubric) DO NOTHING;
 
 -- name: of_run
 -- Every measured or failed image of a run's own epoch tests, with whether its epoch's test is over.
-SELECT c.position, c.sha256, c.source_path, c.file_name, c.is_final, c.saved_at, gs.sample_id, gs.prompt_name, gs.category,
-       gs.origin, s.prompt, s.seed, s.recipe, i.image_sha256, i.defect, i.seconds, m.body,
-       j.finished_at IS NOT NULL OR j.parked_reason IS NOT NULL AS over
-FROM epochwatch.checkpoints c
-JOIN epochwatch.grids g ON g.run_id = c.run_id AND g.purpose = 'epoch' AND g.body ->> 'sha256' = c.sha256
-JOIN epochwatch.grid_samples gs ON gs.grid_id = g.id
-JOIN epochwatch.jobs j ON j.grid_id = g.id AND j.stack_key = gs.stack_key
-JOIN epochwatch.samples s ON s.sample_id = gs.sample_id
-LEFT JOIN epochwatch.images i ON i.sample_id = gs.sample_id
-LEFT JOIN epochwatch.measurements m ON m.sample_id = gs.sample_id AND m.rubric = gs.rubric
-WHERE c.run_id = %(run_id)s AND NOT c.superseded AND c.position IS NOT NULL
-ORDER BY c.position, gs.ordinal;
+-- A second look adds its images when it is over; until then the first test stands.
+SELECT * FROM (
+    SELECT DISTINCT ON (c.position, gs.sample_id)
+           c.position, c.sha256, c.source_path, c.file_name, c.is_final, c.saved_at, gs.sample_id, gs.prompt_name,
+           gs.category, gs.origin, gs.ordinal, s.prompt, s.seed, s.recipe, i.image_sha256, i.defect, i.seconds, m.body,
+           j.finished_at IS NOT NULL OR j.parked_reason IS NOT NULL AS over
+    FROM epochwatch.checkpoints c
+    JOIN epochwatch.grids g ON g.run_id = c.run_id AND g.purpose IN ('epoch', 'retest')
+        AND g.body ->> 'sha256' = c.sha256
+    JOIN epochwatch.grid_samples gs ON gs.grid_id = g.id
+    JOIN epochwatch.jobs j ON j.grid_id = g.id AND j.stack_key = gs.stack_key
+    JOIN epochwatch.samples s ON s.sample_id = gs.sample_id
+    LEFT JOIN epochwatch.images i ON i.sample_id = gs.sample_id
+    LEFT JOIN epochwatch.measurements m ON m.sample_id = gs.sample_id AND m.rubric = gs.rubric
+    WHERE c.run_id = %(run_id)s AND NOT c.superseded AND c.position IS NOT NULL
+      AND (g.purpose = 'epoch' OR j.finished_at IS NOT NULL)
+    ORDER BY c.position, gs.sample_id, g.id
+) tested
+ORDER BY position, ordinal, prompt_name;
 
 -- name: baseline
 -- The run's images without any LoRA, by prompt.

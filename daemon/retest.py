@@ -1,0 +1,174 @@
+"""A second look at the two best: in full, and at three strengths, once for each pair of a run.
+
+Reads the advice, writes grids; what came out of the sweep becomes part of the advice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from core.formats.slot_text import STRENGTHS
+from core.nouns import Measurement, Slot, Stack, decimal_text
+from core.rules.advice import Advice
+from core.rules.comparing import comparison_body, retest_origin
+from core.rules.scoring import average_of
+from core.rules.strengths import StrengthFinding, StrengthScore, find_strengths
+from core.store import comparisons
+from core.store.database import Connection, Row, rows, run
+
+if TYPE_CHECKING:
+    from daemon.judge import TestedEpoch
+
+_PRIORITY = 30  # below the epochs that are still to be tested
+_CLOSE = 0.6  # chance of the pick below which people are asked
+
+
+def ask_retest(connection: Connection, about: Row, advice: Advice) -> bool:
+    """Ask for the re-test of the top two once a stop is advised or the run is over.
+
+    Both are tested on the whole suite and drawn at three strengths beside the base model, and the
+    two stand side by side for a blind vote. One pair is asked for once; a run gets one while it
+    trains, and another one at most when it has ended with other candidates. Returns whether
+    something was asked for.
+    """
+    pair = advice.top_two
+    if len(pair) < 2 or not (advice.stop or advice.ended):
+        return False
+    before = rows(connection, "comparisons.retests_of_run", run_id=about["id"])
+    origin = retest_origin(about["id"], pair)
+    if any(found["origin"].startswith(f"{origin}/") for found in before):
+        return False
+    if before and not advice.ended:
+        return False
+    current = {
+        found["position"]: found
+        for found in rows(connection, "checkpoints.current", run_id=about["id"])
+        if found["invalid_reason"] is None
+    }
+    if about["base_sha256"] is None or not set(pair) <= set(current):
+        return False
+    for position in pair:
+        _ask_in_full(connection, about, current[position], f"{origin}/{position}")
+    _ask_side_by_side(connection, about, [current[position] for position in sorted(pair)], origin)
+    return True
+
+
+def findings_of(connection: Connection, run_id: int) -> tuple[StrengthFinding, ...]:
+    """Return what the sweeps of a run say of each position, as far as they are measured."""
+    found = rows(connection, "comparisons.sweep_of_run", run_id=run_id)
+    scores = []
+    for each in found:
+        score = average_of(Measurement.from_json(each["body"]))
+        if score is not None:
+            scores.append(
+                StrengthScore(
+                    position=each["position"],
+                    strength=each["strength"],
+                    unit=f"{each['prompt_name']}#{each['seed']}",
+                    score=score,
+                )
+            )
+    return find_strengths(scores)
+
+
+def with_findings(
+    advice: Advice,
+    findings: Sequence[StrengthFinding],
+    epochs: Mapping[int, TestedEpoch],
+) -> Advice:
+    """Add to the advice's reasons what the re-test says of the pick's strength, and of a close call."""
+    said = [
+        f"{advice.unit.capitalize()} {finding.sentence}"
+        for finding in findings
+        if finding.position == advice.pick
+    ]
+    pair = advice.top_two
+    close = (
+        findings
+        and len(pair) == 2
+        and all(place in epochs for place in pair)
+        and advice.p_best[pair[0]] < _CLOSE
+    )
+    if close:
+        said.append(
+            f"The score cannot tell {advice.unit}s {pair[0]} and {pair[1]} apart, also in full: "
+            "compare the two blind on the page Vote."
+        )
+    return replace(advice, reasons=(*advice.reasons, *said))
+
+
+def _ask_in_full(connection: Connection, about: Row, checkpoint: Row, origin: str) -> None:
+    """Ask for the full suite at the strength the run is tested at; what is drawn stays."""
+    stack = _stack(about, checkpoint, about["strength"])
+    run(
+        connection,
+        "grids.ask",
+        origin=origin,
+        run_id=about["id"],
+        purpose="retest",
+        position=checkpoint["position"],
+        body={
+            "suite": about["suite"],
+            "profile": about["profile"],
+            "tier": "full",
+            "sha256": checkpoint["sha256"],
+            "stack": stack.as_json(),
+        },
+        priority=_PRIORITY,
+        why=f"second look at {checkpoint['position']}, one of the two best",
+        by_whom="epochwatch",
+    )
+
+
+def _ask_side_by_side(connection: Connection, about: Row, pair: Sequence[Row], origin: str) -> None:
+    """Ask for the sweep, and for the two alone: the pair that people vote on."""
+    unit = "step" if about["position_unit"] == "step" else "epoch"
+    own = about["strength"] or "1.00"
+    names = " and ".join(str(found["position"]) for found in pair)
+    shared: dict[str, Any] = {"suite": about["suite"], "profile": about["profile"]}
+    base = Slot(label="base", stack=Stack(base_sha256=about["base_sha256"]))
+    sweep = comparison_body(
+        title=f"{about['run_name']}: {unit}s {names} at three strengths",
+        slots=[
+            base,
+            *(
+                _slot(about, found, decimal_text(strength), unit, own)
+                for found in pair
+                for strength in STRENGTHS
+            ),
+        ],
+        **shared,
+    )
+    both = comparison_body(
+        title=f"{about['run_name']}: {unit} {names}, the two best",
+        slots=[_slot(about, found, own, unit, own) for found in pair],
+        **shared,
+    )
+    for name, body in (("strengths", sweep), ("vote", both)):
+        comparisons.ask(
+            connection,
+            origin=f"{origin}/{name}",
+            body=body,
+            run_id=about["id"],
+            by_whom="epochwatch",
+            priority=_PRIORITY - 10,
+        )
+
+
+def _slot(about: Row, checkpoint: Row, strength: str, unit: str, own: str) -> Slot:
+    at = "" if strength == own else f" at {strength}"
+    return Slot(
+        label=f"{unit} {checkpoint['position']}{at}",
+        stack=_stack(about, checkpoint, strength),
+        run_id=about["id"],
+        position=checkpoint["position"],
+    )
+
+
+def _stack(about: Row, checkpoint: Row, strength: str | None) -> Stack:
+    return Stack(
+        base_sha256=about["base_sha256"],
+        loras=((checkpoint["drawn_as"], strength or "1.00"),),
+    )
