@@ -96,6 +96,12 @@ class Settings(BaseSettings):
     vae: _Place | None = None  # file or folder of a VAE, used instead of the base model's own
     data: _Place | None = None  # the training images with their captions
     suite: _Place | None = None
+    embeddings: _Place | None = None  # folder of textual inversions that prompts may call
+    renderer_command: tuple[str, ...] = ()  # program and arguments of the renderer "command"
+    comfyui_url: str = "http://127.0.0.1:8188"  # where the renderer "comfyui" draws
+    comfyui_workflow: _Place | None = None  # your workflow, in API format, with placeholders
+    comfyui_lora_folder: _Place | None = None  # that ComfyUI reads LoRAs from and we may write to
+    comfyui_lora_prefix: str = ""  # before the names of its files, as ComfyUI lists them
     tests: Literal["thrifty", "even", "full"] = "full"
     stop: Literal["careful", "normal", "eager"] = "normal"
     price_per_hour: float | None = Field(default=None, ge=0)  # of the GPU, in your currency

@@ -34,6 +34,7 @@ from core.nouns import Recipe, decimal_text, digest
 from core.rules.validity import Trial, doubts, trained_recipe
 from core.settings import Settings
 from core.store.database import Connection, Database, Row, bump, row, rows, run
+from daemon.generator.renderers import renderer_identity
 
 _LOOK_AGAIN = 20.0  # seconds until a blocked run is looked at again
 _ENOUGH_TO_LEARN = 20  # captioned images before a profile means anything
@@ -94,7 +95,7 @@ class Preparation:
             known = rows(connection, "checkpoints.current", run_id=run_id)
             self._refuse_misfit(known, about, self.bases[setup["base_sha256"]])
             images = self._training_images(about)
-            loaded = self._with_vae(self._suite(known, about, images))
+            loaded = self._with_renderer(self._with_vae(self._suite(known, about, images)))
             setup["suite"] = save_document(
                 connection, "suite", loaded.suite.name, suite_to_json(loaded.suite)
             )
@@ -168,6 +169,12 @@ class Preparation:
             )
         recipe = replace(loaded.suite.recipe, vae=found)
         return replace(loaded, suite=replace(loaded.suite, recipe=recipe))
+
+    def _with_renderer(self, loaded: LoadedSuite) -> LoadedSuite:
+        """Pin the command line or workflow that draws, so that a changed one draws other samples."""
+        recipe = loaded.suite.recipe
+        pinned = replace(recipe, renderer=renderer_identity(recipe.renderer, self.settings))
+        return replace(loaded, suite=replace(loaded.suite, recipe=pinned))
 
     def _search_folders(self) -> list[Path]:
         mine = Path.home()

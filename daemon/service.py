@@ -25,7 +25,9 @@ from core.store.opening import open_database, open_image_store
 from daemon.actions.actor import Actor
 from daemon.actions.notify import Notifier
 from daemon.actions.picture import contact_sheet_of
+from daemon.actions.stop import Means, Stopper
 from daemon.generator.client import Generator
+from daemon.generator.renderers import Renderers
 from daemon.intake import Intake
 from daemon.judge import Judge
 from daemon.outbox import Outbox
@@ -57,6 +59,7 @@ class Service:
     worker: Worker | None = None
     judge: Judge | None = None
     actor: Actor | None = None
+    stopper: Stopper | None = None
     _looked: bool = False  # the folders were scanned at least once
     _trouble: str = ""
     _said: tuple[str, str] = ("", "")
@@ -111,6 +114,8 @@ class Service:
         self._guarded(lambda: plan(self.database))
         if self.judge is not None:
             self._guarded(self.judge.judge)
+        if self.stopper is not None:
+            self._guarded(self.stopper.decide)
 
     def _act(self) -> None:
         if self.actor is not None and not self._is_needless():
@@ -233,6 +238,7 @@ def opened(
     *,
     run_name: str | None = None,
     files: Sequence[Path] = (),
+    stop_means: Means | None = None,
 ) -> Iterator[Service]:
     """Yield a daemon that watches ``roots`` and draws on this machine's device."""
     with ExitStack() as stack:
@@ -249,7 +255,7 @@ def opened(
             quiet_seconds=settings.quiet_seconds,
             known=intake.known_sightings(),
         )
-        service = _clerk_of(settings, database, store, spool)
+        service = _clerk_of(settings, database, store, spool, stop_means)
         service.watcher, service.intake, service.files = watcher, intake, files
         intake.remember()
         service.preparation = Preparation(database=database, settings=settings)
@@ -270,8 +276,15 @@ def opened_clerk(settings: Settings) -> Iterator[Service]:
         yield service
 
 
-def _clerk_of(settings: Settings, database: Database, store: ImageStore, spool: Spool) -> Service:
+def _clerk_of(
+    settings: Settings,
+    database: Database,
+    store: ImageStore,
+    spool: Spool,
+    stop_means: Means | None = None,
+) -> Service:
     service = Service(settings=settings, database=database, store=store)
+    service.stopper = Stopper(database=database, host=settings.host_name, means=stop_means)
     service.judge = Judge(database=database, host=settings.host_name)
     notifier = Notifier(urls=settings.alert_urls)
     notifier.check()
@@ -283,6 +296,7 @@ def _clerk_of(settings: Settings, database: Database, store: ImageStore, spool: 
         host=settings.host_name,
         find_weights=spool.path,
         picture=lambda connection, action: contact_sheet_of(connection, store, action),
+        stop=service.stopper.stop,
     )
     return service
 
@@ -297,7 +311,7 @@ def _worker_of(service: Service, stack: ExitStack, spool: Spool) -> Worker:
         outbox=Outbox(
             folder=out, database=service.database, store=service.store, host=settings.host_name
         ),
-        generator=stack.enter_context(Generator(threads=settings.threads)),
+        generator=stack.enter_context(Renderers(Generator(threads=settings.threads), settings)),
         host=settings.host_name,
         bases=service.preparation.bases,
         find_weights=spool.path,

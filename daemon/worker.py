@@ -13,7 +13,8 @@ import structlog
 from core.errors import Permanent, Retryable
 from core.nouns import Recipe
 from core.store.database import Database, Row, bump, row, rows, run
-from daemon.generator.client import DrawJob, DrawSample, Generator, LoraFile, Refused
+from daemon.generator.client import DrawJob, DrawSample, LoraFile, Refused
+from daemon.generator.renderer import Renderer
 from daemon.outbox import Outbox
 
 log = structlog.get_logger()
@@ -27,7 +28,7 @@ class Worker:
 
     database: Database
     outbox: Outbox
-    generator: Generator
+    generator: Renderer
     host: str
     bases: Mapping[str, Path]  # SHA-256 of a base model or VAE -> where it lies on this host
     find_weights: Callable[[str], Path | None]  # LoRA SHA-256 -> a verified private copy

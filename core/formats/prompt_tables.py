@@ -17,6 +17,8 @@ _PROMPT_KEYS = {
 _EXPECT_KEYS = {"background", "regions", "accessories"}
 _DECIMALS = {"guidance"}
 _WHOLE = {"steps", "width", "height", "clip_skip", "token_length"}
+# The digits name the command line or workflow that a stored suite was drawn with.
+_RENDERER = re.compile(r"diffusers|(command|comfyui)(:[0-9a-f]{12})?")
 _RECIPE_KEYS = {each.name for each in fields(Recipe)} | {"strength", "prefix", "suffix"}
 
 
@@ -107,7 +109,16 @@ def _recipe_trouble(key: str, value: Any) -> str | None:
         return None if _is_whole(value, 1, 8192) else f"{key} must be a whole number from 1"
     if key == "grid":
         return None if _is_whole(value, 0, 1024) else "grid must be a whole number, 0 for none"
-    return None if isinstance(value, str) else f"{key} must be text"
+    return _text_trouble(key, value)
+
+
+def _text_trouble(key: str, value: Any) -> str | None:
+    """Return what is wrong with a value of a recipe that is text, or None."""
+    if not isinstance(value, str):
+        return f"{key} must be text"
+    if key == "renderer" and not _RENDERER.fullmatch(value):
+        return f"renderer '{value}' is none of diffusers, command, comfyui"
+    return None
 
 
 def _is_number(value: Any, low: float, high: float) -> bool:

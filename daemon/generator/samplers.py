@@ -66,6 +66,22 @@ _ALIASES = {
 }
 
 
+_COMFYUI = {
+    "euler a": "euler_ancestral",
+    "euler": "euler",
+    "heun": "heun",
+    "lms": "lms",
+    "dpm2": "dpm_2",
+    "dpm2 a": "dpm_2_ancestral",
+    "dpm++ 2m": "dpmpp_2m",
+    "dpm++ 2m sde": "dpmpp_2m_sde",
+    "ddim": "ddim",
+    "ddpm": "ddpm",
+    "unipc": "uni_pc",
+    "lcm": "lcm",
+}
+
+
 def find_sampler(name: str) -> Sampler:
     """Return the sampler that ``name`` means.
 
@@ -87,6 +103,20 @@ def find_sampler(name: str) -> Sampler:
             options={**options, "use_karras_sigmas": True},
         )
     return Sampler(name=stem, scheduler=scheduler, options=dict(options))
+
+
+def comfyui_sampler(name: str) -> tuple[str, str]:
+    """Return what ComfyUI calls the sampler and the scheduler of ``name``: ("euler", "normal").
+
+    Raises:
+        Fixable: the name is not known, or ComfyUI has no such sampler.
+    """
+    found = find_sampler(name).name
+    stem = found.removesuffix(" karras")
+    if stem not in _COMFYUI:
+        message = f"ComfyUI has no sampler like {name!r}. Known are: {', '.join(_COMFYUI)}."
+        raise Fixable(message)
+    return _COMFYUI[stem], "karras" if found.endswith(" karras") else "normal"
 
 
 def known_samplers() -> list[str]:

@@ -75,7 +75,7 @@ class Studio:
         base = self._load(job)
         noise = _noise(job, base, sampler)
         merged = self._merge(job, base)
-        shape = batch_shape(job, base.pipeline.device.type)
+        shape = batch_shape(job, choose_device(job.device).type)
         self._say(
             "loaded",
             modules_patched=merged.modules_patched,
@@ -109,7 +109,7 @@ class Studio:
         device = choose_device(job.device)
         precision = choose_precision(job.recipe.precision, device)
         vae = (job.vae_path, job.recipe.vae)
-        key = (job.base_path, job.base_sha256, vae, str(device), precision)
+        key = (job.base_path, job.base_sha256, vae, str(device), precision, job.squeeze)
         if self._base is None or self._base_key != key:
             self._base = self._merged = None  # free the old one first: two may not fit
             self._say("loading", base=str(job.base_path))
@@ -143,9 +143,9 @@ class Studio:
                     reason = why_refused(picture)
                     if reason is not None:
                         refused.append(one.sample_id)
-                        message = f"{reason}; it was not kept"
+                        reason = f"{reason}; it was not kept"
                         self._say(
-                            "refused", sample_id=one.sample_id, kind="not_finite", message=message
+                            "refused", sample_id=one.sample_id, kind="not_finite", reason=reason
                         )
                         continue
                     facts = {
@@ -224,9 +224,9 @@ def batch_shape(job: DrawJob, device: str) -> int:
     The samples are spread evenly, so that little is padded: 5 samples at 4 at most are 3 and 3.
     """
     if job.batch is not None:
-        return job.batch
+        return min(job.batch, job.most or job.batch)
     pixels = job.recipe.width * job.recipe.height
-    most = max(1, min(16, _LARGEST_BATCH[device] * 512 * 512 // pixels))
+    most = max(1, min(16, _LARGEST_BATCH[device] * 512 * 512 // pixels, job.most or 16))
     batches = max(1, math.ceil(len(job.samples) / most))
     return max(1, math.ceil(len(job.samples) / batches))
 
@@ -275,6 +275,7 @@ def _provenance(plan: _Plan, filled: int, prompt: Encoded) -> dict[str, Any]:
         "sampler_class": plan.sampler.scheduler,
         "batch_shape": plan.shape,
         "batch_filled": filled,
+        "squeeze": plan.job.squeeze,
         "merge": "float32, rounded once",
         "modules_patched": plan.merged.modules_patched,
         "modules_changed": plan.merged.modules_changed,
