@@ -6,125 +6,27 @@ Only the drawing is left out: the pictures are sprites made by code, handed in a
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from house import PICTURES, SUITE, House, open_house
 
 from core.formats.prompt_suite import suite_to_json
-from core.nouns import CheckpointFacts, Expectation, Prompt, Recipe, Suite
-from core.store import migrate, scores
-from core.store.database import Database, Row, row, rows, run
-from core.store.files import LocalStore
-from core.store.registration import Arrival, register
+from core.store import scores
+from core.store.database import row, rows, run
 from daemon.judge import Judge
-from daemon.outbox import Outbox
 from daemon.planner import plan
 from daemon.preparation import save_document
-from pictures import enlarged, portraits, with_random_cells
-
-NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
-BASE = "b" * 64
-PICTURES = portraits()[:4]
-SUITE = Suite(
-    name="four",
-    recipe=Recipe(width=96, height=96, grid=24),
-    prompts=tuple(
-        Prompt(
-            name=f"portrait_{number}",
-            text=f"portrait number {number}",
-            expect=Expectation(background=each.background, regions=(("hair", each.hair),)),
-        )
-        for number, each in enumerate(PICTURES)
-    ),
-)
-
-
-@dataclass
-class House:
-    """A database with one prepared run, and the parts under test."""
-
-    database: Database
-    outbox: Outbox
-    judge: Judge
-
-    def arrive(self, epoch: int, *, planned: int = 6) -> int:
-        """Register an epoch of the run."""
-        told = CheckpointFacts(
-            family="sd1", kind="lora", layout="kohya", output_name="punk", session_id="1", epoch=epoch,
-            step=epoch * 50, planned_epochs=planned, planned_steps=planned * 50,
-            is_final=epoch == planned, base_model_name="demo", base_model_sha256=None, rank=8,
-            alpha=8.0, saved_at=NOW + timedelta(minutes=11 * epoch), body_sha256_claimed=None,
-            module_count=4, training={"network_dim": 8},
-        )  # fmt: skip
-        with self.database.transaction() as connection:
-            run_id = register(
-                connection,
-                Arrival(
-                    sha256=f"{epoch:064x}", body_sha256=f"{epoch + 99:064x}", size_bytes=1_000_000,
-                    facts=told, facts_json={}, host="pod", root="/out",
-                    source_path=f"/out/punk-{epoch:06d}.safetensors",
-                    file_name=f"punk-{epoch:06d}.safetensors", closed_at=NOW, admitted_at=NOW,
-                ),
-            )  # fmt: skip
-            if row(connection, "runs.get", run_id=run_id)["suite"] is None:  # type: ignore[index]
-                key = save_document(connection, "suite", "four", suite_to_json(SUITE))
-                run(
-                    connection, "runs.save_setup", run_id=run_id, suite=key, profile=None,
-                    base_sha256=BASE, strength="1.00", tests="full", stop="normal",
-                    price_per_hour=0.44, blocked_reason=None, doubts=[],
-                )  # fmt: skip
-        return run_id
-
-    def draw(self, quality: dict[int | None, float]) -> None:
-        """Hand in a sprite for everything that is missing: the better the epoch, the fewer stray cells."""
-        plan(self.database)
-        with self.database.transaction() as connection:
-            wanted = connection.execute(
-                b"SELECT m.*, s.prompt, g.position FROM epochwatch.missing m"
-                b" JOIN epochwatch.samples s USING (sample_id)"
-                b" JOIN epochwatch.grids g ON g.id = m.grid_id ORDER BY m.job_id, m.ordinal"
-            ).fetchall()
-        for each in wanted:
-            number = int(each["prompt"].rpartition(" ")[2])
-            spoiled = with_random_cells(PICTURES[number].cells(), 1 - quality[each["position"]])
-            self.hand_in(each["sample_id"], enlarged(spoiled, 96))
-        with self.database.transaction() as connection:
-            for job in {each["job_id"] for each in wanted}:
-                assert row(connection, "grids.finish", job_id=job)
-
-    def hand_in(self, sample_id: str, pixels: np.ndarray) -> None:
-        """Put PNG and JSON into the outbox as the generator does, and bring them home."""
-        png = io.BytesIO()
-        Image.fromarray(pixels).save(png, "PNG")
-        (self.outbox.folder / f"{sample_id}.png").write_bytes(png.getvalue())
-        manifest = self.outbox.folder / f"{sample_id}.json"
-        manifest.write_text(json.dumps({"sample_id": sample_id, "seconds": 0.5}), encoding="utf-8")
-        self.outbox.bring_home(manifest)
-
-    def select(self, sql: str) -> list[Row]:
-        """Return the rows of any question."""
-        with self.database.transaction() as connection:
-            return connection.execute(sql.encode()).fetchall()
+from pictures import enlarged
 
 
 @pytest.fixture
 def house(fresh_dsn: str, tmp_path: Path) -> Iterator[House]:
     """Give the parts on a migrated database."""
-    migrate.migrate(fresh_dsn)
-    out = tmp_path / "out"
-    out.mkdir()
-    with Database(fresh_dsn) as database:
-        outbox = Outbox(
-            folder=out, database=database, store=LocalStore(tmp_path / "store"), host="pod"
-        )
-        yield House(database, outbox, Judge(database=database, host="pod"))
+    with open_house(fresh_dsn, tmp_path) as parts:
+        yield parts
 
 
 def test_epochs_are_scored_judged_and_written_for_the_owner(house: House) -> None:

@@ -1,0 +1,80 @@
+"""`epochwatch compare`: asked for once, told what is missing, listed, and written as one picture."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from house import House, open_house
+from PIL import Image
+
+QUALITY: dict[int | None, float] = {None: 0.2, 1: 0.5, 2: 0.8, 3: 1.0}
+
+
+@pytest.fixture
+def house(fresh_dsn: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    """Give a run of three tested epochs, in the database and the store that the settings name."""
+    monkeypatch.setenv("DATABASE_URL", fresh_dsn)
+    monkeypatch.setenv("EPOCHWATCH_IMAGE_STORE", str(here / "store"))
+    with open_house(fresh_dsn, here) as parts:
+        for epoch in (1, 2, 3):
+            parts.arrive(epoch)
+            parts.draw(QUALITY)
+            parts.judge.judge()
+        yield parts
+
+
+def test_what_is_drawn_already_costs_nothing(house: House, epochwatch: Any, here: Path) -> None:
+    """Base and two epochs are all there: the picture is written at once."""
+    said = epochwatch("compare", "base", "2", "pick", "--json")
+    assert said.code == 0, said.err
+    made = json.loads(said.out)
+    assert [slot["label"] for slot in made["slots"]] == ["base", "epoch 2", "epoch 3"]
+    house.draw(QUALITY)
+    again = epochwatch("compare", "base", "2", "3", "-o", "sheet.png")
+    assert again.code == 0, again.err
+    assert f"Comparison {made['id']}:" in again.out
+    assert "12 of 12 images are drawn" in again.out
+    sheet = Image.open(io.BytesIO((here / "sheet.png").read_bytes()))
+    assert sheet.width > 3 * 192
+    assert "epoch 2 / epoch 3" in epochwatch("compare").out
+
+
+def test_a_sweep_asks_for_what_is_missing_and_says_that_nothing_draws(
+    house: House, epochwatch: Any
+) -> None:
+    """Two strengths are new; without a daemon the wait ends with what to do."""
+    said = epochwatch("compare", "3", "--strengths", "0.6,1", "--prompt", "portrait_1", "--json")
+    assert said.code == 0, said.err
+    house.draw(QUALITY)
+    listed = json.loads(epochwatch("compare", "--json").out)
+    assert (listed[0]["slots"], listed[0]["wanted"], listed[0]["drawn"]) == (2, 2, 2)
+    stuck = epochwatch("compare", "3@0.7", "3@0.9", "--wait")
+    assert stuck.code == 2
+    assert "epochwatch watch" in stuck.err
+
+
+WRONG = [
+    (["base"], "at least two"),
+    (["3", "pick"], "same weights"),
+    (["3", "9"], "it has: 1, 2, 3"),
+    (["3", "production"], "Nothing is in production"),
+    (["3", "nowhere:1"], "nowhere"),
+    (["3", "2", "--prompt", "nobody"], "portrait_0"),
+    (["3", "2", "--seeds", "one"], "whole numbers"),
+    (["3", "2", "--tier", "deep"], "quick, medium or full"),
+]
+
+
+@pytest.mark.usefixtures("house")
+def test_a_wrong_wish_says_what_there_is(epochwatch: Any) -> None:
+    """One line, exit code 2, and nothing is asked for."""
+    for words, told in WRONG:
+        said = epochwatch("compare", *words)
+        assert said.code == 2
+        assert told in said.err
+    assert json.loads(epochwatch("compare", "--json").out) == []

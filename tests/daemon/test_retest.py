@@ -1,0 +1,80 @@
+"""The second look: asked for once, drawn with everything else, and heard in the advice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from house import House, open_house
+
+from core.store.comparisons import comparison, comparisons
+from core.store.database import row, rows
+
+QUALITY: dict[int | None, float] = {None: 0.2, 1: 0.5, 2: 0.8, 3: 1.0, 4: 0.8, 5: 0.6, 6: 0.4}
+
+
+@pytest.fixture
+def house(fresh_dsn: str, tmp_path: Path) -> Iterator[House]:
+    """Give the parts on a migrated database."""
+    with open_house(fresh_dsn, tmp_path) as parts:
+        yield parts
+
+
+def trained_to(house: House, last: int) -> int:
+    """Let epochs come in and be judged, one after the other."""
+    run_id = 0
+    for epoch in range(1, last + 1):
+        run_id = house.arrive(epoch)
+        house.draw(QUALITY)
+        house.judge.judge()
+    return run_id
+
+
+def test_a_stop_asks_for_a_second_look_that_names_the_strength(house: House) -> None:
+    """The two best are drawn at three strengths beside the base, and the advice says which to use."""
+    run_id = trained_to(house, 6)
+    house.draw(QUALITY)
+    house.judge.judge()
+    with house.database.transaction() as connection:
+        made = comparisons(connection)
+        sweep = comparison(connection, max(m.id for m in made if m.slots == 7))
+        advice = row(connection, "results.current_advice", run_id=run_id)
+    assert sweep is not None
+    assert sweep.slots[0].label == "base"
+    assert sweep.wanted == sweep.drawn == 7 * 4
+    assert advice is not None
+    assert advice["body"]["pick"] == 3
+    (said,) = [reason for reason in advice["body"]["reasons"] if "best used" in reason]
+    assert said.startswith("Epoch 3 is best used at strength 1")
+    assert "at 0.6 it loses" in said
+
+
+def test_the_loop_is_bounded(house: House) -> None:
+    """Judging again and again asks for no third look; the same two are looked at once."""
+    run_id = trained_to(house, 6)
+    for _ in range(3):
+        house.draw(QUALITY)
+        house.judge.judge()
+    with house.database.transaction() as connection:
+        asked = rows(connection, "comparisons.retests_of_run", run_id=run_id)
+    pairs = {each["origin"].rpartition("/")[0] for each in asked}
+    assert 1 <= len(pairs) <= 2
+    assert len(asked) == 2 * len(pairs)
+
+
+def test_before_a_stop_nothing_is_drawn_twice(house: House) -> None:
+    """A run that still rises costs no second look."""
+    trained_to(house, 3)
+    with house.database.transaction() as connection:
+        assert comparisons(connection) == ()
+
+
+def test_an_epoch_stays_tested_while_it_is_looked_at_again(house: House) -> None:
+    """The open second look takes no verdict away."""
+    run_id = trained_to(house, 6)
+    with house.database.transaction() as connection:
+        found = rows(connection, "results.of_run", run_id=run_id)
+    assert {each["position"] for each in found} == set(range(1, 7))
+    assert all(each["over"] for each in found)
+    assert len({each["sample_id"] for each in found}) == len(found)
