@@ -13,6 +13,7 @@ import transformers
 from core.errors import Fixable
 from core.formats.base_model import base_sha256, family, vae_sha256
 from daemon.generator.job import DrawJob, JobError
+from daemon.generator.memory import place
 from daemon.generator.merging import Merger
 from daemon.generator.noise_schedule import NoiseSchedule, told_by
 from daemon.generator.prompt_text import PromptEncoder, TextPart, penultimate
@@ -20,7 +21,7 @@ from daemon.generator.single_file import likely_prediction, open_single_file, op
 from daemon.generator.suitability import check_family
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 _MARGIN = 2 * 1024**3  # bytes left free on a GPU beyond the weights, for the drawing itself
@@ -78,10 +79,8 @@ def load_base(job: DrawJob, device: torch.device, precision: str) -> Base:
     _check(job)
     pipeline = _open(job, _DTYPES[precision])
     parts = {name: part for name in _MERGED if (part := getattr(pipeline, name, None)) is not None}
-    _check_room(parts.values(), pipeline.vae, device)
-    pipeline.to(device)
-    if device.type == "cuda":
-        pipeline.vae.enable_slicing()  # decoding a whole batch at once needs gigabytes
+    _check_room(list(parts.values()), pipeline.vae, device, offloaded=job.squeeze == "offloaded")
+    place(pipeline, device, job.squeeze)
     pipeline.set_progress_bar_config(disable=True)
     for part in (*parts.values(), pipeline.vae):
         part.requires_grad_(requires_grad=False).eval()
@@ -153,12 +152,18 @@ def _compare(what: str, path: Path, found: str, wanted: str) -> None:
 
 
 def _check_room(
-    merged: Iterable[torch.nn.Module], vae: torch.nn.Module, device: torch.device
+    merged: Sequence[torch.nn.Module],
+    vae: torch.nn.Module,
+    device: torch.device,
+    *,
+    offloaded: bool,
 ) -> None:
     """Raise when a GPU has too little free memory: the trainer on it comes first."""
     if device.type != "cuda":
         return
     need = 2 * sum(map(_bytes, merged)) + _bytes(vae) + _MARGIN  # and a copy of what is merged
+    if offloaded:
+        need = max(map(_bytes, [*merged, vae])) + _MARGIN
     free, _ = torch.cuda.mem_get_info(device)
     if free < need:
         message = f"The GPU is busy: {free >> 20} MiB are free and {need >> 20} MiB are needed."

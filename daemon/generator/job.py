@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core.nouns import Recipe
+from core.rules.beside import SQUEEZES, Squeeze
 
 Kind = Literal[
     "bad_lora",
@@ -66,6 +67,9 @@ class DrawJob:
     samples: tuple[DrawSample, ...]
     out: Path  # folder for <sample_id>.png and <sample_id>.json
     batch: int | None = None  # images drawn at once; None: chosen from device, size and count
+    most: int | None = None  # never more at once than this, whatever ``batch`` says
+    squeeze: Squeeze = "none"  # how sparing with memory: see daemon.generator.memory
+    limit: int | None = None  # bytes the process may hold of the memory it draws in
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1", "mps"
     vae_path: Path | None = (
         None  # where the VAE with the hash recipe.vae lies; None: the base's own
@@ -77,8 +81,12 @@ class DrawJob:
             if not SAMPLE_ID.fullmatch(sample.sample_id):
                 message = f"{sample.sample_id!r} is no sample id"
                 raise ValueError(message)
-        if self.batch is not None and self.batch < 1:
-            message = f"a batch of {self.batch} holds no image"
+        for size in (self.batch, self.most):
+            if size is not None and size < 1:
+                message = f"a batch of {size} holds no image"
+                raise ValueError(message)
+        if self.squeeze not in SQUEEZES:
+            message = f"{self.squeeze!r} is no way to save memory"
             raise ValueError(message)
         if self.vae_path is not None and not self.recipe.vae:
             message = f"the recipe does not know the VAE {self.vae_path}"
@@ -100,6 +108,9 @@ class DrawJob:
             ],
             "out": str(self.out),
             "batch": self.batch,
+            "most": self.most,
+            "squeeze": self.squeeze,
+            "limit": self.limit,
             "device": self.device,
             "vae": None if self.vae_path is None else str(self.vae_path),
         }
@@ -119,6 +130,9 @@ class DrawJob:
             samples=tuple(DrawSample(**one) for one in body["samples"]),
             out=Path(body["out"]),
             batch=body.get("batch"),
+            most=body.get("most"),
+            squeeze=body.get("squeeze") or "none",
+            limit=body.get("limit"),
             device=body.get("device") or "auto",
             vae_path=Path(body["vae"]) if body.get("vae") else None,
         )
