@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from core.rules.advice import Advice
 
 EventKind = Literal[
-    "failure", "run_finished", "stop_advised", "degrading", "plateau", "new_best"
-]  # the most important first
-KINDS: tuple[EventKind, ...] = (
+    "failure", "run_finished", "stop_advised", "degrading", "plateau", "new_best",
+    "trainer_stopped", "stop_failed", "stop_held", "budget", "idle",
+]  # fmt: skip
+KINDS: tuple[EventKind, ...] = (  # of advice, the most important first
     "failure",
     "run_finished",
     "stop_advised",
@@ -76,6 +77,21 @@ def events(
         if _happened(kind, previous, current):
             return (_event(kind, current, run_name=run_name, run_id=run_id),)
     return ()
+
+
+def notice(
+    kind: EventKind, about: str, *, title: str, body: str, run_name: str, run_id: int | str
+) -> Event:
+    """Return an event that no advice gives: a trainer stopped, money spent, a machine idle.
+
+    ``about`` makes it unique within run and kind.
+    """
+    return Event(
+        kind=kind,
+        key=f"alert/{run_id}/{kind}/{about}",
+        title=safe_title(f"{_short(run_name)}: {title}"),
+        body=safe_text(body, BODY_LENGTH),
+    )
 
 
 def safe_text(text: str, limit: int) -> str:

@@ -39,12 +39,15 @@ class Actor:
     find_weights: Callable[[str], Path | None]
     picture: Callable[[Connection, Row], bytes | None]  # the contact sheet that goes with an alert
     dashboard_url: str = ""
+    stop: Callable[[Row], str] | None = None  # where a trainer may be told to stop from here
     _kinds: dict[str, Callable[[Row], str]] = field(init=False)
     _unsaid: dict[str, str] = field(default_factory=dict)  # done, but the database was away
 
     def __post_init__(self) -> None:
         """Tell which kind of action is done by what."""
         self._kinds = {"alert": self._alert, _DELIVERY: self._deliver, "keep": self._keep}
+        if self.stop is not None:
+            self._kinds["stop"] = self.stop
 
     def act(self) -> None:
         """Do everything that is due."""

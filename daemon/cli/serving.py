@@ -16,6 +16,7 @@ from pathlib import Path
 from core.errors import Fixable
 from core.settings import Settings, load_settings
 from core.store.database import row, rows
+from daemon.actions.stop import Means
 from daemon.cli.logs import start_logs
 from daemon.service import Service, opened, opened_clerk, stopped_by_signals, wait_until_idle
 
@@ -30,11 +31,13 @@ def watch(
     data: Path | None,
     run_name: str | None,
     once: bool,
+    stop_means: Means | None = None,
 ) -> None:
     """Watch folders until asked to stop, or until everything there is tested."""
     settings = load_settings(base_model=base_model, suite=suite, data=data)
     start_logs(settings)
-    with opened(settings, _folders(paths), run_name=run_name) as service:
+    folders = _folders(paths)
+    with opened(settings, folders, run_name=run_name, stop_means=stop_means) as service:
         with stopped_by_signals(service):
             if once:
                 _end_when_idle(service)
