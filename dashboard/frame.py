@@ -21,6 +21,7 @@ page = st.navigation(
     [
         st.Page("views/live.py", title="Live", default=True),
         st.Page("views/run.py", title="Run", url_path="run"),
+        st.Page("views/compare.py", title="Compare", url_path="compare"),
     ],
     position="top",
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.store import scores
+from core.wishes import ask_comparison
 from dashboard.link import shared_link
 
 
@@ -33,4 +35,19 @@ def log_score(score: Score) -> None:
             score.style,
             score.prompt,
             score.note,
+        )
+
+
+def compare(
+    run_id: int,
+    slots: Sequence[str],
+    by_whom: str,
+    *,
+    prompts: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+) -> int:
+    """Ask for a comparison; return its number. Raises Away, or Fixable when it cannot be made."""
+    with shared_link().transaction() as connection:
+        return ask_comparison(
+            connection, run_id=run_id, slots=slots, by_whom=by_whom, prompts=prompts, seeds=seeds
         )

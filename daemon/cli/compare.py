@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from core.store.comparisons import Comparison
-    from core.store.database import Connection, Database
+    from core.store.database import Database
     from core.store.files import ImageStore
 
 _LOOK_SECONDS = 1.0
@@ -48,6 +48,8 @@ def compare(
     from core.settings import load_settings
     from core.store.comparisons import comparison
     from core.store.opening import open_database, open_image_store
+    from core.wishes import ask_comparison
+    from daemon.cli.runs import judge_name, run_called
 
     settings = load_settings()
     with open_database(settings) as database:
@@ -55,10 +57,11 @@ def compare(
             _list(database, as_json=json_)
             return
         with database.transaction() as connection:
-            grid_id = _ask(
+            grid_id = ask_comparison(
                 connection,
-                slots,
-                run=run,
+                run_id=run_called(connection, run),
+                slots=slots,
+                by_whom=judge_name(),
                 strengths=_numbers(strengths),
                 prompts=prompt or [],
                 seeds=_whole(seeds),
@@ -73,57 +76,6 @@ def compare(
         if output is not None:
             output.write_bytes(_sheet(open_image_store(settings), made))
     _tell(made, output, as_json=json_)
-
-
-def _ask(
-    connection: Connection,
-    slots: list[str],
-    *,
-    run: str | None,
-    strengths: list[float],
-    prompts: list[str],
-    seeds: list[int],
-    tier: str,
-    title: str,
-) -> int:
-    from core.errors import Fixable
-    from core.formats.slot_text import read_slot, with_strengths
-    from core.nouns import TIERS
-    from core.rules.comparing import comparison_body, comparison_origin
-    from core.store.comparisons import ask, find_slot
-    from core.store.database import row
-    from daemon.cli.runs import judge_name, run_called
-    from daemon.planner import load_suite
-
-    if tier not in TIERS:
-        raise Fixable(f"{tier!r} is no tier; write quick, medium or full.")
-    run_id = run_called(connection, run)
-    about = row(connection, "runs.get", run_id=run_id)
-    if about is None or about["suite"] is None:
-        raise Fixable(
-            "This run has no test prompts yet: they are found when its first checkpoint comes in."
-        )
-    known = [each.name for each in load_suite(connection, about["suite"]).prompts]
-    for name in prompts:
-        if name not in known:
-            raise Fixable(f"The suite has no prompt {name!r}; it has: {', '.join(known)}.")
-    texts = with_strengths(slots, strengths) if strengths else tuple(slots)
-    body = comparison_body(
-        title=title,
-        slots=[find_slot(connection, read_slot(text), run_id) for text in texts],
-        suite=about["suite"],
-        profile=about["profile"],
-        tier=tier,
-        prompts=prompts,
-        seeds=seeds,
-    )
-    return ask(
-        connection,
-        origin=comparison_origin(body),
-        body=body,
-        run_id=run_id,
-        by_whom=judge_name(),
-    )
 
 
 def _numbers(text: str | None) -> list[float]:

@@ -1,0 +1,145 @@
+"""The compare view: epochs, strengths, stacks, the base model and production side by side."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.errors import EpochwatchError
+from core.store import comparisons, gallery
+from core.store.comparisons import Comparison, ComparisonLine
+from dashboard import writes
+from dashboard.link import Away
+from dashboard.parts import beat, outage, safe, sheet, side_by_side, wall
+from dashboard.reads import Reads, shared_reads
+
+_ONE_OF_SOME = (
+    "Pick against the base",
+    "Pick at three strengths",
+    "Two best epochs",
+    "My own choice",
+)
+
+
+def _remember(key: str) -> None:
+    st.query_params["id"] = str(st.session_state[key])
+
+
+@st.fragment(run_every="5s")
+def outage_line() -> None:
+    """Say when the database is away."""
+    beat.listen_for_outages(outage.state(shared_reads()), key="outage-beat")
+    outage.shown()
+
+
+@st.fragment(key="compare-sheet")
+@outage.guarded
+def page_body() -> None:
+    """Show one comparison, the newest first; reruns by itself whenever something has changed."""
+    reads = shared_reads()
+    beat.listen(outage.state(reads), key="compare-beat")
+    lines = reads.ask(comparisons.comparisons)
+    made = _chosen(reads, lines)
+    if made is not None:
+        _show(made)
+    elif lines:
+        sheet.put(sheet.empty("There is no such comparison."))
+    else:
+        sheet.put(
+            sheet.empty(
+                "Nothing is compared yet. Make a comparison below, or on the command line:",
+                (("epochwatch compare base pick --run NAME", "the pick beside the base model"),),
+            )
+        )
+
+
+def _chosen(reads: Reads, lines: tuple[ComparisonLine, ...]) -> Comparison | None:
+    if not lines:
+        return None
+    asked = st.query_params.get("id", "")
+    by_id = {line.id: line for line in lines}
+    current = int(asked) if asked.isdecimal() else lines[0].id
+    if current not in by_id:
+        return None
+    picked = st.selectbox(
+        "Comparison",
+        list(by_id),
+        index=list(by_id).index(current),
+        key=f"comparison-{current}",
+        format_func=lambda at: safe.plain(f"{at}  {by_id[at].title}"),
+        on_change=_remember,
+        args=(f"comparison-{current}",),
+        label_visibility="collapsed",
+    )
+    return reads.ask(comparisons.comparison, picked)
+
+
+def _show(made: Comparison) -> None:
+    sheet.put(sheet.heading(made.title, side_by_side.progress(made)))
+    if made.units:
+        wall.show(side_by_side.grid(made), key="compare-wall")
+    else:
+        sheet.put(sheet.empty("The images appear here as they are drawn."))
+
+
+@st.fragment
+@outage.guarded
+def making() -> None:
+    """Let a person ask for a comparison."""
+    reads = shared_reads()
+    runs = [run for run in reads.ask(gallery.runs) if run.checkpoints]
+    if not runs:
+        return
+    with st.expander("New comparison"):
+        by_id = {run.id: run for run in runs}
+        run_id = st.selectbox(
+            "Run",
+            list(by_id),
+            format_func=lambda at: safe.plain(by_id[at].run_name),
+            key="compare-run",
+        )
+        kind = st.radio("What", _ONE_OF_SOME, horizontal=True, key="compare-kind")
+        slots = _slots(reads, run_id, kind)
+        judge = st.text_input("Your name", max_chars=80, key="judge-compare")
+        if st.button("Compare", type="primary", key="compare-go"):
+            _ask(run_id, slots, judge.strip())
+
+
+def _slots(reads: Reads, run_id: int, kind: str) -> list[str]:
+    advice = reads.ask(gallery.advice, run_id)
+    if kind == "Pick against the base":
+        return ["base", "pick"]
+    if kind == "Pick at three strengths":
+        return ["base", "pick@0.6", "pick@0.8", "pick@1.0"]
+    if kind == "Two best epochs":
+        chances = (advice.body.get("p_best") or {}) if advice else {}
+        return sorted(chances, key=lambda place: -chances[place])[:2]
+    positions = sorted(
+        {line.position for line in reads.ask(gallery.checkpoints, run_id) if line.position}
+    )
+    chosen = st.multiselect(
+        "Slots", ["base", "production", *map(str, positions)], key="compare-slots"
+    )
+    own = st.text_input(
+        "More slots, separated by spaces",
+        placeholder="7@0.8   7+palette:4@0.5   other_run:12",
+        max_chars=400,
+        key="compare-own",
+    )
+    return [*chosen, *own.split()]
+
+
+def _ask(run_id: int, slots: list[str], judge: str) -> None:
+    try:
+        made = writes.compare(run_id, slots, judge or "somebody")
+    except Away:
+        st.error("Not asked for: the database is away. Try again when the line above is gone.")
+    except EpochwatchError as trouble:
+        st.error(safe.markdown(trouble))
+    else:
+        st.query_params["id"] = str(made)
+        st.rerun()
+
+
+outage_line()
+page_body()
+making()
