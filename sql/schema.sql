@@ -459,9 +459,12 @@ CREATE TABLE epochwatch.vote_sessions (
     judge TEXT NOT NULL,
     via TEXT NOT NULL CHECK (via IN ('local', 'account', 'guest')),
     blind BOOLEAN NOT NULL DEFAULT TRUE,
+    budget INTEGER CHECK (budget > 0), -- votes this judge set out to give; NULL: as many as wanted
     began_at TIMESTAMPTZ NOT NULL DEFAULT now(),
     ended_at TIMESTAMPTZ
 );
+CREATE UNIQUE INDEX vote_sessions_open ON epochwatch.vote_sessions (comparison, judge)
+    WHERE ended_at IS NULL;
 CREATE INDEX vote_sessions_comparison ON epochwatch.vote_sessions (comparison, judge);
 
 -- What was shown to whom, in the order it was shown.
@@ -475,7 +478,9 @@ CREATE TABLE epochwatch.servings (
     slots TEXT[] NOT NULL, -- slot keys from left to right
     samples TEXT[] NOT NULL, -- sample ids from left to right
     purpose TEXT NOT NULL DEFAULT 'vote' CHECK (purpose IN ('vote', 'repeat', 'gold')),
-    expected TEXT,
+    expected TEXT, -- the right answer to a gold
+    asks TEXT UNIQUE, -- what one judge is asked once: comparison, judge, unit and slots; no golds
+    number BIGINT GENERATED ALWAYS AS IDENTITY,
     served_at TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 CREATE INDEX servings_comparison ON epochwatch.servings (comparison);
@@ -518,11 +523,24 @@ CREATE TABLE epochwatch.promotions (
     overridden TEXT[] NOT NULL DEFAULT '{}', -- criteria that a person set aside
     reason TEXT NOT NULL DEFAULT '',
     by_whom TEXT NOT NULL,
-    rolled_back_from BIGINT,
+    rolled_back_from BIGINT, -- what was in production when somebody went back to this
     decided_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-    live_at TIMESTAMPTZ -- when the pointer led to it; NULL: not yet
+    live_at TIMESTAMPTZ, -- when the pointer led to it; NULL: not yet
+    host TEXT -- whose production folder that was
 );
 CREATE INDEX promotions_channel ON epochwatch.promotions (channel, id);
+
+-- Promotions and overrides are a history: nobody rewrites them, and only their going live is added.
+CREATE FUNCTION epochwatch.keep_promotions() RETURNS trigger
+LANGUAGE plpgsql SET search_path = ''
+AS 'BEGIN
+    IF TG_OP = ''UPDATE'' AND OLD.live_at IS NULL
+        AND to_jsonb(NEW) - ''live_at'' - ''host'' = to_jsonb(OLD) - ''live_at'' - ''host''
+    THEN RETURN NEW; END IF;
+    RAISE EXCEPTION ''promotions are kept as they were decided'';
+END';
+CREATE TRIGGER keep_promotions BEFORE UPDATE OR DELETE ON epochwatch.promotions
+    FOR EACH ROW EXECUTE FUNCTION epochwatch.keep_promotions();
 
 -- What a trainer's log says, as far as somebody follows it.
 CREATE TABLE epochwatch.trainers (

@@ -1,0 +1,146 @@
+"""What page and command line do about production: look at a candidate, and decide on it.
+
+The one place where the memory of promotions and the rule about them meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from core.errors import Fixable
+from core.formats.checkpoint_file import WEIGHTS
+from core.metrics import metric_versions
+from core.nouns import SlotPart, Stack
+from core.reports.production_record import production_record
+from core.rules.criteria import Ballot, Candidate
+from core.rules.promotion import Checklist, candidate_of, checklist, set_aside
+from core.rules.scoring import FLAG_SHARE
+from core.store import comparisons, promotions
+from core.store.database import Connection
+from core.store.promotions import CandidateRows, Decision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """A candidate, judged."""
+
+    rows: CandidateRows
+    candidate: Candidate
+    checked: Checklist
+    record: Mapping[str, Any]
+
+
+def look(connection: Connection, run_id: int, position: int, *, strict: bool = False) -> Look:
+    """Judge one position of a run by the checklist, with the record it would have in production.
+
+    Raises:
+        Fixable: when there is no such run or checkpoint.
+    """
+    found = promotions.candidate(connection, run_id, position)
+    has_production = found.current is not None
+    seen = candidate_of(
+        images=found.images, people=found.people, epoch=found.epoch, has_production=has_production
+    )
+    checked = checklist(seen, _ballot(connection, found), strict=strict)
+    issues = [name for name, n in seen.issues.items() if n / seen.images >= FLAG_SHARE]
+    record = production_record(
+        about=found.about,
+        checkpoint=found.checkpoint,
+        suite=found.suite,
+        score=seen.average,
+        verdict=checked.sentence,
+        issues=issues or (found.epoch or {}).get("issues_detail") or (),
+        excluded=checked.excluded,
+        versions={"epochwatch": _own_version(), "metrics": metric_versions()},
+    )
+    return Look(rows=found, candidate=seen, checked=checked, record=record)
+
+
+def promote(connection: Connection, seen: Look, *, reason: str, by_whom: str) -> int:
+    """Decide that a candidate goes to production; return the number of the decision.
+
+    A daemon on the machine that has the file carries it out.
+
+    Raises:
+        Fixable: when a criterion blocks and no reason is given, when the file cannot be one of
+            production's, or when it is in production already.
+    """
+    _refuse_what_cannot_be_live(seen)
+    aside = set_aside(seen.checked, reason)
+    about, checkpoint = seen.rows.about, seen.rows.checkpoint
+    return promotions.decide(
+        connection,
+        Decision(
+            run_id=about["id"],
+            run_name=about["run_name"],
+            position=checkpoint["position"],
+            sha256=checkpoint["sha256"],
+            record=seen.record,
+            checklist=[criterion.as_json() for criterion in seen.checked.criteria],
+            overridden=aside,
+            reason=_clean(reason),
+            by_whom=_clean(by_whom)[:200] or "somebody",
+            host=_doer(seen.rows),
+        ),
+    )
+
+
+def _clean(text: str) -> str:
+    return text.replace("\x00", "").strip()[:2000]
+
+
+def _doer(found: CandidateRows) -> str | None:
+    """Return the host to do it: where production lies if a kept copy reaches it, else the file's."""
+    where = found.current.host if found.current else None
+    if where is not None and found.checkpoint["uri"]:
+        return where
+    return str(found.checkpoint["host"])
+
+
+def _refuse_what_cannot_be_live(seen: Look) -> None:
+    about, checkpoint = seen.rows.about, seen.rows.checkpoint
+    name = f"{about['run_name']} {checkpoint['position']}"
+    if checkpoint["invalid_reason"]:
+        raise Fixable(f"{name} cannot go to production: {checkpoint['invalid_reason']}")
+    if checkpoint["layout"] == "peft" and checkpoint["source_path"].endswith(f"/{WEIGHTS}"):
+        raise Fixable(
+            f"{name} cannot go to production: it is a PEFT adapter of two files, and "
+            "current.safetensors is one file that must mean the same by itself. Save it as one "
+            "file (kohya's or diffusers' form), let that be watched, and promote it."
+        )
+
+
+def _ballot(connection: Connection, found: CandidateRows) -> Ballot | None:
+    """Return people's votes on the candidate; None while it cannot be told from others."""
+    about, checkpoint = found.about, found.checkpoint
+    if about["base_sha256"] is None:
+        return None
+    stack = Stack(
+        base_sha256=about["base_sha256"],
+        loras=((checkpoint["drawn_as"], about["strength"] or "1.00"),),
+    )
+    return Ballot(
+        candidate=stack.key,
+        base=Stack(base_sha256=about["base_sha256"]).key,
+        production=_live_slot(connection),
+        votes=(),
+    )
+
+
+def _live_slot(connection: Connection) -> str | None:
+    """Return the slot of what is in production; None when its run is no longer known."""
+    try:
+        parts = [SlotPart(run=None, what="production", strength=None)]
+        return comparisons.find_slot(connection, parts, 0).key
+    except Fixable:
+        return None
+
+
+def _own_version() -> str | None:
+    try:
+        return version("epochwatch")
+    except PackageNotFoundError:  # a checkout on the path
+        return None
