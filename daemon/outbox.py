@@ -88,6 +88,7 @@ class Outbox:
                 expect=Expectation.from_json(wish["expect"]),
                 grid=wish["recipe"].get("grid"),
                 profile=self._profile(connection, wish["profile"]),
+                finishing=wish["recipe"].get("finishing", "cells"),
             )
             _save(connection, sample_id, wish["rubric"], measured)
 

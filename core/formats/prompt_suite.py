@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import Fixable
+from core.formats.finishing import read_palettes
 from core.formats.prompt_expansion import PromptReader
 from core.formats.prompt_lines import Problems, prompts_of_entries, prompts_of_lines
 from core.formats.prompt_tables import Common, Lines, read_prompt, read_recipe
@@ -19,7 +20,7 @@ from core.nouns import TIERS, Expectation, Prompt, Recipe, Suite, Tier
 
 _JSON_PROMPT = r'(?<!\\)"prompt"\s*:'  # the key, which no text can hold unescaped
 _COMMON_KEYS = ("prefix", "suffix", "trigger")
-_SUITE_KEYS = {"name", "recipe", "prompt", *_COMMON_KEYS}
+_SUITE_KEYS = {"name", "recipe", "palettes", "prompt", *_COMMON_KEYS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,8 @@ def _from_toml(text: str, stem: str, problems: Problems, reader: PromptReader) -
     for key in sorted(body.keys() - _SUITE_KEYS):
         known = ", ".join(("name", *_COMMON_KEYS))
         problems.add(lines.of(key), f"unknown key '{key}'; known are {known}, [recipe], [[prompt]]")
-    table = read_recipe(body.get("recipe", {}), lines, problems, reader)
+    palettes = _palettes(body, lines, problems)
+    table = read_recipe(body.get("recipe", {}), lines, problems, reader, palettes)
     common = _common(body, table.prefix, table.suffix, lines, problems)
     entries = body.get("prompt", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -100,6 +102,15 @@ def _from_toml(text: str, stem: str, problems: Problems, reader: PromptReader) -
     else:
         suite = _with_room(suite)
     return LoadedSuite(suite=suite, strength=table.strength)
+
+
+def _palettes(body: dict[str, Any], lines: Lines, problems: Problems) -> dict[str, tuple[str, ...]]:
+    """Return the palettes that have a name, noting problems."""
+    try:
+        return read_palettes(body.get("palettes", {}))
+    except Fixable as trouble:
+        problems.add(lines.of("palettes"), str(trouble))
+        return {}
 
 
 def _common(

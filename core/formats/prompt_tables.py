@@ -1,10 +1,13 @@
 """The tables of a suite in TOML, checked value by value: [recipe], [[prompt]] and its expect."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, get_args
 
+from core.errors import Fixable
 from core.formats.color_names import color_word, normal_hex
+from core.formats.finishing import Finishing, read_finishing
 from core.formats.prompt_expansion import PromptReader
 from core.formats.prompt_lines import Problems, read_text
 from core.formats.prompt_text import expectation_from_text
@@ -68,8 +71,14 @@ class Lines:
         return inside or self._where.get((table, index, "")) or self._where.get((key, 0, ""))
 
 
-def read_recipe(body: Any, lines: Lines, problems: Problems, reader: PromptReader) -> RecipeTable:
-    """Return what [recipe] says, noting problems."""
+def read_recipe(
+    body: Any,
+    lines: Lines,
+    problems: Problems,
+    reader: PromptReader,
+    palettes: Mapping[str, tuple[str, ...]] | None = None,
+) -> RecipeTable:
+    """Return what [recipe] says, noting problems; ``palettes`` are those of the suite."""
     if not isinstance(body, dict):
         problems.add(lines.of("recipe"), "the recipe is written as a [recipe] table")
         return RecipeTable()
@@ -84,6 +93,8 @@ def read_recipe(body: Any, lines: Lines, problems: Problems, reader: PromptReade
     prefix, suffix = known.pop("prefix", ""), known.pop("suffix", "")
     if known.get("grid") == 0:  # TOML has no null: 0 says that the art has no pixel grid
         known["grid"] = None
+    if "finishing" in known:
+        known["finishing"] = _finishing(known, lines, problems, palettes or {})
     if "negative" in known:
         line = lines.of("negative", "recipe")
         known["negative"] = read_text(known["negative"], "negative", line, problems, reader) or ""
@@ -94,6 +105,24 @@ def read_recipe(body: Any, lines: Lines, problems: Problems, reader: PromptReade
         prefix=prefix,
         suffix=suffix,
     )
+
+
+def _finishing(
+    known: Mapping[str, Any],
+    lines: Lines,
+    problems: Problems,
+    palettes: Mapping[str, tuple[str, ...]],
+) -> str:
+    """Return a finishing as it is stored, its named palette spelled out; note what is wrong."""
+    line = lines.of("finishing", "recipe")
+    try:
+        steps = read_finishing(known["finishing"], palettes)
+    except Fixable as trouble:
+        problems.add(line, str(trouble))
+        return "cells"
+    if known.get("grid", 1) is None and steps != Finishing():
+        problems.add(line, "finishing needs a grid, since it makes one pixel of each cell")
+    return steps.text
 
 
 def _recipe_trouble(key: str, value: Any) -> str | None:

@@ -1,6 +1,7 @@
 """Measuring images: what is in the pixels, never what a model thinks of them."""
 
 from core.metrics.cells import shrink_to_cells
+from core.metrics.finished import finish
 from core.metrics.measure import measure
 from core.metrics.profile import TrainingProfile, learn_profile
 from core.metrics.tables import ISSUES, METRICS, metric_versions
@@ -9,6 +10,7 @@ __all__ = [
     "ISSUES",
     "METRICS",
     "TrainingProfile",
+    "finish",
     "learn_profile",
     "measure",
     "metric_versions",

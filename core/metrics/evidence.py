@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.formats.finishing import read_finishing
 from core.metrics.background import Background, background_of, foreground_mask, ring_mask
 from core.metrics.cells import Grid
 from core.metrics.color import (
@@ -63,17 +64,23 @@ class Evidence:
 
 
 def evidence_of(
-    pixels: Bytes, *, expect: Expectation, grid: int | None, profile: TrainingProfile | None = None
+    pixels: Bytes,
+    *,
+    expect: Expectation,
+    grid: int | None,
+    profile: TrainingProfile | None = None,
+    finishing: str = "cells",
 ) -> tuple[Measurement, Evidence | None]:
     """Return what ``measure`` says of (H, W, 3) uint8, and the cells it rests on.
 
     The evidence is None where nothing can be measured, such as on a blank image. Raises Fixable
     where ``measure`` does.
     """
-    measured = measure(pixels, expect=expect, grid=grid, profile=profile)
+    measured = measure(pixels, expect=expect, grid=grid, profile=profile, finishing=finishing)
     if {"too_small", "blank_image"} & set(measured.issues):
         return measured, None
-    look = look_at(pixels, grid, profile.grid if profile else COLOR_CELLS)
+    steps = read_finishing(finishing)
+    look = look_at(pixels, grid, profile.grid if profile else COLOR_CELLS, steps)
     ground = background_of(look.cells)
     places = _places(look.cells, expect, profile)
     return measured, Evidence(

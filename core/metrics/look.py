@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, replace
 
+from core.formats.finishing import Finishing
 from core.metrics.cells import Grid, cell_colors, grid_over
 from core.metrics.color import Bytes, merge_palette
+from core.metrics.finished import finished_cells
 from core.metrics.grid_search import (
     FITS,
     SMALLEST_PITCH,
@@ -25,6 +27,7 @@ from core.metrics.pixel_art import (
     tone_count,
 )
 
+_PLAIN = Finishing()
 COLOR_CELLS = 24  # along the width, where there is no pixel grid: enough for colors
 
 
@@ -33,7 +36,8 @@ class Look:
     """What was seen of the pixel grid; None where it does not apply."""
 
     grid: Grid
-    cells: Bytes
+    cells: Bytes  # (rows, columns, 3) as they are shipped: after the finishing
+    plain_cells: Bytes  # the same before the finishing
     is_pixel_art: bool  # asked for, or found
     aligned: Alignment | None
     found: int | None  # the grid that fits best, when none was asked for or that one does not fit
@@ -76,10 +80,13 @@ class Look:
         return "the image has no edges to be measured"
 
 
-def look_at(pixels: Bytes, asked: int | None, color_cells: int) -> Look:
+def look_at(
+    pixels: Bytes, asked: int | None, color_cells: int, finishing: Finishing = _PLAIN
+) -> Look:
     """Return what is seen of the grid that was asked for, or of the one that is found.
 
-    ``color_cells`` along the width are read where there is no grid at all.
+    ``color_cells`` along the width are read where there is no grid at all. Cells are finished
+    where a grid was asked for; edges, ramps and tones are those of the large image.
     """
     edges = edge_profiles(pixels)
     found = find_grid(edges) if asked is None else None
@@ -89,10 +96,13 @@ def look_at(pixels: Bytes, asked: int | None, color_cells: int) -> Look:
     if asked is not None and aligned and aligned.score < FITS:
         found = find_grid(edges)
     laid = _shifted(laid, aligned)
-    cells = cell_colors(pixels, laid)
+    plain = cell_colors(pixels, laid)
+    untouched = asked is None or finishing.is_plain
+    cells = plain if untouched else finished_cells(pixels, laid, finishing)
     return Look(
         grid=laid,
         cells=cells,
+        plain_cells=plain,
         is_pixel_art=asked is not None or found is not None,
         aligned=aligned,
         found=found,

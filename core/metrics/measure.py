@@ -3,12 +3,18 @@
 import numpy as np
 
 from core.errors import Fixable
+from core.formats.finishing import read_finishing
 from core.metrics.adherence import Promises, judge_promises, weighted_mean
 from core.metrics.background import Background, background_of
 from core.metrics.color import Bytes
 from core.metrics.findings import issues_of, reasons_of, strengths_of
 from core.metrics.look import COLOR_CELLS, Look, look_at
-from core.metrics.metric_rows import accessory_metrics, color_metrics, style_metrics
+from core.metrics.metric_rows import (
+    accessory_metrics,
+    color_metrics,
+    finishing_metrics,
+    style_metrics,
+)
 from core.metrics.pixel_art import (
     DRAWN_BY_PEOPLE,
     StyleAnchors,
@@ -30,17 +36,21 @@ def measure(
     expect: Expectation,
     grid: int | None,
     profile: TrainingProfile | None = None,
+    finishing: str = "cells",
 ) -> Measurement:
     """Measure one image (H, W, 3) uint8 against what its prompt promises.
 
     ``grid`` is the number of cells along the width that the art is meant to have; None looks for
-    one and treats an image without as no pixel art. Scores are 0-10. What cannot be measured is
-    None with a reason. Raises Fixable when ``pixels`` is no 8-bit RGB image.
+    one and treats an image without as no pixel art. ``finishing`` is the recipe's: with a grid,
+    colors are measured on the small picture that is shipped. Scores are 0-10. What cannot be
+    measured is None with a reason. Raises Fixable when ``pixels`` is no 8-bit RGB image, or
+    ``finishing`` is not understood.
     """
     _check(pixels)
+    steps = read_finishing(finishing)
     if trouble := _degenerate(pixels, grid):
         return _nothing(pixels, *trouble)
-    look = look_at(pixels, grid, profile.grid if profile else COLOR_CELLS)
+    look = look_at(pixels, grid, profile.grid if profile else COLOR_CELLS, steps)
     ground = background_of(look.cells)
     promises = judge_promises(look.cells, expect, ground, profile)
     anchors = profile.anchors if profile else DRAWN_BY_PEOPLE
@@ -52,6 +62,8 @@ def measure(
         "style_match": None if style is None else style / 10,
         "prompt_adherence": float(np.mean(atoms)) / 10 if atoms else None,
     }
+    if look.cells is not look.plain_cells:
+        metrics |= finishing_metrics(look, _judge_plain(look, expect, profile))
     return Measurement(
         visual_quality=scores["visual_quality"],
         style_match=scores["style_match"],
@@ -63,6 +75,11 @@ def measure(
         background_hex=ground.hex,
         unique_colors=look.palette,
     )
+
+
+def _judge_plain(look: Look, expect: Expectation, profile: TrainingProfile | None) -> Promises:
+    """Return how far the cells keep what was promised before their finishing."""
+    return judge_promises(look.plain_cells, expect, background_of(look.plain_cells), profile)
 
 
 def _check(pixels: Bytes) -> None:

@@ -2,6 +2,7 @@
 
 from core.metrics.adherence import Promises, Unmeasured, all_promises, color_accuracy
 from core.metrics.background import Background, ColorFigures
+from core.metrics.color import delta_e, lab, merge_palette
 from core.metrics.findings import NO_SEEING, NOTHING_PROMISED
 from core.metrics.look import Look, style_points
 from core.metrics.pixel_art import DRAWN_BY_PEOPLE
@@ -98,6 +99,22 @@ def style_metrics(look: Look, profile: TrainingProfile | None) -> dict[str, Metr
         values["style_against_training"] = (second, _STYLE_PARTS)
     return {
         name: metric_value(name, value, why_not if value is None else said)
+        for name, (value, said) in values.items()
+    }
+
+
+def finishing_metrics(look: Look, plain: Promises) -> dict[str, MetricValue]:
+    """Return what the finishing has changed: the other reading, which is not what is shipped."""
+    moved = delta_e(lab(look.plain_cells), lab(look.cells))
+    colors = merge_palette(look.plain_cells.reshape(-1, 3)).size
+    accuracy = color_accuracy(plain)
+    values = {
+        "finishing_shift": (float(moved.mean()), "mean CIEDE2000 by which finishing moves a cell"),
+        "unfinished_colors": (colors, "colors before the finishing"),
+        "unfinished_accuracy": (accuracy, "agreement with promised colors before the finishing"),
+    }
+    return {
+        name: metric_value(name, value, NOTHING_PROMISED if value is None else said)
         for name, (value, said) in values.items()
     }
 

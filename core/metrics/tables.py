@@ -59,6 +59,14 @@ METRICS: Mapping[str, MetricSpec] = MappingProxyType(
         "style_quality": MetricSpec(meaning="pixel-art style against art drawn by people"),
         "style_against_training": MetricSpec(meaning="pixel-art style against the training images"),
         "all_promises": MetricSpec(meaning="geometric mean of what was promised: all at once"),
+        "finishing_shift": MetricSpec(
+            meaning="how far finishing moves the colors of the cells", higher_is_better=None
+        ),
+        "unfinished_colors": MetricSpec(
+            meaning="palette entries before finishing",
+            high=16384.0, low=1.0, higher_is_better=None,
+        ),
+        "unfinished_accuracy": MetricSpec(meaning="agreement with all promised colors before finishing"),
     }
 )  # fmt: skip
 

@@ -135,7 +135,7 @@ def test_a_stack_needs_a_loader_for_each_lora(
 ) -> None:
     """Two LoRAs on a workflow for one are refused; with a second loader both are used."""
     other = dataclasses.replace(lora, sha256="c" * 64, strength="0.50")
-    with pytest.raises(Refused, match="merges 2 LoRAs.*placeholders for 1"):
+    with pytest.raises(Refused, match=r"merges 2 LoRAs.*placeholders for 1"):
         draw(renderer(), job_of(tmp_path, lora, other))
     second = json.loads(json.dumps(WORKFLOW["10"]).replace("lora}", "lora2}"))
     second["inputs"] |= {"strength_model": "{strength2}", "model": ["10", 0], "clip": ["10", 1]}
@@ -172,7 +172,7 @@ def test_what_comfyui_refuses_is_told_with_its_node(
         draw(elsewhere, job_of(tmp_path, lora))
     with pytest.raises(Refused, match="comfyui_lora_folder"):
         draw(renderer(lora_folder=None), job_of(tmp_path, lora))
-    with pytest.raises(Refused, match="{sede}"):
+    with pytest.raises(Refused, match=r"{sede}"):
         draw(
             renderer(WORKFLOW | {"1": {"class_type": "X", "inputs": {"a": "{sede}"}}}),
             job_of(tmp_path),

@@ -132,7 +132,7 @@ def test_a_command_that_would_draw_something_else_is_refused(
         with pytest.raises(Refused, match=words):
             draw(script(arguments=arguments), job_of(tmp_path, lora))
     only_one = tuple(part for part in ARGUMENTS if "stack" not in part)
-    with pytest.raises(Refused, match="lacks {stack}"):
+    with pytest.raises(Refused, match=r"lacks {stack}"):
         draw(script(arguments=only_one), job_of(tmp_path, lora, lora))
     with pytest.raises(Refused, match="cannot be started"):
         draw(CommandRenderer(["/no/such/program", *ARGUMENTS]), job_of(tmp_path))
