@@ -10,9 +10,12 @@ CREATE TABLE epochwatch.vote_sessions (
     judge TEXT NOT NULL,
     via TEXT NOT NULL CHECK (via IN ('local', 'account', 'guest')),
     blind BOOLEAN NOT NULL DEFAULT TRUE,
+    budget INTEGER CHECK (budget > 0), -- votes this judge set out to give; NULL: as many as wanted
     began_at TIMESTAMPTZ NOT NULL DEFAULT now(),
     ended_at TIMESTAMPTZ
 );
+CREATE UNIQUE INDEX vote_sessions_open ON epochwatch.vote_sessions (comparison, judge)
+    WHERE ended_at IS NULL;
 CREATE INDEX vote_sessions_comparison ON epochwatch.vote_sessions (comparison, judge);
 
 -- What was shown to whom, in the order it was shown.
@@ -26,7 +29,9 @@ CREATE TABLE epochwatch.servings (
     slots TEXT[] NOT NULL, -- slot keys from left to right
     samples TEXT[] NOT NULL, -- sample ids from left to right
     purpose TEXT NOT NULL DEFAULT 'vote' CHECK (purpose IN ('vote', 'repeat', 'gold')),
-    expected TEXT,
+    expected TEXT, -- the right answer to a gold
+    asks TEXT UNIQUE, -- what one judge is asked once: comparison, judge, unit and slots; no golds
+    number BIGINT GENERATED ALWAYS AS IDENTITY,
     served_at TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 CREATE INDEX servings_comparison ON epochwatch.servings (comparison);

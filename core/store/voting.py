@@ -1,0 +1,355 @@
+"""Votes: who sat down to judge what, what was shown, every answer ever given, and guest links."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from core.errors import Fixable
+from core.store.database import Connection, Row, bump, row, rows, run
+
+Via = Literal["local", "account", "guest"]
+ANSWERS = ("left", "right", "tie", "both_bad", "skip", "ranking", "undone")
+LONGEST_NAME, LONGEST_NOTE = 80, 2000
+MOST_HOURS = 24 * 90
+_HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """One judge's sitting on one comparison."""
+
+    id: int
+    comparison: int
+    judge: str
+    via: Via
+    blind: bool
+    budget: int | None  # votes the judge set out to give; None: as many as wanted
+    began_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """What was shown to a judge, with the answer that stands (None: none was given)."""
+
+    id: str
+    session_id: int
+    comparison: int
+    judge: str
+    unit: str
+    category: str
+    slots: tuple[str, ...]  # from left to right
+    samples: tuple[str, ...]
+    purpose: str
+    expected: str | None
+    served_at: datetime
+    number: int
+    revision: int | None
+    choice: str | None
+    ranking: tuple[int, ...] | None
+    note: str
+    milliseconds: int | None
+    voted_at: datetime | None
+    via: Via
+    blind: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlindPlaces:
+    """What stands behind a serving's addresses."""
+
+    session_id: int
+    comparison: int
+    images: tuple[str | None, ...]  # image names from left to right; None: not there any more
+    gold: bool
+    expected: str | None
+    grid: int | None  # cells along the width; None when it is not pixel art
+    open: bool  # whether its sitting goes on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What became of an answer: the one that stands, and whether it is the one just given."""
+
+    revision: int
+    choice: str
+    accepted: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuestLink:
+    """A link that opens one comparison to somebody without an account."""
+
+    token_sha256: str
+    comparison: int
+    judge: str
+    created_by: str
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None
+
+
+def begin(
+    connection: Connection,
+    comparison: int,
+    judge: str,
+    via: Via,
+    *,
+    blind: bool = True,
+    budget: int | None = None,
+) -> Session:
+    """Return the judge's open sitting, begun if there is none; begun twice at once it is one.
+
+    Raises:
+        Fixable: without a name, or for a budget below one vote.
+    """
+    judge = clean(judge, LONGEST_NAME)
+    if not judge:
+        raise Fixable("Say who you are, so that your votes stay yours.")
+    if budget is not None and budget < 1:
+        raise Fixable("A budget is a number of votes: at least 1.")
+    run(
+        connection,
+        "voting.begin",
+        comparison=comparison,
+        judge=judge,
+        via=via,
+        blind=blind,
+        budget=budget,
+    )
+    bump(connection)
+    found = open_session(connection, comparison, judge)
+    assert found is not None  # begun here or before
+    return found
+
+
+def open_session(connection: Connection, comparison: int, judge: str) -> Session | None:
+    """Return the judge's open sitting on a comparison."""
+    found = row(connection, "voting.open_session", comparison=comparison, judge=judge)
+    return Session(**found) if found else None
+
+
+def session(connection: Connection, session_id: int, *, hold: bool = False) -> Session | None:
+    """Return a sitting; ``hold`` makes others who hold it wait until this transaction ends."""
+    name = "voting.hold_session" if hold else "voting.session"
+    found = row(connection, name, session_id=session_id)
+    return Session(**found) if found else None
+
+
+def sessions(connection: Connection, comparison: int) -> tuple[Session, ...]:
+    """Return every sitting on a comparison, the oldest first."""
+    return tuple(
+        Session(**found) for found in rows(connection, "voting.sessions", comparison=comparison)
+    )
+
+
+def end(connection: Connection, session_id: int) -> None:
+    """End a sitting: its judge may now see which slot was which."""
+    if run(connection, "voting.end", session_id=session_id):
+        bump(connection)
+
+
+def serve(
+    connection: Connection,
+    session: Session,
+    *,
+    unit: str,
+    category: str,
+    slots: Sequence[str],
+    samples: Sequence[str],
+    purpose: str = "vote",
+    expected: str | None = None,
+    asks: str | None = None,
+) -> str | None:
+    """Keep what a judge is shown, in the order shown, and return its random name.
+
+    None when this judge was asked the same before (``asks``).
+    """
+    name = secrets.token_urlsafe(18)
+    kept = run(
+        connection,
+        "voting.serve",
+        id=name,
+        session_id=session.id,
+        comparison=session.comparison,
+        judge=session.judge,
+        unit=unit,
+        category=category,
+        slots=list(slots),
+        samples=list(samples),
+        purpose=purpose,
+        expected=expected,
+        asks=None if asks is None else f"{session.comparison}/{session.judge}/{asks}",
+    )
+    return name if kept else None
+
+
+def served(connection: Connection, comparison: int) -> tuple[Serving, ...]:
+    """Return everything served on a comparison with its standing answer, in the order served."""
+    return _servings(rows(connection, "voting.served", comparison=comparison))
+
+
+def served_slots(connection: Connection, slots: Sequence[str]) -> tuple[Serving, ...]:
+    """Return everything served that shows one of these slots, in whichever comparison."""
+    return _servings(rows(connection, "voting.served_slots", slots=list(slots)))
+
+
+def places(connection: Connection, serving_id: str) -> BlindPlaces | None:
+    """Return what stands behind a serving's addresses; None when there is no such serving."""
+    found = row(connection, "voting.serving", serving_id=serving_id)
+    if found is None:
+        return None
+    return BlindPlaces(
+        session_id=found["session_id"],
+        comparison=found["comparison"],
+        images=tuple(found["images"]),
+        gold=found["purpose"] == "gold",
+        expected=found["expected"],
+        grid=int(found["grid"]) if found["grid"] else None,
+        open=found["ended_at"] is None,
+    )
+
+
+def answer(
+    connection: Connection,
+    session: Session,
+    serving_id: str,
+    revision: int,
+    choice: str,
+    *,
+    ranking: Sequence[int] | None = None,
+    note: str = "",
+    milliseconds: int | None = None,
+) -> Standing:
+    """Store an answer as the next revision of its serving, once, and return what stands.
+
+    The same revision again (a double click, a second tab, a repeated request) stores nothing;
+    ``accepted`` says whether what stands is what was given. An undo is the choice "undone".
+
+    Raises:
+        Fixable: for an answer that cannot be taken, or to somebody else's or an ended sitting.
+    """
+    about = row(connection, "voting.serving", serving_id=serving_id)
+    if about is None or about["session_id"] != session.id:
+        raise Fixable("This pair belongs to no sitting of yours; load the page again.")
+    _check(choice, ranking, len(about["slots"]))
+    stored = 0
+    if session.ended_at is None:
+        stored = run(
+            connection,
+            "voting.answer",
+            serving_id=serving_id,
+            revision=revision,
+            choice=choice,
+            ranking=None if ranking is None else list(ranking),
+            note=clean(note, LONGEST_NOTE),
+            milliseconds=None if milliseconds is None else max(0, min(milliseconds, _HOUR_MS)),
+        )
+    if stored:
+        bump(connection)
+    found = row(connection, "voting.standing", serving_id=serving_id)
+    if found is None:
+        raise Fixable("This vote was not stored: the sitting has ended. Begin a new one.")
+    same = found["choice"] == choice and (found["ranking"] or None) == (
+        None if ranking is None else list(ranking)
+    )
+    return Standing(
+        revision=found["revision"],
+        choice=found["choice"],
+        accepted=bool(stored) or (found["revision"] == revision and same),
+    )
+
+
+def revisions(connection: Connection, comparison: int) -> list[Row]:
+    """Return every answer ever given on a comparison, undone and changed ones too."""
+    return rows(connection, "voting.revisions", comparison=comparison)
+
+
+def invite(
+    connection: Connection, comparison: int, judge: str, *, created_by: str, hours: float
+) -> tuple[str, GuestLink]:
+    """Make a guest link and return its token, which is shown once and stored as a hash only.
+
+    Raises:
+        Fixable: without a name, or for a time below a minute or above 90 days.
+    """
+    judge = clean(judge, LONGEST_NAME)
+    if not judge:
+        raise Fixable("Say who will vote with this link: --judge NAME.")
+    if not 1 / 60 <= hours <= MOST_HOURS:
+        raise Fixable(f"A link is open for a minute up to {MOST_HOURS} hours, not {hours:g}.")
+    token = secrets.token_urlsafe(32)
+    found = row(
+        connection,
+        "voting.invite",
+        token_sha256=token_hash(token),
+        comparison=comparison,
+        judge=judge,
+        created_by=created_by,
+        minutes=round(hours * 60),
+    )
+    assert found is not None  # a token of 256 random bits is new
+    return token, GuestLink(**found)
+
+
+def guest(connection: Connection, token: str) -> GuestLink | None:
+    """Return the link that a token opens now; None when it is unknown, over or revoked."""
+    found = row(connection, "voting.link", token_sha256=token_hash(token))
+    return GuestLink(**found) if found else None
+
+
+def links(connection: Connection) -> tuple[GuestLink, ...]:
+    """Return every guest link, the newest first."""
+    return tuple(GuestLink(**found) for found in rows(connection, "voting.links"))
+
+
+def revoke(connection: Connection, start: str) -> tuple[GuestLink, ...]:
+    """Close the links whose hash begins with ``start`` (8 digits at least) and return them.
+
+    Raises:
+        Fixable: for fewer digits, which might close another link.
+    """
+    if len(start) < 8:
+        raise Fixable("Name a link by the first 8 digits or more that `votes links` shows.")
+    return tuple(GuestLink(**found) for found in rows(connection, "voting.revoke", start=start))
+
+
+def token_hash(token: str) -> str:
+    """Return what is stored of a token: its SHA-256."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def clean(words: str, longest: int) -> str:
+    """Return text that the database takes, on its first ``longest`` characters."""
+    return words.replace("\x00", "").strip()[:longest]
+
+
+def _check(choice: str, ranking: Sequence[int] | None, places: int) -> None:
+    if choice not in ANSWERS:
+        raise Fixable(f"{choice[:20]!r} is no answer; it is one of {', '.join(ANSWERS)}.")
+    if (choice == "ranking") != (ranking is not None):
+        raise Fixable("A ranking, and only a ranking, names places from best to worst.")
+    if ranking is not None and sorted(ranking) != list(range(places)):
+        raise Fixable(f"A ranking names each of its {places} places once.")
+    if places > 2 and choice in ("left", "right"):
+        raise Fixable("There are more than two images; rank them.")
+
+
+def _servings(found: list[Row]) -> tuple[Serving, ...]:
+    return tuple(
+        Serving(
+            **{
+                **each,
+                "slots": tuple(each["slots"]),
+                "samples": tuple(each["samples"]),
+                "ranking": None if each["ranking"] is None else tuple(each["ranking"]),
+                "note": each["note"] or "",
+            }
+        )
+        for each in found
+    )
