@@ -52,11 +52,48 @@ def watch(
     data: DataFolder = None,
     run: RunName = None,
     once: Annotated[bool, typer.Option("--once", help="Test what is there, then end.")] = False,
+    stop_file: Annotated[
+        Path | None, typer.Option(help="Stop the trainer by writing this file, when advised.")
+    ] = None,
+    stop_pid: Annotated[
+        int | None, typer.Option(help="Stop the trainer with this process number, when advised.")
+    ] = None,
+    stop_command: Annotated[
+        str | None, typer.Option(help="Stop the trainer with this command, when advised.")
+    ] = None,
+    stop_unlocked: Annotated[
+        bool, typer.Option("--stop-unlocked", help="Stop before the score is checked by votes.")
+    ] = False,
+    stop_dry_run: Annotated[
+        bool, typer.Option("--stop-dry-run", help="Say what a stop would do, and do nothing.")
+    ] = False,
+    stop_from: Annotated[int | None, typer.Option(help="No stop before this epoch.")] = None,
+    stop_at_budget: Annotated[
+        bool, typer.Option("--stop-at-budget", help="Stop when the budget is spent, too.")
+    ] = False,
 ) -> None:
     """Watch folders, test every checkpoint that is there or comes, and judge."""
+    from daemon.actions.stop import means_of
     from daemon.cli.serving import watch as serve
 
-    serve(paths, base_model=base_model, suite=suite, data=data, run_name=run, once=once)
+    means = means_of(
+        flag=stop_file,
+        pid=stop_pid,
+        command=stop_command,
+        unlocked=stop_unlocked,
+        dry_run=stop_dry_run,
+        first=stop_from,
+        at_budget=stop_at_budget,
+    )
+    serve(
+        paths,
+        base_model=base_model,
+        suite=suite,
+        data=data,
+        run_name=run,
+        once=once,
+        stop_means=means,
+    )
 
 
 @app.command()
