@@ -198,7 +198,7 @@ def _steps(most: int, rung: Rung, *, on_gpu: bool) -> Iterator[Rung]:
 
 def _on_cpu(why: str) -> Decision:
     said = f"{why}, so the test images are drawn on the CPU: slower, and nothing is taken from it."
-    return Decision(action="cpu", rung=Rung(squeeze="sliced"), reason=said)
+    return Decision(action="cpu", rung=Rung(batch=1, squeeze="sliced"), reason=said)
 
 
 def _waits_for_others(room: Room) -> str:

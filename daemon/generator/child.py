@@ -21,9 +21,12 @@ from typing import IO, TYPE_CHECKING, Any
 from daemon.generator.job import EXIT_CODES, DrawJob, JobError, Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from daemon.generator.studio import Studio
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_NO_MEMORY = ("out of memory", "can't allocate", "cannot allocate", "can't start new thread")
 _NO_LIBRARIES = (
     "The libraries that draw cannot be imported. Install them beside Epochwatch with "
     "pip install 'epochwatch[gpu]'."
@@ -38,9 +41,21 @@ class Voice:
         self._channel = channel
         self._lock = threading.Lock()
         self.job: str | None = None
+        self.memory: Callable[[str], dict[str, Any]] | None = None  # what a "memory" event tells
 
     def say(self, event: str, **facts: Any) -> None:
-        """Write one event as one line."""
+        """Write one event as one line; after loading, on the way and at the end, memory with it."""
+        if event == "done":
+            self._say_memory(event)
+        self._write(event, **facts)
+        if event in {"loaded", "step"}:
+            self._say_memory(event)
+
+    def _say_memory(self, when: str) -> None:
+        if self.memory is not None:
+            self._write("memory", when=when, **self.memory(when))
+
+    def _write(self, event: str, **facts: Any) -> None:
         line = json.dumps({"event": event, "job": self.job, **facts})
         with self._lock:
             self._channel.write(line + "\n")
@@ -94,10 +109,20 @@ def main() -> int:
 
 def _draw(studio: Studio, voice: Voice, body: dict[str, Any]) -> str | None:
     """Draw one job and tell the end of it; return the kind of trouble, if any."""
+    from daemon.generator.base_loading import choose_device
+    from daemon.generator.memory import hold_at_most, memory_facts, start_counting
+
     try:
-        studio.draw(DrawJob.from_json(body))
+        job = DrawJob.from_json(body)
+        device = choose_device(job.device)
+        voice.memory = lambda when: memory_facts(device, at_rest=when == "done")
+        hold_at_most(job.limit, device)
+        start_counting(device)
+        studio.draw(job)
     except Exception as error:  # noqa: BLE001 - the one broad catch: the parent decides
         kind, message = classify(error)
+        if kind == "oom":
+            hold_at_most(None, choose_device("cpu"))  # to tell it takes memory too
         if kind in EXIT_CODES:
             traceback.print_exc()
         voice.say("error", kind=kind, message=message)
@@ -114,7 +139,7 @@ def classify(error: BaseException) -> tuple[Kind, str]:
         return error.kind, str(error)
     text = f"{type(error).__name__}: {error}"
     lowered = text.lower()
-    if isinstance(error, MemoryError) or "out of memory" in lowered or "can't allocate" in lowered:
+    if isinstance(error, MemoryError) or any(sign in lowered for sign in _NO_MEMORY):
         return "oom", f"Memory ran out while drawing. {text}"
     if any(sign in lowered for sign in ("cuda error", "cudnn", "cublas", "acceleratorerror")):
         return "cuda", f"The GPU failed. {text}"

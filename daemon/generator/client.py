@@ -183,7 +183,7 @@ class _Clock:
         elif kind == "loaded":
             self._what = "drawing"
             self._allowed = self._image_timeout * event["batch_shape"]
-        elif kind == "step":
+        elif kind in {"step", "memory"}:
             return
         self._deadline = time.monotonic() + self._allowed
 
@@ -209,6 +209,7 @@ class _Child:
         self._events: queue.Queue[Event | None] = queue.Queue()
         self._last_words: deque[str] = deque(maxlen=20)
         self._ended = False
+        self._kills_before = system_kills()
         started: queue.Queue[subprocess.Popen[str] | OSError] = queue.Queue()
         self._threads = [threading.Thread(target=self._live, args=(environment, started))]
         self._threads[0].daemon = True
@@ -263,8 +264,9 @@ class _Child:
         said = f" It said last: {words}" if words else ""
         if code < 0:
             name = signal.Signals(-code).name
-            hint = " (often the system, out of memory)" if name == "SIGKILL" else ""
-            return "crash", f"The generator was killed by {name}{hint}.{said}"
+            if name == "SIGKILL" and system_kills() > self._kills_before:
+                return "oom", f"The system was out of memory and ended the generator.{said}"
+            return "crash", f"The generator was killed by {name}.{said}"
         kind = next((name for name, number in EXIT_CODES.items() if number == code), "crash")
         return kind, f"The generator ended with exit code {code}.{said}"
 
@@ -326,9 +328,20 @@ def _start(environment: dict[str, str]) -> subprocess.Popen[str]:
     )
 
 
+def system_kills() -> int:
+    """Return how many processes Linux has ended for want of memory since it was started."""
+    found = 0
+    for place in (Path("/proc/vmstat"), Path("/sys/fs/cgroup/memory.events")):
+        with contextlib.suppress(OSError):
+            text = place.read_text(encoding="ascii", errors="replace")
+            found += sum(map(int, re.findall(r"^oom_kill (\d+)$", text, re.MULTILINE)))
+    return found
+
+
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return ``environment`` without anything that could be a secret, and offline."""
     kept = {name: value for name, value in environment.items() if not _SECRET.search(name)}
+    kept.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # cuda:1 is the 1 of nvidia-smi
     return kept | {
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",

@@ -25,6 +25,7 @@ Kind = Literal[
     "stopped",
 ]
 EXIT_CODES: dict[str, int] = {"internal": 1, "oom": 10, "cuda": 11}  # the child is of no use after
+_LARGEST_BATCH = {"cuda": 8, "mps": 2, "cpu": 4}  # at 512 x 512; larger images, smaller batches
 SAMPLE_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,127}")  # it becomes a file name
 
 
@@ -75,6 +76,8 @@ class DrawJob:
         None  # where the VAE with the hash recipe.vae lies; None: the base's own
     )
 
+    embeddings: Path | None = None  # folder of the textual inversions that prompts may call
+
     def __post_init__(self) -> None:
         """Refuse what could not become a file name or a batch."""
         for sample in self.samples:
@@ -113,6 +116,7 @@ class DrawJob:
             "limit": self.limit,
             "device": self.device,
             "vae": None if self.vae_path is None else str(self.vae_path),
+            "embeddings": None if self.embeddings is None else str(self.embeddings),
         }
 
     @classmethod
@@ -135,4 +139,10 @@ class DrawJob:
             limit=body.get("limit"),
             device=body.get("device") or "auto",
             vae_path=Path(body["vae"]) if body.get("vae") else None,
+            embeddings=Path(body["embeddings"]) if body.get("embeddings") else None,
         )
+
+
+def largest_batch(recipe: Recipe, device: str) -> int:
+    """Return how many images at once are worth it on "cuda", "mps" or "cpu"."""
+    return max(1, min(16, _LARGEST_BATCH[device] * 512 * 512 // (recipe.width * recipe.height)))

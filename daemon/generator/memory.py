@@ -49,8 +49,13 @@ def start_counting(device: torch.device) -> None:
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # proc(5): VmHWM
 
 
-def memory_facts(device: torch.device) -> dict[str, Any]:
-    """Return bytes: "held" and "peak" of this process; "total" and "free" of a GPU, else None."""
+def memory_facts(device: torch.device, *, at_rest: bool) -> dict[str, Any]:
+    """Return bytes: "held" and "peak" of this process; "total" and "free" of a GPU, else None.
+
+    ``at_rest``: give what torch keeps for later back first, since a trainer may need it now.
+    """
+    if at_rest:
+        _give_back(device)
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         held = torch.cuda.memory_reserved(device) + _CONTEXT
@@ -60,14 +65,6 @@ def memory_facts(device: torch.device) -> dict[str, Any]:
         driver = int(torch.mps.driver_allocated_memory())
         return _facts(device, driver, driver, None, None)
     return _facts(device, *_resident(), None, None)
-
-
-def give_back(device: torch.device) -> None:
-    """Return what torch keeps for later to the device, where a trainer may need it now."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    elif device.type == "mps":
-        torch.mps.empty_cache()
 
 
 def place(pipeline: Any, device: torch.device, squeeze: Squeeze) -> None:
@@ -87,6 +84,13 @@ def place(pipeline: Any, device: torch.device, squeeze: Squeeze) -> None:
         pipeline.enable_model_cpu_offload(device=device)
     else:
         pipeline.to(device)
+
+
+def _give_back(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
 
 
 def _one_by_one(forward: Callable[..., Any]) -> Callable[..., tuple[torch.Tensor]]:

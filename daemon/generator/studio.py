@@ -19,7 +19,8 @@ import torch
 from core.errors import Fixable
 from daemon.generator.base_loading import Base, choose_device, choose_precision, load_base
 from daemon.generator.conditioning import conditions, encode, encode_negative
-from daemon.generator.job import DrawJob, DrawSample, JobError
+from daemon.generator.embedding_vectors import EmbeddingFolder
+from daemon.generator.job import DrawJob, DrawSample, JobError, largest_batch
 from daemon.generator.lora_file import read_lora
 from daemon.generator.noise_schedule import combine, told_by
 from daemon.generator.result_files import why_refused, write_result
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 Say = Callable[..., None]  # say("image", sample_id=...): one event
 _WRITERS = 2
-_LARGEST_BATCH = {"cuda": 8, "mps": 2, "cpu": 4}  # at 512 x 512; larger images, smaller batches
 _STEP_SECONDS = 1.0  # at most one "step" event in this time
 
 
@@ -73,6 +73,7 @@ class Studio:
         check_job(job)
         sampler = _sampler(job.recipe)
         base = self._load(job)
+        base.encoder.embeddings = EmbeddingFolder(job.embeddings)
         noise = _noise(job, base, sampler)
         merged = self._merge(job, base)
         shape = batch_shape(job, choose_device(job.device).type)
@@ -225,8 +226,8 @@ def batch_shape(job: DrawJob, device: str) -> int:
     """
     if job.batch is not None:
         return min(job.batch, job.most or job.batch)
-    pixels = job.recipe.width * job.recipe.height
-    most = max(1, min(16, _LARGEST_BATCH[device] * 512 * 512 // pixels, job.most or 16))
+    most = largest_batch(job.recipe, device)
+    most = min(most, job.most or most)
     batches = max(1, math.ceil(len(job.samples) / most))
     return max(1, math.ceil(len(job.samples) / batches))
 
@@ -283,6 +284,9 @@ def _provenance(plan: _Plan, filled: int, prompt: Encoded) -> dict[str, Any]:
         "vae_sha256": plan.job.recipe.vae,
         "noise": plan.noise,
         "loras": [[lora.sha256, lora.strength] for lora in plan.job.loras],
+        "embeddings": [
+            list(one) for one in sorted({*prompt.embeddings, *plan.negative.embeddings})
+        ],
         "truncated_tokens": prompt.truncated,
         "truncated_negative_tokens": plan.negative.truncated,
     }
