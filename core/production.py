@@ -15,10 +15,11 @@ from core.formats.checkpoint_file import WEIGHTS
 from core.metrics import metric_versions
 from core.nouns import SlotPart, Stack
 from core.reports.production_record import production_record
+from core.rules.ballots import as_votes
 from core.rules.criteria import Ballot, Candidate
 from core.rules.promotion import Checklist, candidate_of, checklist, set_aside
 from core.rules.scoring import FLAG_SHARE
-from core.store import comparisons, promotions
+from core.store import comparisons, promotions, voting
 from core.store.database import Connection
 from core.store.promotions import CandidateRows, Decision
 
@@ -59,10 +60,12 @@ def look(connection: Connection, run_id: int, position: int, *, strict: bool = F
     return Look(rows=found, candidate=seen, checked=checked, record=record)
 
 
-def promote(connection: Connection, seen: Look, *, reason: str, by_whom: str) -> int:
+def promote(
+    connection: Connection, seen: Look, *, reason: str, by_whom: str, host: str | None = None
+) -> int:
     """Decide that a candidate goes to production; return the number of the decision.
 
-    A daemon on the machine that has the file carries it out.
+    ``host`` carries it out; by default the machine that has the file.
 
     Raises:
         Fixable: when a criterion blocks and no reason is given, when the file cannot be one of
@@ -83,7 +86,7 @@ def promote(connection: Connection, seen: Look, *, reason: str, by_whom: str) ->
             overridden=aside,
             reason=_clean(reason),
             by_whom=_clean(by_whom)[:200] or "somebody",
-            host=_doer(seen.rows),
+            host=host or _doer(seen.rows),
         ),
     )
 
@@ -126,7 +129,7 @@ def _ballot(connection: Connection, found: CandidateRows) -> Ballot | None:
         candidate=stack.key,
         base=Stack(base_sha256=about["base_sha256"]).key,
         production=_live_slot(connection),
-        votes=(),
+        votes=as_votes(voting.served_slots(connection, [stack.key])),
     )
 
 

@@ -114,6 +114,10 @@ class Settings(BaseSettings):
     dashboard_host: str = "127.0.0.1"
     dashboard_port: int = Field(default=8501, ge=1, le=65535)
     dashboard_url: str = ""  # where people open the dashboard: goes with each alert
+    production: _Place | None = None  # where promoted checkpoints lie; None: <home>/production
+    production_keep: int = Field(default=5, ge=1)  # checkpoints that stay there for a rollback
+    promote_hook: tuple[str, ...] = ()  # program and arguments, run after each change
+    spool_gb: float = Field(default=20.0, gt=0)  # private copies beyond this make room
     log_format: Literal["text", "json"] = "text"
 
     @property
@@ -122,6 +126,11 @@ class Settings(BaseSettings):
         if "://" in self.image_store:
             return self.image_store
         return str(_absolute(Path(self.image_store)) if self.image_store else self.home / "store")
+
+    @property
+    def production_folder(self) -> Path:
+        """Where a generator application finds what is in production."""
+        return self.production or self.home / "production"
 
     @classmethod
     def settings_customise_sources(

@@ -25,6 +25,7 @@ from core.store.opening import open_database, open_image_store
 from daemon.actions.actor import Actor
 from daemon.actions.notify import Notifier
 from daemon.actions.picture import contact_sheet_of
+from daemon.actions.promote import promoter_of
 from daemon.actions.stop import Means, Stopper
 from daemon.generator.client import Generator
 from daemon.generator.renderers import Renderers
@@ -35,6 +36,7 @@ from daemon.planner import plan
 from daemon.preparation import Preparation
 from daemon.spool import Spool
 from daemon.watcher import Watcher
+from daemon.weights import Weights, weights_of
 from daemon.worker import Worker
 
 log = structlog.get_logger()
@@ -57,6 +59,7 @@ class Service:
     intake: Intake | None = None
     preparation: Preparation | None = None
     worker: Worker | None = None
+    weights: Weights | None = None
     judge: Judge | None = None
     actor: Actor | None = None
     stopper: Stopper | None = None
@@ -71,6 +74,7 @@ class Service:
         )
         for part, seconds in ((self._heartbeat, 2.0), (self._clerk, 0.5), (self._act, 1.0)):
             scheduler.add_job(part, "interval", seconds=seconds, max_instances=1)
+        scheduler.add_job(self._tidy, "interval", seconds=60.0, max_instances=1)
         threads = [
             threading.Thread(target=loop, name=loop.__name__, daemon=True)
             for loop in (self._watch, self._work)
@@ -120,6 +124,11 @@ class Service:
     def _act(self) -> None:
         if self.actor is not None and not self._is_needless():
             self._guarded(self.actor.act)
+
+    def _tidy(self) -> None:
+        """Make room in the spool; a clerk owns no copies."""
+        if self.weights is not None and not self.is_clerk:
+            self._guarded(self.weights.tidy)
 
     def _is_needless(self) -> bool:
         """Tell whether this is a clerk and a real daemon is alive."""
@@ -260,7 +269,7 @@ def opened(
         intake.remember()
         service.preparation = Preparation(database=database, settings=settings)
         service.preparation.restore_bases()
-        service.worker = _worker_of(service, stack, spool)
+        service.worker = _worker_of(service, stack)
         with database.transaction() as connection:
             run(connection, "grids.release_host", host=settings.host_name)
         yield service
@@ -285,6 +294,7 @@ def _clerk_of(
 ) -> Service:
     service = Service(settings=settings, database=database, store=store)
     service.stopper = Stopper(database=database, host=settings.host_name, means=stop_means)
+    weights = service.weights = weights_of(settings, database, store, spool)
     service.judge = Judge(database=database, host=settings.host_name)
     notifier = Notifier(urls=settings.alert_urls)
     notifier.check()
@@ -294,15 +304,17 @@ def _clerk_of(
         notifier=notifier,
         dashboard_url=settings.dashboard_url,
         host=settings.host_name,
-        find_weights=spool.path,
+        find_weights=weights.find,
         picture=lambda connection, action: contact_sheet_of(connection, store, action),
         stop=service.stopper.stop,
+        promoter=promoter_of(settings, database, weights.find),
     )
     return service
 
 
-def _worker_of(service: Service, stack: ExitStack, spool: Spool) -> Worker:
+def _worker_of(service: Service, stack: ExitStack) -> Worker:
     settings = service.settings
+    assert service.weights is not None, "every service has them"
     assert service.preparation is not None, "the worker draws with the bases that preparation finds"
     out = settings.home / "out"
     out.mkdir(parents=True, exist_ok=True)
@@ -314,10 +326,11 @@ def _worker_of(service: Service, stack: ExitStack, spool: Spool) -> Worker:
         generator=stack.enter_context(Renderers(Generator(threads=settings.threads), settings)),
         host=settings.host_name,
         bases=service.preparation.bases,
-        find_weights=spool.path,
+        find_weights=service.weights.find,
         image_timeout=settings.image_timeout,
         batch=settings.batch,
         device=settings.device,
+        embeddings=settings.embeddings,
         stopping=service.stopping,
     )
 

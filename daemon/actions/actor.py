@@ -19,6 +19,7 @@ from core.store import gallery
 from core.store.database import Connection, Database, Row, bump, row, rows, run
 from core.store.files import ImageStore
 from daemon.actions.notify import Notifier
+from daemon.actions.promote import Promoter
 
 log = structlog.get_logger()
 
@@ -40,6 +41,7 @@ class Actor:
     picture: Callable[[Connection, Row], bytes | None]  # the contact sheet that goes with an alert
     dashboard_url: str = ""
     stop: Callable[[Row], str] | None = None  # where a trainer may be told to stop from here
+    promoter: Promoter | None = None  # where production may be changed from here
     _kinds: dict[str, Callable[[Row], str]] = field(init=False)
     _unsaid: dict[str, str] = field(default_factory=dict)  # done, but the database was away
 
@@ -48,6 +50,8 @@ class Actor:
         self._kinds = {"alert": self._alert, _DELIVERY: self._deliver, "keep": self._keep}
         if self.stop is not None:
             self._kinds["stop"] = self.stop
+        if self.promoter is not None:
+            self._kinds["promote"] = self._promote
 
     def act(self) -> None:
         """Do everything that is due."""
@@ -117,8 +121,23 @@ class Actor:
             return "shown in the dashboard; no alert address is configured"
         return f"handed to {', '.join(names)}"
 
+    def do(self, key: str) -> None:
+        """Do one action now if it is due; somebody waits for it."""
+        with self.database.transaction() as connection:
+            action = row(connection, "actions.one", key=key)
+        if action is not None and action["kind"] in self._kinds:
+            self._do(action)
+
+    def _promote(self, action: Row) -> str:
+        assert self.promoter is not None, "only a host with a promoter takes this kind"
+        return self.promoter.promote(action["payload"]["promotion"])
+
     def _deliver(self, action: Row) -> str:
         payload = action["payload"]
+        if "promotion" in payload:
+            if self.promoter is None:
+                raise Retryable("This machine has no production folder.")
+            return self.promoter.run_hook(payload["promotion"])
         if payload["address"] not in self.notifier.addresses:
             raise Retryable(
                 f"No machine at work has {payload['address']} in its alert_urls, so the alert was "

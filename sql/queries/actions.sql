@@ -9,6 +9,11 @@ SELECT key, kind, run_id, payload, tries, created_at FROM epochwatch.actions
 WHERE state = 'pending' AND not_before <= now() AND (host IS NULL OR host = %(host)s)
 ORDER BY created_at LIMIT 20;
 
+-- name: one
+-- One action, whatever became of it.
+SELECT key, kind, run_id, payload, state, error, host, tries, created_at FROM epochwatch.actions
+WHERE key = %(key)s;
+
 -- name: take
 -- Hold an action for a minute; one row changed means it is ours.
 UPDATE epochwatch.actions SET not_before = now() + interval '60 seconds', tries = tries + 1
