@@ -12,6 +12,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +41,7 @@ class Means:
     flag: Path | None = None
     process: Identity | None = None
     command: tuple[str, ...] = ()
+    child: Callable[[], str] | None = None  # ends the trainer that this very program started
     unlocked: bool = False
     dry_run: bool = False
     first: int | None = None  # no stop before this position
@@ -47,12 +49,16 @@ class Means:
 
     @property
     def how(self) -> str:
-        """One word: "flag", "pid" or "command"."""
+        """One word: "flag", "pid", "command" or "trainer"."""
+        if self.child is not None:
+            return "trainer"
         return "flag" if self.flag else "pid" if self.process else "command"
 
     @property
     def words(self) -> str:
         """What would be done, as a clause."""
+        if self.child is not None:
+            return "end the trainer gently"
         if self.flag:
             return f"write {self.flag}"
         if self.process:
@@ -222,6 +228,8 @@ class Stopper:
             )
         if payload["dry_run"] or self.means.dry_run:
             return f"Dry run: nothing was done. A real stop would {self.means.words}."
+        if self.means.child is not None:
+            return self.means.child()
         if self.means.flag is not None:
             return raise_flag(self.means.flag, f"{payload['reason']}\n{payload['sentence']}\n")
         if self.means.process is not None:

@@ -96,6 +96,47 @@ def watch(
     )
 
 
+@app.command(context_settings={"allow_interspersed_args": False})
+def train(
+    command: Annotated[list[str], typer.Argument(help="The trainer's command line, after --.")],
+    run: Annotated[str | None, typer.Option("--run", help="The run it trains; else found.")] = None,
+    stop: Annotated[
+        bool, typer.Option("--stop-when-advised", help="End it gently when a stop is advised.")
+    ] = False,
+    stop_unlocked: Annotated[
+        bool, typer.Option("--stop-unlocked", help="Stop before the score is checked by votes.")
+    ] = False,
+    stop_dry_run: Annotated[
+        bool, typer.Option("--stop-dry-run", help="Say what a stop would do, and do nothing.")
+    ] = False,
+    stop_from: Annotated[int | None, typer.Option(help="No stop before this epoch.")] = None,
+    stop_at_budget: Annotated[
+        bool, typer.Option("--stop-at-budget", help="Stop when the budget is spent, too.")
+    ] = False,
+    stop_wait: Annotated[
+        float, typer.Option(min=0, help="Seconds after SIGINT, and again after SIGTERM.")
+    ] = 60.0,
+    stop_kill: Annotated[
+        bool, typer.Option("--stop-kill", help="Send SIGKILL when both waits were in vain.")
+    ] = False,
+) -> None:
+    """Run a trainer, follow its log, and end it gently when a stop is advised and you allow it."""
+    from daemon.cli.train import train as follow
+
+    code = follow(
+        command,
+        run_name=run,
+        stop=stop,
+        unlocked=stop_unlocked,
+        dry_run=stop_dry_run,
+        first=stop_from,
+        at_budget=stop_at_budget,
+        patience=stop_wait,
+        kill=stop_kill,
+    )
+    raise typer.Exit(code)
+
+
 @app.command()
 def evaluate(
     files: Annotated[list[Path], typer.Argument(help="Checkpoint files, or folders of them.")],

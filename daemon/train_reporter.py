@@ -1,0 +1,156 @@
+"""Says how far a wrapped trainer is, and ends it when a stop is decided; never in the trainer's way."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from core.errors import EpochwatchError
+from core.settings import Settings
+from core.store.database import Connection, Database, Row, bump, row, rows, run
+from core.store.opening import open_database
+from daemon.actions.stop import Means, Stopper
+from daemon.train_log import LogReader
+
+_EVERY = 5.0  # seconds between two reports
+_AGAIN = 10.0  # seconds until a database that was away is tried again
+_SECRET = re.compile(r"key|token|secret|passw", re.IGNORECASE)
+
+
+@dataclass(kw_only=True)
+class Reporter:
+    """A thread that reports; whatever happens to it, the trainer goes on."""
+
+    settings: Settings
+    pid: int
+    started_at: datetime  # aware UTC
+    command: Sequence[str]
+    log: LogReader
+    means: Means | None = None  # how it may be stopped, if it may
+    run_name: str | None = None
+    every: float = _EVERY
+    again: float = _AGAIN
+    state: str = "training"
+    _ended: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+    _said: object = None
+
+    @property
+    def address(self) -> str:
+        """Name this trainer as the one who has to do an action."""
+        return f"trainer {self.settings.host_name} {self.pid} {self.started_at.isoformat()}"
+
+    def start(self) -> None:
+        """Report from now on."""
+        self._thread = threading.Thread(target=self._work, name="reporter", daemon=True)
+        self._thread.start()
+
+    def finish(self, state: str, *, patience: float = 3.0) -> None:
+        """Report the end, if that is possible within ``patience`` seconds."""
+        self.state = state
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join(patience)
+
+    def _work(self) -> None:
+        while not self._ended.is_set():
+            try:
+                with open_database(self.settings) as database:
+                    self._report_on(database)
+            except Exception:  # noqa: BLE001 - no trouble of ours may end or disturb a training
+                self._ended.wait(self.again)
+
+    def _report_on(self, database: Database) -> None:
+        stopper = Stopper(database=database, host=self.address, means=self.means)
+        while True:
+            ended = self._ended.is_set()
+            with database.transaction() as connection:
+                self._beat(connection)
+                told = rows(connection, "stopping.told", host=self.address)
+            if ended:
+                return
+            for action in told:
+                self._obey(database, stopper.stop, action)
+            self._ended.wait(self.every)
+
+    def _beat(self, connection: Connection) -> None:
+        known = self._run_id(connection)
+        said = (self.log.progress, self.state, known)
+        run(
+            connection,
+            "trainers.beat",
+            host=self.settings.host_name,
+            pid=self.pid,
+            started_at=self.started_at,
+            run_id=known,
+            command=told_command(self.command),
+            state=self.state,
+            **asdict(self.log.progress),
+        )
+        if known is not None and self.means is not None:
+            stopping = {**self.means.as_json(self.settings.host_name), "trainer": self.address}
+            run(connection, "stopping.set", run_id=known, stopping=stopping)
+        if said != self._said:
+            bump(connection, "hosts")
+            self._said = said
+
+    def _run_id(self, connection: Connection) -> int | None:
+        if self.run_name is not None:
+            named = row(connection, "runs.by_name", run_name=self.run_name)
+            return int(named["id"]) if named else None
+        folder = option(self.command, "output_dir")
+        found = row(
+            connection,
+            "trainers.run_of",
+            host=self.settings.host_name,
+            pid=self.pid,
+            started_at=self.started_at,
+            output_name=option(self.command, "output_name"),
+            folder=f"{Path(folder).absolute()}/" if folder else None,
+        )
+        return int(found["run_id"]) if found else None
+
+    def _obey(self, database: Database, stop: Callable[[Row], str], action: Row) -> None:
+        """Do a stop that was decided for this trainer, and say what came of it."""
+        try:
+            note = stop(action)
+        except EpochwatchError as trouble:
+            with database.transaction() as connection:
+                run(
+                    connection,
+                    "actions.again",
+                    key=action["key"],
+                    error=str(trouble),
+                    state="failed",
+                    seconds=0,
+                )
+            return
+        with database.transaction() as connection:
+            run(connection, "actions.done", key=action["key"], note=note)
+            bump(connection)
+
+
+def option(command: Sequence[str], name: str) -> str | None:
+    """Return the value of ``--name VALUE`` or ``--name=VALUE``, with - for _ too; None without it."""
+    for at, word in enumerate(command):
+        key, equals, value = word.partition("=")
+        if key.lstrip("-").replace("-", "_") == name and key.startswith("--"):
+            return value if equals else next(iter(command[at + 1 : at + 2]), None)
+    return None
+
+
+def told_command(command: Sequence[str]) -> str:
+    """Return a command line as it is stored: the values of options that hold secrets are not."""
+    told: list[str] = []
+    hide = False
+    for word in command:
+        key, equals, _ = word.partition("=")
+        secret = word.startswith("--") and bool(_SECRET.search(key))
+        told.append("***" if hide else f"{key}=***" if secret and equals else word)
+        hide = secret and not equals
+    return shlex.join(told)[:2000]

@@ -1,0 +1,243 @@
+"""A wrapped trainer is a real child: its output, signals and exit code pass through unchanged."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+from house import House, open_house
+
+from core.store import migrate
+from core.store.database import Database, Row
+from daemon.actions.stop import Stopper
+from daemon.train_reporter import option, told_command
+from whole_program import REPOSITORY, wait_for
+
+TRAINER = """
+import sys, time
+print("epoch 3/10", flush=True)
+bar = "steps:  10%|#| 100/1000 [01:20<12:00, 1.25it/s, avr_loss=0.0725]"
+print(bar, end="\\r", file=sys.stderr, flush=True)
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("saved the state", flush=True)
+    sys.exit(7)
+"""
+QUALITY: dict[int | None, float] = {None: 0.2, 1: 1.0, 2: 0.6, 3: 0.2}
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    """Give an environment whose database cannot be reached."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("EPOCHWATCH_")}
+    return {
+        **clean,
+        "PYTHONPATH": str(REPOSITORY),
+        "EPOCHWATCH_HOME": str(tmp_path / "home"),
+        "EPOCHWATCH_HOST_NAME": "pod",
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+    }
+
+
+def _words(*options: str, code: str | None = None, command: tuple[str, ...] = ()) -> list[str]:
+    run = command or (sys.executable, "-c", code or "")
+    return [sys.executable, "-m", "daemon.cli.main", "train", *options, "--", *run]
+
+
+@contextlib.contextmanager
+def _running(words: list[str], env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+
+
+def _trainers(database: Database) -> list[Row]:
+    with database.transaction() as connection:
+        return connection.execute(b"SELECT * FROM epochwatch.trainers").fetchall()
+
+
+def test_output_and_exit_code_are_the_trainers_own_with_the_database_away(
+    env: dict[str, str],
+) -> None:
+    """Every byte of both streams, and the code; nobody waits for a database."""
+    code = (
+        "import os\nos.write(1, bytes(range(256)) * 4000)\nos.write(2, b'steps: \\r\\n\\xff')\n"
+        "raise SystemExit(42)"
+    )
+    began = time.monotonic()
+    done = subprocess.run(_words(code=code), env=env, capture_output=True, timeout=30, check=False)
+    assert done.returncode == 42
+    assert done.stdout == bytes(range(256)) * 4000
+    assert done.stderr == b"steps: \r\n\xff"
+    assert time.monotonic() - began < 15
+
+
+def test_a_signal_reaches_the_trainer_and_its_end_is_passed_back(env: dict[str, str]) -> None:
+    """Ctrl-C lets the trainer save; a death by signal is told as shells tell it."""
+    with _running(_words(code=TRAINER), env) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"epoch 3/10\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == b"saved the state\n"
+        assert process.wait(10) == 7
+    with _running(_words(code="print(1, flush=True); import time; time.sleep(60)"), env) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 128 + signal.SIGTERM
+
+
+def test_a_terminal_stays_a_terminal_and_nothing_is_altered(env: dict[str, str]) -> None:
+    """What a trainer finds out about its terminal, it finds out here too."""
+    code = (
+        "import os, sys; print(sys.stdout.isatty(), os.get_terminal_size().columns);"
+        "os.write(1, b'a\\nb\\r\\tc')"
+    )
+    outer, inner = pty.openpty()
+    process = subprocess.Popen(_words(code=code), env=env, stdout=inner, stderr=inner)
+    os.close(inner)
+    told = b""
+    while select.select([outer], [], [], 20)[0]:
+        try:
+            told += os.read(outer, 1000)
+        except OSError:
+            break
+    os.close(outer)
+    assert process.wait(10) == 0
+    assert told.startswith(b"True ")
+    assert told.endswith(b"a\r\nb\r\tc")  # the one \r that the outer terminal itself puts there
+
+
+def test_a_trainer_that_cannot_be_started_is_said_as_shells_say_it(env: dict[str, str]) -> None:
+    """127 for a program that is not there."""
+    done = subprocess.run(
+        _words(command=("no-such-trainer",)), env=env, capture_output=True, timeout=30, check=False
+    )
+    assert done.returncode == 127
+    assert b"no-such-trainer" in done.stderr
+
+
+def test_a_reader_that_goes_away_does_not_end_the_trainer(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    """`| head` ends the pipe, not the training."""
+    mark = tmp_path / "trained"
+    code = f"for n in range(20000): print('line', n)\nopen({str(mark)!r}, 'w').close()"
+    process = subprocess.Popen(_words(code=code), env=env, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.read(10)
+    process.stdout.close()
+    assert process.wait(20) == 0
+    assert mark.exists()
+
+
+def test_progress_is_written_now_and_then_and_the_end_is_told(
+    env: dict[str, str], fresh_dsn: str
+) -> None:
+    """One row per trainer, from its first report to its end."""
+    migrate.migrate(fresh_dsn)
+    with (
+        Database(fresh_dsn) as database,
+        _running(_words(code=TRAINER), {**env, "DATABASE_URL": fresh_dsn}) as process,
+    ):
+        found = wait_for(
+            lambda: [each for each in _trainers(database) if each["step"]], seconds=25, what="a row"
+        )[0]
+        assert (found["epoch"], found["step"], found["total_steps"]) == (3, 100, 1000)
+        assert (found["loss"], found["seconds_left"]) == (pytest.approx(0.0725), 720)
+        assert (found["host"], found["state"]) == ("pod", "training")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(15) == 7
+        [ended] = _trainers(database)
+        assert (ended["state"], ended["ended_at"] is None) == ("failed", False)
+
+
+def test_a_decided_stop_ends_the_wrapped_trainer_gently_and_once(
+    env: dict[str, str], fresh_dsn: str, tmp_path: Path
+) -> None:
+    """The daemon decides, the wrapper does: SIGINT, and the trainer saves and ends by itself."""
+    with open_house(fresh_dsn, tmp_path) as house:
+        for epoch in (1, 2, 3):
+            house.arrive(epoch, planned=5)
+            house.draw(QUALITY)
+            house.judge.judge()
+        words = _words("--run", "punk", "--stop-when-advised", "--stop-unlocked", code=TRAINER)
+        with _running(words, {**env, "DATABASE_URL": fresh_dsn}) as process:
+            setup = "SELECT stopping FROM epochwatch.run_setups"
+            wait_for(lambda: house.select(setup)[0]["stopping"], seconds=25, what="the means")
+            Stopper(database=house.database, host="pod").decide()
+            assert process.wait(25) == 7
+        [stop] = house.select("SELECT * FROM epochwatch.actions WHERE kind = 'stop'")
+        assert stop["state"] == "done", stop["error"]
+        assert "after SIGINT" in stop["error"]
+        assert _trainers(house.database)[0]["state"] == "stopped"
+        assert _alerted(house, "trainer_stopped")
+
+
+def _alerted(house: House, kind: str) -> bool:
+    keys = house.select("SELECT key FROM epochwatch.actions WHERE kind = 'alert'")
+    return any(each["key"].split("/")[2] == kind for each in keys)
+
+
+def test_the_run_is_found_by_what_the_command_line_names(fresh_dsn: str, tmp_path: Path) -> None:
+    """Name and folder must fit; without either, a second trainer on the machine makes it unknown."""
+    with open_house(fresh_dsn, tmp_path) as house:
+        run_id = house.arrive(1)
+        with psycopg.connect(fresh_dsn) as connection:
+
+            def found(**named: str | None) -> int | None:
+                values = {"host": "pod", "pid": 1, "started_at": datetime(2026, 1, 1, tzinfo=UTC),
+                          "output_name": None, "folder": None, **named}  # fmt: skip
+                from core.store.statements import statement
+
+                hit = connection.execute(statement("trainers.run_of"), values).fetchone()
+                return int(hit[0]) if hit else None
+
+            assert found() == run_id
+            assert found(output_name="punk", folder="/out/") == run_id
+            assert found(output_name="other") is None
+            assert found(folder="/elsewhere/") is None
+            connection.execute(
+                "INSERT INTO epochwatch.trainers (host, pid, started_at, state)"
+                " VALUES ('pod', 2, now(), 'training')"
+            )
+            assert found() is None
+            assert found(output_name="punk") == run_id
+
+
+def test_options_are_read_and_secrets_are_not_kept() -> None:
+    """Both ways to write an option; a key never reaches the database."""
+    command = (
+        "python",
+        "t.py",
+        "--output-name=punk",
+        "--output_dir",
+        "/out",
+        "--wandb_api_key",
+        "s3",
+    )
+    assert option(command, "output_name") == "punk"
+    assert option(command, "output_dir") == "/out"
+    assert option(command, "missing") is None
+    assert told_command((*command, "--huggingface_token=hf_1")) == (
+        "python t.py --output-name=punk --output_dir /out --wandb_api_key '***' '--huggingface_token=***'"
+    )
