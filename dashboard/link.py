@@ -42,7 +42,10 @@ class Link:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Yield a connection inside one transaction. Raises Away when the database is away."""
+        """Yield a connection inside one transaction. Raises Away when the database is away.
+
+        What the caller itself raises passes through: a wrong wish says nothing of the database.
+        """
         if self._database is None:
             self._mend()
             self._settled.wait(_FIRST_WAIT_S)
@@ -50,10 +53,17 @@ class Link:
         if database is None or self.away_since is not None:
             self._lost(self.reason)
             raise Away(self.reason)
+        theirs: EpochwatchError | None = None
         try:
             with database.transaction() as connection:
-                yield connection
+                try:
+                    yield connection
+                except EpochwatchError as trouble:
+                    theirs = trouble
+                    raise
         except (Retryable, Fixable) as trouble:
+            if trouble is theirs:
+                raise
             self._lost(_advice_in(trouble))
             raise Away(str(trouble)) from trouble
 

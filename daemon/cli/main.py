@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from core.errors import EpochwatchError
-from daemon.cli import alerts, compare, db, plan, runs, suite
+from daemon.cli import alerts, compare, db, exporting, plan, production, runs, suite
 from daemon.cli.output import complain
 
 app = typer.Typer(
@@ -28,9 +28,12 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(suite.app, name="suite")
 app.add_typer(plan.app, name="plan")
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(production.app, name="production")
 app.command("log")(runs.log)
 app.command("report")(runs.report)
+runs.app.command("export")(exporting.export)
 app.command("compare")(compare.compare)
+app.command("promote")(production.promote)
 
 BaseModel = Annotated[
     str | None, typer.Option(help="Base model: a diffusers folder, a .safetensors file, or a name.")
@@ -133,6 +136,39 @@ def train(
         at_budget=stop_at_budget,
         patience=stop_wait,
         kill=stop_kill,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def wait(
+    run: Annotated[str, typer.Argument(help="The run's name.")],
+    then: Annotated[
+        str, typer.Option(help="The command to run, once; it is run without a shell.")
+    ],
+    deadline: Annotated[
+        str | None, typer.Option(help="Give up after this long, such as 30m or 2h.")
+    ] = None,
+    at_deadline: Annotated[
+        str, typer.Option(help="What to do then: exit, or run the command all the same.")
+    ] = "exit",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say when it would run, and run nothing.")
+    ] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 5.0,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Run a command once everything of a run is tested, judged and kept, and never earlier."""
+    from daemon.cli.wait import wait as follow
+
+    code = follow(
+        run,
+        then=then,
+        deadline=deadline,
+        at_deadline=at_deadline,
+        dry_run=dry_run,
+        every=every,
+        as_json=json_,
     )
     raise typer.Exit(code)
 

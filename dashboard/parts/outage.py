@@ -8,9 +8,9 @@ from functools import wraps
 import streamlit as st
 
 from dashboard.link import Away, shared_link
-from dashboard.parts import sheet, words
+from dashboard.parts import beat, sheet, words
 from dashboard.parts.words import Said
-from dashboard.reads import Reads
+from dashboard.reads import Reads, shared_reads
 
 
 def shown() -> bool:
@@ -36,6 +36,13 @@ def state(reads: Reads) -> str:
     """Return what the page shows: a revision, or that the database is away."""
     revision = reads.revision()
     return "away" if shared_link().away_since is not None else str(revision)
+
+
+@st.fragment(run_every="5s")
+def line() -> None:
+    """Say when the database is away; looks by itself, since silence makes no noise."""
+    beat.listen_for_outages(state(shared_reads()), key="outage-beat")
+    shown()
 
 
 def guarded(view: Callable[[], None]) -> Callable[[], None]:

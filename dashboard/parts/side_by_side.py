@@ -10,14 +10,17 @@ from core.store.comparisons import Comparison, SlotPicture, Unit
 from dashboard.parts import links, words
 from dashboard.parts.safe import Html, fill, join, text
 
+_FEW = 4  # slots: so many fit beside each other in large
+
 
 def grid(made: Comparison) -> Html:
     """Return prompts by slots with each picture's score, and each slot's mean above its column."""
     head = join(_column(slot, made.units) for slot in made.slots)
     body = join(_row(made, unit) for unit in made.units)
     return fill(
-        '<div class="ew-grid"><table><thead><tr><th></th>{head}</tr></thead>'
+        '<div class="ew-grid {size}"><table><thead><tr><th></th>{head}</tr></thead>'
         "<tbody>{body}</tbody></table></div>",
+        size="ew-large" if len(made.slots) <= _FEW else "",
         head=head,
         body=body,
     )
@@ -80,8 +83,8 @@ def _cell(made: Comparison, unit: Unit, picture: SlotPicture | None, slot: Slot)
     score = average(picture)
     return fill(
         '<td><button class="ew-pic" type="button" data-key="{key}" data-open="{address}"'
-        ' aria-label="{label}"><img src="{thumb}" loading="lazy" decoding="async" width="96"'
-        ' height="96" alt="{label}"></button>{number}</td>',
+        ' aria-label="{label}"><img src="{thumb}" loading="lazy" decoding="async" width="208"'
+        ' height="208" alt="{label}"></button>{number}</td>',
         key=picture.sample_id,
         address=links.closeup(made.run_id or 0, picture.sample_id),
         label=f"{unit.prompt_name}, {slot.label}",

@@ -57,8 +57,10 @@ def score(value: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Return a chance as a percentage."""
-    return "\u2013" if share is None else f"{share:.0%}".replace("%", " %")
+    """Return a chance as a percentage; one that is an estimate is never quite certain."""
+    if share is None:
+        return "\u2013"
+    return "over 99 %" if share > 0.99 else f"{share:.0%}".replace("%", " %")
 
 
 def size(count: int) -> str:

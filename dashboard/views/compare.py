@@ -24,13 +24,6 @@ def _remember(key: str) -> None:
     st.query_params["id"] = str(st.session_state[key])
 
 
-@st.fragment(run_every="5s")
-def outage_line() -> None:
-    """Say when the database is away."""
-    beat.listen_for_outages(outage.state(shared_reads()), key="outage-beat")
-    outage.shown()
-
-
 @st.fragment(key="compare-sheet")
 @outage.guarded
 def page_body() -> None:
@@ -140,6 +133,6 @@ def _ask(run_id: int, slots: list[str], judge: str) -> None:
         st.rerun()
 
 
-outage_line()
+outage.line()
 page_body()
 making()

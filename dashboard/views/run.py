@@ -40,13 +40,6 @@ def chosen(runs: tuple[gallery.RunLine, ...]) -> gallery.RunLine | None:
     return by_id[picked]
 
 
-@st.fragment(run_every="5s")
-def outage_line() -> None:
-    """Say when the database is away."""
-    beat.listen_for_outages(outage.state(shared_reads()), key="outage-beat")
-    outage.shown()
-
-
 @st.fragment(key="run-sheet")
 @outage.guarded
 def page_body() -> None:
@@ -182,5 +175,5 @@ def _log(score: writes.Score) -> None:
         st.success(f"Logged. Yours stands beside the machine's score of {score.position}.")
 
 
-outage_line()
+outage.line()
 page_body()

@@ -57,7 +57,15 @@ def test_the_run_page_without_runs_says_so(
     assert "There are no runs yet" in _page(monkeypatch, tmp_path, empty_database, "run")
 
 
-@pytest.mark.parametrize("view", ["live", "run"])
+def test_the_compare_page_without_comparisons_says_how_to_make_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, empty_database: str
+) -> None:
+    """An empty page would leave a person with nothing to do."""
+    words = _page(monkeypatch, tmp_path, empty_database, "compare")
+    assert "epochwatch compare base pick --run NAME" in words
+
+
+@pytest.mark.parametrize("view", ["live", "run", "compare"])
 def test_a_missing_database_is_a_sentence_not_a_traceback(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, view: str
 ) -> None:

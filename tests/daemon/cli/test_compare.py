@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 from house import House, open_house
 from PIL import Image
+
+from core.store import voting
 
 QUALITY: dict[int | None, float] = {None: 0.2, 1: 0.5, 2: 0.8, 3: 1.0}
 
@@ -78,3 +81,32 @@ def test_a_wrong_wish_says_what_there_is(epochwatch: Any) -> None:
         assert said.code == 2
         assert told in said.err
     assert json.loads(epochwatch("compare", "--json").out) == []
+
+
+def test_what_is_remembered_is_exported(house: House, epochwatch: Any, here: Path) -> None:
+    """The owner's tables as CSV and JSON, and the training log with its win rate from votes."""
+    said = epochwatch("runs", "export", "epochs", "-o", "epochs.csv")
+    assert said.code == 0, said.err
+    found = list(csv.DictReader((here / "epochs.csv").read_text().splitlines()))
+    assert [each["epoch"] for each in found] == ["1", "2", "3"]
+    assert all(float(each["average_score"]) > 0 for each in found)
+    made = json.loads(epochwatch("compare", "base", "pick", "--json").out)
+    house.draw(QUALITY)
+    keys = [slot["key"] for slot in made["slots"]]
+    with house.database.transaction() as connection:
+        session = voting.begin(connection, made["id"], judge="ann", via="local")
+        for number, choice in enumerate(("right", "right", "right", "tie")):
+            served = voting.serve(
+                connection,
+                session,
+                unit=f"unit{number}",
+                category="",
+                slots=keys,
+                samples=["a" * 64, "b" * 64],
+            )
+            assert served is not None
+            voting.answer(connection, session, served, 0, choice)
+    (line,) = csv.DictReader(epochwatch("runs", "export", "log").out.splitlines())
+    assert list(line) == ["version", "date", "dataset_size", "steps", "win_rate", "notes"]
+    assert (line["version"], line["win_rate"]) == ("punk", "75%")
+    assert epochwatch("runs", "export", "everything").code == 2
