@@ -236,7 +236,10 @@ CREATE TABLE epochwatch.run_setups (
     doubts TEXT[] NOT NULL DEFAULT '{}',
     stopping JSONB,
     budget NUMERIC,
-    gpu_name TEXT
+    gpu_name TEXT,
+    training_cells epochwatch.sha256, -- the training images as cells
+    weighting epochwatch.sha256, -- weights of the score; NULL: the plain mean of the three scores
+    rescored_at TIMESTAMPTZ
 );
 
 CREATE TABLE epochwatch.checkpoints (
@@ -322,6 +325,7 @@ CREATE TABLE epochwatch.grid_samples (
     expect JSONB NOT NULL DEFAULT '{}',
     rubric epochwatch.sha256 NOT NULL,
     profile epochwatch.sha256,
+    weighting epochwatch.sha256,
     PRIMARY KEY (grid_id, sample_id)
 );
 CREATE INDEX grid_samples_sample ON epochwatch.grid_samples (sample_id);
@@ -561,6 +565,7 @@ CREATE TABLE epochwatch.trainers (
 );
 
 -- People correcting the machine: scores called wrong, and weights of the score that were adopted.
+-- The last word of a judge on one score of one picture stands; withdrawing is a word of its own.
 CREATE TABLE epochwatch.score_objections (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     sample_id epochwatch.sha256 NOT NULL,
@@ -573,11 +578,29 @@ CREATE TABLE epochwatch.score_objections (
 );
 CREATE INDEX score_objections_sample ON epochwatch.score_objections (sample_id, id);
 
+-- Which weights of the score new runs get: the last row stands, the history stays.
 CREATE TABLE epochwatch.weightings (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     digest epochwatch.sha256 NOT NULL REFERENCES epochwatch.documents (digest),
     adopted_by TEXT NOT NULL,
+    why TEXT NOT NULL DEFAULT '',
     adopted_at TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+
+-- The cells of each picture, for what only several pictures tell together.
+CREATE TABLE epochwatch.cells (
+    sample_id epochwatch.sha256 PRIMARY KEY REFERENCES epochwatch.samples (sample_id),
+    rows INTEGER NOT NULL CHECK (rows > 0),
+    columns INTEGER NOT NULL CHECK (columns > 0),
+    rgb BYTEA NOT NULL -- zlib of rows x columns x 3 bytes
+);
+
+-- What all pictures of a position say together: diversity, copies of training images, the gap.
+CREATE TABLE epochwatch.set_levels (
+    run_id INTEGER NOT NULL REFERENCES public.training_runs (id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    body JSONB NOT NULL,
+    PRIMARY KEY (run_id, position)
 );
 
 CREATE TABLE epochwatch.rev (
@@ -631,4 +654,6 @@ ALTER TABLE epochwatch.promotions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE epochwatch.trainers ENABLE ROW LEVEL SECURITY;
 ALTER TABLE epochwatch.score_objections ENABLE ROW LEVEL SECURITY;
 ALTER TABLE epochwatch.weightings ENABLE ROW LEVEL SECURITY;
+ALTER TABLE epochwatch.cells ENABLE ROW LEVEL SECURITY;
+ALTER TABLE epochwatch.set_levels ENABLE ROW LEVEL SECURITY;
 ALTER TABLE epochwatch.rev ENABLE ROW LEVEL SECURITY;
