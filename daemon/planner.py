@@ -15,6 +15,7 @@ from core.metrics import metric_versions
 from core.nouns import Prompt, Recipe, Stack, Suite, Tier, digest
 from core.rules.gates import deepest_tier
 from core.rules.planning import expand, rubric_digest, spread_order, tier_for
+from core.rules.trying import is_try, what_to_try
 from core.store.database import Connection, Database, Row, bump, row, rows, run
 from daemon.gatekeeper import plan_of
 
@@ -99,12 +100,20 @@ def _tier(checkpoint: Row, its_plan: RunPlan | None) -> Tier:
 def _expand(connection: Connection, grid: Row) -> None:
     """Store the samples of one grid and a job for each of its stacks."""
     body = grid["body"]
-    suite = load_suite(connection, body["suite"])
-    prompts = _wanted(for_tier(suite, body["tier"]), body)
+    prompts, recipe = _asked_for(connection, body)
     slots = body.get("slots") or [body]
     for stack in (Stack.from_json(slot["stack"]) for slot in slots):
-        expand_into(connection, grid, stack, prompts, suite.recipe, profile=body.get("profile"))
+        expand_into(connection, grid, stack, prompts, recipe, profile=body.get("profile"))
     run(connection, "grids.planned", grid_id=grid["id"])
+
+
+def _asked_for(connection: Connection, body: Row) -> tuple[tuple[Prompt, ...], Recipe]:
+    """Return the prompts of a grid and their recipe: a person's own, else a suite's."""
+    if is_try(body):
+        prompt, recipe = what_to_try(body)
+        return (prompt,), recipe
+    suite = load_suite(connection, body["suite"])
+    return _wanted(for_tier(suite, body["tier"]), body), suite.recipe
 
 
 def _wanted(prompts: tuple[Prompt, ...], body: Row) -> tuple[Prompt, ...]:

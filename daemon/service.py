@@ -182,6 +182,7 @@ class Service:
             }
         if self.worker is not None:
             detail["outbox"] = len(self.worker.outbox.waiting())
+            detail["bases"] = sorted(self.worker.bases)  # what it can draw with
         try:
             with self.database.transaction() as connection:
                 run(
