@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,14 +13,18 @@ import structlog
 
 from core.errors import Permanent, Retryable
 from core.nouns import Recipe
+from core.rules.beside import Decision
 from core.store.database import Database, Row, bump, row, rows, run
-from daemon.generator.client import DrawJob, DrawSample, LoraFile, Refused
+from daemon.generator.client import DrawJob, DrawSample, Interrupted, LoraFile, Refused
 from daemon.generator.renderer import Renderer
 from daemon.outbox import Outbox
+from daemon.sharing import NoRoom, Sharing
 
 log = structlog.get_logger()
 
 _STARTS_BEFORE_PARKING = 3
+_OWN = "diffusers"  # the renderer that draws in our own process
+_CPU_PATIENCE = 10  # times as long as on the device that was meant
 
 
 @dataclass(kw_only=True)
@@ -32,11 +37,14 @@ class Worker:
     host: str
     bases: Mapping[str, Path]  # SHA-256 of a base model or VAE -> where it lies on this host
     find_weights: Callable[[str], Path | None]  # LoRA SHA-256 -> a verified private copy
+    sharing: Sharing
     image_timeout: float = 300.0
     batch: int | None = None
     device: str = "auto"
+    embeddings: Path | None = None  # folder of the textual inversions that prompts may call
     stopping: threading.Event = field(default_factory=threading.Event)
     doing: str = ""
+    _drew: float | None = None  # when the drawing process was last at work; None: it was let go
 
     def work_once(self) -> bool:
         """Bring home what waits, then do one job; return whether there was one."""
@@ -44,12 +52,16 @@ class Worker:
         with self.database.transaction() as connection:
             job = row(connection, "grids.claim", host=self.host, bases=list(self.bases))
         if job is None:
+            self._rest()
             return False
         if job["attempts"] > _STARTS_BEFORE_PARKING:
             self._park(job, "It was started three times and never finished. See the daemon's log.")
             return True
         try:
             self._draw(job)
+        except NoRoom as trouble:
+            self._let_go()
+            self._later(job, str(trouble), seconds=trouble.seconds)
         except Retryable as trouble:
             self._later(job, str(trouble))
         except Permanent as trouble:
@@ -57,6 +69,16 @@ class Worker:
         finally:
             self.doing = ""
         return True
+
+    def _rest(self) -> None:
+        """Give the memory back when there has been nothing to draw for a while."""
+        if self._drew is not None and time.monotonic() - self._drew >= self.sharing.idle_seconds:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """End the drawing process, and with it all the memory it holds."""
+        self.generator.close()
+        self._drew = None
 
     def bring_home(self) -> None:
         """Send everything that waits in the outbox."""
@@ -80,19 +102,60 @@ class Worker:
             bump(connection)
 
     def _generate(self, job: Row, samples: list[Row]) -> None:
-        """Draw; an image that came out black or broken is a defect of its sample, not of the job."""
-        try:
-            self.generator.draw(
-                self._draw_job(job, samples),
-                lambda event: self._on_event(job, event),
-                image_timeout=self.image_timeout,
-                should_stop=self.stopping.is_set,
-            )
-        except Refused as trouble:
-            if trouble.kind != "not_finite":
-                raise
+        """Draw; where memory runs out, go on with what is left in a more sparing way.
 
-    def _draw_job(self, job: Row, samples: list[Row]) -> DrawJob:
+        An image that came out black or broken is a defect of its sample, not of the job.
+        """
+        finished: set[str] = set()
+        while left := [each for each in samples if each["sample_id"] not in finished]:
+            decision = self._ask_for_room(job, left)
+            try:
+                self._draw_left(job, left, decision, finished)
+            except Refused as trouble:
+                if trouble.kind != "not_finite":
+                    raise
+                return
+            except Interrupted as trouble:
+                self._interrupted(trouble)
+            else:
+                return
+            finally:
+                self._drew = time.monotonic()
+
+    def _ask_for_room(self, job: Row, samples: list[Row]) -> Decision:
+        """Return how to draw, or raise NoRoom; another program's memory is not ours to plan."""
+        recipe = Recipe(**samples[0]["recipe"])
+        if recipe.renderer != _OWN:
+            return Decision(action="draw")
+        base = job["base_sha256"]
+        return self.sharing.begin(self.bases[base], base, recipe, len(samples))
+
+    def _draw_left(
+        self, job: Row, samples: list[Row], decision: Decision, finished: set[str]
+    ) -> None:
+        def hear(event: dict[str, Any]) -> None:
+            if event["event"] in {"image", "refused"}:
+                finished.add(event["sample_id"])
+            self.sharing.heard(event)
+            self._on_event(job, event)
+
+        self.generator.draw(
+            self._draw_job(job, samples, decision),
+            hear,
+            image_timeout=self.image_timeout * (_CPU_PATIENCE if decision.action == "cpu" else 1),
+            should_stop=lambda: self.stopping.is_set() or self.sharing.must_give_way(),
+        )
+
+    def _interrupted(self, trouble: Interrupted) -> None:
+        """Return where another try with less memory makes sense; else raise what it was."""
+        if trouble.kind == "stopped" and not self.stopping.is_set():
+            raise self.sharing.gave_way() from trouble
+        if trouble.kind != "oom":
+            raise trouble
+        log.warning("memory ran out", reason=str(trouble))
+        self.sharing.ran_out(str(trouble))
+
+    def _draw_job(self, job: Row, samples: list[Row], decision: Decision) -> DrawJob:
         recipe = Recipe(**samples[0]["recipe"])
         return DrawJob(
             job=str(job["id"]),
@@ -110,7 +173,11 @@ class Worker:
             ),
             out=self.outbox.folder,
             batch=self.batch,
-            device=self.device,
+            most=decision.rung.batch,
+            squeeze=decision.rung.squeeze,
+            limit=decision.limit,
+            device="cpu" if decision.action == "cpu" else self.device,
+            embeddings=self.embeddings,
         )
 
     def _weights(self, sha256: str) -> Path:
@@ -137,9 +204,12 @@ class Worker:
                 "result waits on disk", reason=str(trouble), waiting=len(self.outbox.waiting())
             )
 
-    def _later(self, job: Row, reason: str) -> None:
+    def _later(self, job: Row, reason: str, *, seconds: float | None = None) -> None:
+        """Give the job back; with ``seconds`` it waits for others, which counts as no try."""
         stopped = self.stopping.is_set()
-        seconds = 0 if stopped else min(600, 10 * 3 ** (job["attempts"] - 1))
+        refund = 1 if stopped or seconds is not None else 0
+        if seconds is None:
+            seconds = 0 if stopped else min(600, 10 * 3 ** (job["attempts"] - 1))
         log.warning("job waits", job=job["id"], reason=reason, seconds=seconds)
         with self.database.transaction() as connection:
             run(
@@ -148,7 +218,7 @@ class Worker:
                 job_id=job["id"],
                 reason="" if stopped else reason,
                 seconds=seconds,
-                refund=1 if stopped else 0,
+                refund=refund,
             )
             bump(connection)
 

@@ -5,10 +5,12 @@ decided by the prompt's name and its text as written, so the same file always re
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.errors import Fixable
+from core.formats.prompt_embeddings import EmbeddingFile, pin_embeddings
 from core.formats.prompt_weights import WILDCARD, parse_prompt
 from core.nouns import digest
 
@@ -24,6 +26,8 @@ class PromptReader:
     """Turns what people write into the prompts of one suite."""
 
     folder: Path  # of the suite: its wildcards are in "wildcards"
+    embeddings: Mapping[str, EmbeddingFile] = field(default_factory=dict)  # by name in lower case
+    embeddings_folder: Path | None = None  # where these lie
     _files: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _taken: set[str] = field(default_factory=set)
 
@@ -40,8 +44,9 @@ class PromptReader:
         expanded = expanded.strip()
         if text.strip() and not expanded:
             raise Fixable("nothing is left of it once its wildcards and choices are expanded")
-        parse_prompt(expanded)
         self._taken.add(expanded)
+        expanded = pin_embeddings(expanded, self.embeddings, self.embeddings_folder)
+        parse_prompt(expanded)
         return expanded
 
     def _expanded(self, text: str, dice: "_Dice", depth: int = 0) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from core.errors import Fixable
 from core.formats.finishing import read_palettes
+from core.formats.prompt_embeddings import read_embeddings
 from core.formats.prompt_expansion import PromptReader
 from core.formats.prompt_lines import Problems, prompts_of_entries, prompts_of_lines
 from core.formats.prompt_tables import Common, Lines, read_prompt, read_recipe
@@ -31,10 +32,11 @@ class LoadedSuite:
     strength: float = 1.0  # 0-2, at which the run's own LoRA is tested
 
 
-def read_suite(path: Path) -> LoadedSuite:
+def read_suite(path: Path, embeddings: Path | None = None) -> LoadedSuite:
     """Read a suite: TOML, JSON or plain lines, the latter two as trainers' sample prompts too.
 
-    Wildcards are lines of the files in the folder "wildcards" beside it. Where BREAK asks for more
+    Wildcards are lines of the files in the folder "wildcards" beside it; textual inversions are
+    found in the folder ``embeddings`` and pinned to their bytes. Where BREAK asks for more
     chunks than one and no token length is written, the recipe gets the length that holds them.
     Raises Fixable that names every problem with its line.
     """
@@ -46,7 +48,11 @@ def read_suite(path: Path) -> LoadedSuite:
             "check the path, and save the file as UTF-8 text."
         ) from trouble
     problems = Problems(source=path.name)
-    reader = PromptReader(folder=path.parent)
+    reader = PromptReader(
+        folder=path.parent,
+        embeddings=read_embeddings(embeddings),
+        embeddings_folder=embeddings,
+    )
     if path.suffix.lower() == ".toml":
         loaded = _from_toml(text, path.stem, problems, reader)
     else:

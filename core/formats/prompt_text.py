@@ -70,6 +70,7 @@ def plain_text(text: str) -> str:
     drawn is parsed there, and here words are only looked for.
     """
     text = re.sub(r"<[^<>]*>", ",", text)
+    text = re.sub(r"\bembedding:[^\s,()\[\]:]+", ",", text)
     text = re.sub(r"\b(?:BREAK|AND)\b", ",", text)
     text = re.sub(r":\s*[-+]?\d*\.?\d+\s*(?=[)\]])", "", text)
     return re.sub(r"[()\[\]{}\\|]", " ", text)

@@ -7,6 +7,8 @@ BREAK. What asks for something else is an error here, where those programs would
 
 import re
 from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
 
 from core.errors import Fixable
 
@@ -23,7 +25,7 @@ _TOKEN = re.compile(
     | :[ ]*(?P<weight>[-+]?[\d.,]+)[ ]*\)
     | (?P<network><\w+:[^<>]*>)
     | (?P<placeholder><[A-Za-z][\w-]*>)
-    | \b(?P<embedding>embedding:[^\s,()\[\]]+)
+    | \bembedding:(?P<embedding>[^\s,()\[\]:@]+(?:@[0-9a-f]{{12}})?)
     | {WILDCARD}
     | (?P<bracket>[()\[\]{{}}])
     | (?P<mark>[:|])
@@ -40,6 +42,15 @@ class Span:
 
     text: str
     weight: float = 1.0  # -10 to 10
+    embedding: str = ""  # "name@<12 hex digits>": a textual inversion stands here, and no text
+
+
+class _Piece(NamedTuple):
+    """One thing read, before neighbors are put together."""
+
+    text: str
+    weight: float = 1.0
+    embedding: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,7 @@ def prompt_chunks(text: str) -> tuple[tuple[Span, ...], ...]:
             stretches.append([])
         else:
             stretches[-1].append(piece)
-    if len(stretches) > 1 and not "".join(span.text for span in stretches[-1]).strip():
+    if len(stretches) > 1 and not "".join(s.embedding or s.text for s in stretches[-1]).strip():
         stretches.pop()
     return tuple(tuple(spans) for spans in stretches)
 
@@ -95,14 +106,16 @@ class _Reading:
     """What has been read of a prompt so far (built up token by token, never handed out)."""
 
     def __init__(self) -> None:
-        self._pieces: list[tuple[str, float] | None] = []  # text and weight; None is a break
+        self._pieces: list[_Piece | None] = []  # None is a break
         self._open: list[tuple[str, int, int]] = []  # bracket, its first piece, its position
 
     def take(self, token: re.Match[str]) -> None:
         """Read one token, or raise Fixable."""
         kind, found = str(token.lastgroup), str(token[str(token.lastgroup)])
         if kind in ("plain", "escaped"):
-            self._pieces.append((found, 1.0))
+            self._pieces.append(_Piece(found))
+        elif kind == "embedding":
+            self._pieces.append(_Piece("", embedding=found))
         elif kind == "weight":
             self._close(")", token.start(), _weight(found))
         elif kind == "bracket":
@@ -136,7 +149,7 @@ class _Reading:
         _, first, _ = self._open.pop()
         for index, piece in enumerate(self._pieces[first:], start=first):
             if piece is not None:
-                self._pieces[index] = (piece[0], piece[1] * factor)
+                self._pieces[index] = piece._replace(weight=piece.weight * factor)
 
     def _mark(self, mark: str) -> None:
         """Take a colon or bar literally, unless it stands in [brackets]."""
@@ -146,7 +159,7 @@ class _Reading:
                 f"{meant} is not supported, since one image is drawn from one prompt: "
                 f"write two prompts, or \\{mark} for the character itself"
             )
-        self._pieces.append((mark, 1.0))
+        self._pieces.append(_Piece(mark))
 
     def finish(self) -> tuple[Span | Break, ...]:
         """Return what was read, neighbors of one weight together."""
@@ -156,26 +169,31 @@ class _Reading:
                 f"'{bracket}' at character {at + 1} is never closed: close it, or write "
                 f"\\{bracket} for the character itself"
             )
-        runs: list[tuple[list[str], float] | None] = []
-        for piece in self._pieces:
-            last = runs[-1] if runs else None
+        spans: list[Span | Break] = []
+        for piece, alike in groupby(self._pieces, key=_alike):
             if piece is None:
-                runs.append(None)
-            elif last is not None and last[1] == piece[1]:
-                last[0].append(piece[0])
+                spans += [Break() for _ in alike]
+            elif piece.embedding:
+                spans += [_span(one) for one in alike if one]
             else:
-                runs.append(([piece[0]], piece[1]))
-        return tuple(_span("".join(run[0]), run[1]) if run else Break() for run in runs)
+                spans.append(_span(piece._replace(text="".join(one.text for one in alike if one))))
+        return tuple(spans)
 
 
-def _span(text: str, weight: float) -> Span:
+def _alike(piece: _Piece | None) -> _Piece | None:
+    """Return what neighbors share that become one span."""
+    return piece and piece._replace(text="")
+
+
+def _span(piece: _Piece) -> Span:
     """Return a span whose weight can be drawn, or raise Fixable."""
-    if not abs(weight) <= _HIGHEST:
+    if not abs(piece.weight) <= _HIGHEST:
+        words = piece.embedding or piece.text.strip()
         raise Fixable(
-            f"the weight {weight:.6g} of '{text.strip()}' is beyond {_HIGHEST:g}: give a smaller "
+            f"the weight {piece.weight:.6g} of '{words}' is beyond {_HIGHEST:g}: give a smaller "
             "one, or write \\( and \\) for the characters themselves"
         )
-    return Span(text=text, weight=weight)
+    return Span(text=piece.text, weight=piece.weight, embedding=piece.embedding)
 
 
 def _weight(text: str) -> float:
@@ -196,10 +214,8 @@ def _not_understood(kind: str, found: str) -> str:
         "keyword": "AND (composition) is not supported: write 'and', or \\AND for the word",
         "network": f"'{found}' names a network, which the tested stack decides, not a prompt: take "
         "it out and give LoRAs and strengths with the run, or write \\< for the character",
-        "placeholder": f"'{found}' looks like a textual-inversion embedding, which is not "
-        "supported yet: take it out, or write \\< for the character itself",
-        "embedding": f"'{found}' is a textual-inversion embedding, which is not supported yet: "
-        "take it out, or write \\: for the character itself",
+        "placeholder": f"'{found}' looks like a textual-inversion embedding: write "
+        f"embedding:{found[1:-1]}, or \\< for the character itself",
         "wildcard": f"the wildcard '__{found}__' was not expanded: load the suite's file again, or "
         "write \\_\\_ for the characters themselves",
     }[kind]

@@ -119,7 +119,7 @@ def _encoder(pipeline: Any) -> PromptEncoder:
         return PromptEncoder(TextPart(pipeline.tokenizer, pipeline.text_encoder))
     return PromptEncoder(
         TextPart(pipeline.tokenizer, pipeline.text_encoder, penultimate),
-        TextPart(pipeline.tokenizer_2, pipeline.text_encoder_2, penultimate),
+        TextPart(pipeline.tokenizer_2, pipeline.text_encoder_2, penultimate, "clip_g"),
     )
 
 

@@ -35,6 +35,7 @@ def encode_negative(base: Base, merged: Merged, recipe: Recipe) -> Encoded:
         embedding=torch.zeros_like(encoded.embedding),
         pooled=torch.zeros_like(encoded.pooled),
         truncated=0,
+        embeddings=encoded.embeddings,
     )
 
 

@@ -12,20 +12,23 @@ itself, and their outputs stand side by side.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from core.errors import Fixable
-from core.formats.prompt_weights import CHUNK, prompt_chunks
+from core.formats.prompt_weights import CHUNK, Span, prompt_chunks
+from daemon.generator.embedding_vectors import EmbeddingFolder, standing_in
 from daemon.generator.job import JobError
 
 _REMEMBERED = 256  # embeddings; 0.24 MB each for SD 1.5 in float32, 0.64 MB for SDXL
 _NO_MEAN = 1e-3  # of the spread: below, a mean is rounding, and dividing by it gives anything
 _PENULTIMATE = 2  # counted from the last layer, which is 1
 
+NO_EMBEDDINGS = EmbeddingFolder(None)
+_Token = tuple[int | torch.Tensor, float]  # a token's number, or a vector in its place; its weight
 Layer = Callable[[Any, Any, int], torch.Tensor]  # (text encoder, its output, clip skip) -> states
 
 
@@ -36,6 +39,7 @@ class Encoded:
     embedding: torch.Tensor  # (1, tokens, width)
     truncated: int  # tokens at the end that did not fit and had no effect
     pooled: torch.Tensor | None = None  # (1, width): the whole prompt as one vector, where trained
+    embeddings: tuple[tuple[str, str], ...] = ()  # (name, SHA-256) of its textual inversions
 
 
 class PromptEncoder:
@@ -44,6 +48,7 @@ class PromptEncoder:
     def __init__(self, *parts: TextPart) -> None:
         """Use the parts of a loaded pipeline, in the order their outputs are joined."""
         self._parts = parts
+        self.embeddings = EmbeddingFolder(None)  # where textual inversions are found now
         self._memory: OrderedDict[tuple[Any, ...], Encoded] = OrderedDict()
 
     def encode(
@@ -72,11 +77,12 @@ class PromptEncoder:
 
     def _join(self, text: str, clip_skip: int, chunks: int) -> Encoded:
         """Encode with every part and put the widths side by side; the last part's vector counts."""
-        found = [part.encode(text, clip_skip, chunks) for part in self._parts]
+        found = [part.encode(text, clip_skip, chunks, self.embeddings) for part in self._parts]
         return Encoded(
             embedding=torch.cat([one.embedding for one in found], dim=-1),
             truncated=max(one.truncated for one in found),
             pooled=found[-1].pooled,
+            embeddings=self.embeddings.called_by(text),
         )
 
 
@@ -100,14 +106,19 @@ def penultimate(encoder: Any, output: Any, clip_skip: int) -> torch.Tensor:  # n
 class TextPart:
     """A tokenizer and a text encoder."""
 
-    def __init__(self, tokenizer: Any, encoder: Any, layer: Layer = normalized) -> None:
-        """Read the states of ``encoder`` with ``layer``."""
+    def __init__(
+        self, tokenizer: Any, encoder: Any, layer: Layer = normalized, name: str = "clip_l"
+    ) -> None:
+        """Read the states of ``encoder`` with ``layer``; ``name`` is its key in embedding files."""
         self._tokenizer = tokenizer
         self._encoder = encoder
         self._layer = layer
+        self._name = name
 
     @torch.no_grad()
-    def encode(self, text: str, clip_skip: int, chunks: int) -> Encoded:
+    def encode(
+        self, text: str, clip_skip: int, chunks: int, embeddings: EmbeddingFolder = NO_EMBEDDINGS
+    ) -> Encoded:
         """Encode ``chunks`` chunks, each with its own start and end, and join them.
 
         Raises:
@@ -117,8 +128,9 @@ class TextPart:
         if not 1 <= clip_skip <= layers:
             message = f"clip_skip is {clip_skip}; this text encoder has 1 to {layers}."
             raise JobError("bad_recipe", message)
-        ids, weights, truncated = self._chunk(text, chunks)
-        output = self._encoder(ids.to(self._encoder.device), output_hidden_states=True)
+        ids, weights, vectors, truncated = self._chunk(text, chunks, embeddings)
+        with standing_in(self._encoder, vectors):
+            output = self._encoder(ids.to(self._encoder.device), output_hidden_states=True)
         states = self._layer(self._encoder, output, clip_skip)
         states = _emphasized(states, weights.to(states.device))
         # Start of the first, inside of each, end of the last: kohya-ss/sd-scripts,
@@ -132,34 +144,63 @@ class TextPart:
             pooled=None if pooled is None else pooled[:1],
         )
 
-    def _chunk(self, text: str, chunks: int) -> tuple[torch.Tensor, torch.Tensor, int]:
-        """Return token ids and weights, both (chunks, positions), and how many did not fit."""
+    def _chunk(
+        self, text: str, chunks: int, embeddings: EmbeddingFolder
+    ) -> tuple[torch.Tensor, torch.Tensor, dict[tuple[int, int], torch.Tensor], int]:
+        """Return token ids and weights, both (chunks, positions), and how many did not fit.
+
+        With them go the vectors that stand in for tokens, by (chunk, position).
+        """
         tokenizer = self._tokenizer
         positions = int(tokenizer.model_max_length)
-        rows = self._rows(text, positions - 2)
+        rows = self._rows(text, positions - 2, embeddings)
         truncated = sum(len(row) for row in rows[chunks:])
-        ids, weights = [], []
-        for row in (rows + [[]] * chunks)[:chunks]:
+        ids, weights, vectors = [], [], {}
+        for chunk, row in enumerate((rows + [[]] * chunks)[:chunks]):
             padding = positions - 2 - len(row)
-            inside = [token for token, _ in row]
+            inside = [0 if isinstance(token, torch.Tensor) else token for token, _ in row]
+            vectors |= {
+                (chunk, place): token
+                for place, (token, _) in enumerate(row, start=1)
+                if isinstance(token, torch.Tensor)
+            }
             padded = [tokenizer.pad_token_id] * padding
             ids.append([tokenizer.bos_token_id, *inside, tokenizer.eos_token_id, *padded])
             weights.append([1.0, *(weight for _, weight in row), 1.0, *[1.0] * padding])
-        return torch.tensor(ids), torch.tensor(weights), truncated
+        return torch.tensor(ids), torch.tensor(weights), vectors, truncated
 
-    def _rows(self, text: str, inside: int) -> list[list[tuple[int, float]]]:
-        """Return tokens with weights, at most ``inside`` a row; a break begins a new one."""
+    def _rows(self, text: str, inside: int, embeddings: EmbeddingFolder) -> list[list[_Token]]:
+        """Return tokens with weights, at most ``inside`` a row; a break begins a new one.
+
+        The vectors of an embedding are never parted, as in A1111.
+        """
         try:
             stretches = prompt_chunks(text)
         except Fixable as error:
             message = f"The prompt {text!r} cannot be drawn: {error}."
             raise JobError("bad_recipe", message) from error
-        rows = []
+        rows: list[list[_Token]] = []
         for spans in stretches:
-            tokens = [(token, span.weight) for span in spans for token in self._ids(span.text)]
-            last = max(len(tokens), 1)  # a stretch without any token is an empty chunk
-            rows += [tokens[start : start + inside] for start in range(0, last, inside)]
+            rows.append([])
+            for group in (group for span in spans for group in self._groups(span, embeddings)):
+                if len(group) > inside:
+                    message = f"An embedding of {len(group)} vectors does not fit into a chunk."
+                    raise JobError("bad_recipe", message)
+                if len(rows[-1]) + len(group) > inside:
+                    rows.append([])
+                rows[-1] += group
         return rows
+
+    def _groups(self, span: Span, embeddings: EmbeddingFolder) -> Iterator[list[_Token]]:
+        """Yield the tokens of a span, those together that must stay in one chunk."""
+        if span.embedding:
+            width = self._encoder.get_input_embeddings().weight.shape[1]
+            yield [
+                (vector, span.weight)
+                for vector in embeddings.vectors(span.embedding, self._name, width)
+            ]
+        else:
+            yield from ([(token, span.weight)] for token in self._ids(span.text))
 
     def _ids(self, text: str) -> list[int]:
         """Return the tokens of ``text`` without start and end.

@@ -80,7 +80,6 @@ def test_plain_prompts_stay_as_they_are(text: str) -> None:
         ("<lora:punk:0.8> a cat", "<lora:punk:0.8>' names a network"),
         ("<hypernet:x:1>", "names a network"),
         ("a photo of <my-cat>", "'<my-cat>' looks like a textual-inversion embedding"),
-        ("embedding:easynegative, blurry", "'embedding:easynegative' is a textual-inversion"),
         ("a __color__ cat", "'__color__' was not expanded"),
         ("(word:1,3)", "'1,3' is no weight"),
         ("(word:1.2.3)", "'1.2.3' is no weight"),
