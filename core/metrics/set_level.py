@@ -1,0 +1,189 @@
+"""What only several images tell together: how much they differ, and whether they copy training images.
+
+Everything is compared cell by cell, so that neither noise nor size matters.
+"""
+
+import base64
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import Fixable
+from core.metrics.background import ring_mask
+from core.metrics.cells import shrink_to_cells
+from core.metrics.color import MATCH, Bools, Bytes, Floats, delta_e, lab, oklab
+
+FEWEST_TRAINING = 20  # images before "as close as training images are to each other" means anything
+MOST_TRAINING = 1000  # images that are kept; of larger sets an even choice
+COPY_QUANTILE = 0.01  # closer than so many training images are to their nearest other one
+_LIGHTNESS_WEIGHT = 1.75  # the most that CIEDE2000 divides a difference of lightness by
+
+
+def differing(one: Floats, others: Floats) -> Bools:
+    """Return (n, cells): which cells of CIELAB (cells, 3) have another color than in (n, cells, 3).
+
+    Another color is one more than CIEDE2000 of 10 away.
+    """
+    first = np.broadcast_to(one, others.shape)
+    far = np.abs(first[..., 0] - others[..., 0]) > _LIGHTNESS_WEIGHT * MATCH
+    near = ~far
+    far[near] = delta_e(first[near], others[near]) > MATCH
+    return far
+
+
+def cell_similarity(images: Bytes) -> Floats:
+    """Return (n, n) of (n, rows, columns, 3): the share of cells that two images have alike."""
+    colors = lab(images.reshape(len(images), -1, 3))
+    alike = np.eye(len(images))
+    for at in range(len(images) - 1):
+        share = 1 - differing(colors[at], colors[at + 1 :]).mean(axis=1)
+        alike[at, at + 1 :] = alike[at + 1 :, at] = share
+    return alike
+
+
+def color_similarity(images: Bytes) -> Floats:
+    """Return (n, n) of (n, rows, columns, 3): the cosine of OKLab cells around middle gray.
+
+    a and b count twice, as the eye has it. Unlike ``cell_similarity`` it sees small shifts.
+    """
+    points = (oklab(images) - np.array([0.5, 0.0, 0.0])) * np.array([1.0, 2.0, 2.0])
+    flat = points.reshape(len(images), -1)
+    flat = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
+    return np.asarray(flat @ flat.T)
+
+
+def vendi_score(similarity: Floats) -> float:
+    """Return how many different images a set of n amounts to: 1 (all alike) to n.
+
+    The exponential of the entropy of the eigenvalues of K/n (Friedman and Dieng 2023, "The Vendi
+    Score"). A similarity that is no exact kernel may have negative ones; those count as 0.
+    """
+    values = np.linalg.eigvalsh(similarity / len(similarity))
+    values = values[values > 1e-12]
+    values = values / values.sum()
+    return float(np.exp(-np.sum(values * np.log(values))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nearest:
+    """The training image most like an image; distances are shares of cells in another color."""
+
+    name: str
+    whole: float  # 0 the same, 1 nothing in common
+    inside: float  # without the ring of border cells, since backgrounds dominate; its own nearest
+    is_copy: bool  # closer than nearly all training images are to each other
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingCells:
+    """The training images as cells, and how close they are to each other."""
+
+    cells: Bytes  # (n, rows, columns, 3)
+    names: tuple[str, ...]
+    of: int  # images that there are; more than n when not all were kept
+    whole: float  # the distance below which an image copies
+    inside: float
+
+    def nearest(self, image: Bytes) -> Nearest | None:
+        """Return the training image nearest to (rows, columns, 3); None for another shape."""
+        if image.shape != self.cells.shape[1:]:
+            return None
+        colors = lab(self.cells.reshape(len(self.cells), -1, 3))
+        far = differing(lab(image.reshape(-1, 3)), colors)
+        return self._nearest(far)
+
+    def _nearest(self, far: Bools) -> Nearest:
+        within = ~ring_mask(*self.cells.shape[1:3]).reshape(-1)
+        whole, inside = far.mean(axis=1), far[:, within].mean(axis=1)
+        by = whole if whole.min() <= self.whole else inside
+        return Nearest(
+            name=self.names[int(by.argmin())],
+            whole=float(whole.min()),
+            inside=float(inside.min()),
+            is_copy=_copies(whole.min(), self.whole) or _copies(inside.min(), self.inside),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the form that is stored; the cells are packed."""
+        rows, columns = self.cells.shape[1:3]
+        return {
+            "rows": rows,
+            "columns": columns,
+            "names": list(self.names),
+            "of": self.of,
+            "whole": self.whole,
+            "inside": self.inside,
+            "rgb": base64.b64encode(zlib.compress(self.cells.tobytes(), 6)).decode("ascii"),
+        }
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any]) -> Self:
+        """Build it back from ``as_json``. Raises Fixable for a broken body."""
+        try:
+            raw = zlib.decompress(base64.b64decode(body["rgb"]))
+            cells = np.frombuffer(raw, dtype=np.uint8)
+            return cls(
+                cells=cells.reshape(len(body["names"]), body["rows"], body["columns"], 3),
+                names=tuple(body["names"]),
+                of=int(body["of"]),
+                whole=float(body["whole"]),
+                inside=float(body["inside"]),
+            )
+        except (KeyError, TypeError, ValueError, zlib.error) as trouble:
+            raise Fixable(
+                f"The stored training images cannot be read ({trouble!r}), so copies of them "
+                "cannot be found; start again with --data DIR."
+            ) from trouble
+
+
+def _copies(distance: float, limit: float) -> bool:
+    """Return whether a distance is that of a copy; a limit of 0 leaves exact copies only."""
+    return bool(distance < limit or distance == 0)
+
+
+def learn_training_cells(
+    images: Sequence[Bytes], names: Sequence[str], columns: int
+) -> TrainingCells | None:
+    """Return training images (h, w, 3) uint8 as cells; None when fewer than 20 can be used.
+
+    Images narrower than ``columns`` pixels or of another shape than most are left out.
+    """
+    usable = [
+        (shrink_to_cells(image, columns), name)
+        for image, name in zip(images, names, strict=True)
+        if min(image.shape[:2]) >= columns
+    ]
+    heights = [cells.shape[0] for cells, _ in usable]
+    usual = max(set(heights), key=heights.count) if heights else 0
+    usable = [(cells, name) for cells, name in usable if cells.shape[0] == usual]
+    if len(usable) < FEWEST_TRAINING:
+        return None
+    chosen = np.unique(np.linspace(0, len(usable) - 1, MOST_TRAINING).round().astype(int))
+    cells = np.stack([usable[at][0] for at in chosen])
+    whole, inside = _to_each_other(cells)
+    return TrainingCells(
+        cells=cells,
+        names=tuple(usable[at][1] for at in chosen),
+        of=len(images),
+        whole=float(np.quantile(whole, COPY_QUANTILE)),
+        inside=float(np.quantile(inside, COPY_QUANTILE)),
+    )
+
+
+def _to_each_other(cells: Bytes) -> tuple[Floats, Floats]:
+    """Return each image's distance to its nearest other one: over all cells, and inside the ring."""
+    count = len(cells)
+    within = ~ring_mask(*cells.shape[1:3]).reshape(-1)
+    colors = lab(cells.reshape(count, -1, 3))
+    whole: NDArray[np.float64] = np.ones(count)
+    inside: NDArray[np.float64] = np.ones(count)
+    for at in range(count - 1):
+        far = differing(colors[at], colors[at + 1 :])
+        for least, shares in ((whole, far.mean(axis=1)), (inside, far[:, within].mean(axis=1))):
+            least[at] = min(least[at], shares.min())
+            least[at + 1 :] = np.minimum(least[at + 1 :], shares)
+    return whole, inside

@@ -1,0 +1,143 @@
+"""Over-fitting is three signs together; one that cannot be known leaves the question open."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from core.nouns import Origin
+from core.rules.overfitting import (
+    EpochSet,
+    SetImage,
+    Spread,
+    clopper_pearson,
+    set_levels,
+)
+
+NO_DATA = "no training images"
+SEEN = [f"seen {at}" for at in range(6)]
+HELD = [f"held {at}" for at in range(6)]
+
+
+def _epoch(
+    position: int,
+    *,
+    spread: float | None = 0.8,
+    copies: int | None = 0,
+    seen: float = 7.0,
+    held: float = 7.0,
+) -> EpochSet:
+    """Return 12 prompts with 3 seeds each; scores differ a little from prompt to prompt."""
+    images = []
+    for names, origin, score in ((SEEN, "seen", seen), (HELD, "unseen", held)):
+        for at, name in enumerate(names):
+            images += [_image(name, origin, score + 0.1 * at) for _ in range(3)]  # type: ignore[arg-type]
+    told: list[Any] = [
+        (None if copies is None else at < copies, "a.png" if copies and at < copies else "")
+        for at in range(len(images))
+    ]
+    spreads = [] if spread is None else [(name, spread + 0.01 * (len(name) % 3)) for name in SEEN]
+    return EpochSet(
+        position=position,
+        images=tuple(
+            SetImage(**{**vars(image), "is_copy": copy, "like": like})
+            for image, (copy, like) in zip(images, told, strict=True)
+        ),
+        spreads=tuple(Spread(prompt=n, seeds=3, cells=s, color=s) for n, s in spreads),
+    )
+
+
+def _image(prompt: str, origin: Origin | None, score: float) -> SetImage:
+    return SetImage(prompt=prompt, origin=origin, score=score)
+
+
+def test_all_three_signs_make_over_fitting() -> None:
+    """Less diverse, more copies, and held-out prompts fall behind."""
+    bad = _epoch(9, spread=0.4, copies=12, seen=8.0, held=5.0)
+
+    found = set_levels([_epoch(1), bad], no_training=NO_DATA)
+
+    assert found[9].overtrained is True
+    assert found[9].diversity is not None
+    assert found[9].diversity.ratio == pytest.approx(0.5, abs=0.02)
+    assert found[9].diversity.collapsed is True
+    assert found[9].copies is not None
+    assert found[9].copies.rate == pytest.approx(1 / 3)
+    assert found[9].copies.examples[0] == ("seen 0", "a.png")
+    assert found[9].gap is not None
+    assert found[9].gap.growth == pytest.approx(3.0)
+    assert "grow alike" in found[9].said
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"spread": 0.85}, {"copies": 0}, {"seen": 7.0, "held": 7.0}],
+    ids=["as diverse", "no copies", "no gap"],
+)
+def test_one_sign_against_it_is_enough(changed: dict[str, Any]) -> None:
+    """A LoRA that only makes few kinds of image well is not over-trained."""
+    bad = {"spread": 0.4, "copies": 12, "seen": 8.0, "held": 5.0, **changed}
+
+    found = set_levels([_epoch(1), _epoch(9, **bad)], no_training=NO_DATA)
+
+    assert found[9].overtrained is False
+
+
+def test_without_training_images_it_cannot_be_known() -> None:
+    """The reason is the one given, never a False."""
+    first, bad = _epoch(1, copies=None), _epoch(9, spread=0.4, copies=None, seen=8.0, held=5.0)
+
+    found = set_levels([first, bad], no_training=NO_DATA)
+
+    assert found[9].overtrained is None
+    assert NO_DATA in found[9].said
+    assert found[9].reasons == {"copies": NO_DATA}
+
+
+def test_one_seed_per_prompt_is_said_to_be_no_measure_of_diversity() -> None:
+    """And nothing else is lost."""
+    images = tuple(_image(name, "seen", 7.0) for name in SEEN)
+    found = set_levels([EpochSet(position=1, images=images)], no_training=NO_DATA)[1]
+
+    assert found.diversity is None
+    assert "not measurable: one seed per prompt" in found.reasons["diversity"]
+    assert "scored are 6 and 0" in found.reasons["gap"]
+
+
+def test_prompts_of_unknown_origin_have_no_gap() -> None:
+    """Without captions nobody knows what was seen in training."""
+    images = tuple(_image(name, None, 7.0) for name in SEEN)
+    found = set_levels([EpochSet(position=1, images=images)], no_training=NO_DATA)[1]
+
+    assert "--data" in found.reasons["gap"]
+
+
+def test_the_first_position_has_nothing_to_be_compared_with() -> None:
+    """Yet a first epoch without copies is known not to be over-trained."""
+    found = set_levels([_epoch(1)], no_training=NO_DATA)[1]
+    copying = set_levels([_epoch(1, copies=20)], no_training=NO_DATA)[1]
+
+    assert found.overtrained is False
+    assert found.diversity is not None
+    assert found.diversity.ratio is None
+    assert (copying.overtrained, copying.said) == (None, "Nothing earlier to compare with.")
+
+
+def test_few_prompts_give_a_ratio_without_an_interval() -> None:
+    """Two prompts cannot say how much prompts differ."""
+    first, later = _epoch(1), _epoch(2, spread=0.4)
+    later = EpochSet(position=2, images=later.images, spreads=later.spreads[:2])
+
+    found = set_levels([first, later], no_training=NO_DATA)[2].diversity
+
+    assert found is not None
+    assert found.ratio == pytest.approx(0.5, abs=0.02)
+    assert (found.low, found.collapsed) == (None, None)
+
+
+def test_the_interval_of_a_rate_is_clopper_and_pearsons() -> None:
+    """0 of 10 and 3 of 10 as the tables have them."""
+    assert clopper_pearson(0, 10) == pytest.approx((0.0, 0.3085), abs=1e-4)
+    assert clopper_pearson(3, 10) == pytest.approx((0.0667, 0.6525), abs=1e-4)
+    assert clopper_pearson(10, 10) == pytest.approx((0.6915, 1.0), abs=1e-4)
