@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Advice", "ChartPoint", "ScoreRow", "advise", "evidence_digest", "read_scores"]
 
 Dial = Literal["careful", "normal", "eager"]
-RULES_VERSION = 1  # raise it when the same rows would get other advice
+RULES_VERSION = 2  # raise it when the same rows would get other advice
 THRESHOLDS: dict[Dial, float] = {"careful": 0.2, "normal": 0.3, "eager": 0.4}
 FIRST_STOP = 3  # tested positions before a stop may be advised
 
@@ -143,7 +143,7 @@ def advise(
 
     curve = fit(clean, planned, ended=ended)
     threshold = THRESHOLDS[dial]
-    below = _says_stop(curve, threshold)
+    below = says_stop(curve, threshold)
     confirmed = below and _is_confirmed(clean, planned, threshold)
     blocked = must_pending is not None and words.label == "plateau"
     stop = confirmed and not blocked
@@ -223,7 +223,8 @@ def _last(planned: Planned) -> int | None:
     return max(planned, default=None)
 
 
-def _says_stop(curve: Curve, threshold: float) -> bool:
+def says_stop(curve: Curve, threshold: float) -> bool:
+    """Say whether something better is too unlikely to wait for; never before the third position."""
     to_come = curve.tested < len(curve.positions)
     return to_come and curve.tested >= FIRST_STOP and curve.p_later_better < threshold
 
@@ -235,7 +236,7 @@ def _is_confirmed(rows: Sequence[ScoreRow], planned: Planned, threshold: float) 
     if len(units) >= 2 or units == {OVERALL}:
         return True
     before = [row for row in rows if row.position != latest]
-    return _says_stop(fit(before, planned), threshold)
+    return says_stop(fit(before, planned), threshold)
 
 
 def _saved(curve: Curve, last: int | None, latest: int, *, stop: bool, unit: Unit) -> int | None:
