@@ -106,6 +106,8 @@ class Settings(BaseSettings):
     stop: Literal["careful", "normal", "eager"] = "normal"
     price_per_hour: float | None = Field(default=None, ge=0)  # of the GPU, in your currency
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
+    beside: Literal["auto", "share", "wait", "cpu"] = "auto"  # how it draws beside a trainer
+    memory_cap: float | None = Field(default=None, gt=0)  # GiB that drawing may hold at most
     threads: int | None = Field(default=None, ge=1)  # of the drawing process; None: torch's choice
     batch: int | None = Field(default=None, ge=1, le=256)
     quiet_seconds: float = Field(default=5.0, ge=0.1)

@@ -34,6 +34,7 @@ from daemon.judge import Judge
 from daemon.outbox import Outbox
 from daemon.planner import plan
 from daemon.preparation import Preparation
+from daemon.sharing import sharing_of, threads_of
 from daemon.spool import Spool
 from daemon.watcher import Watcher
 from daemon.weights import Weights, weights_of
@@ -74,6 +75,7 @@ class Service:
         )
         for part, seconds in ((self._heartbeat, 2.0), (self._clerk, 0.5), (self._act, 1.0)):
             scheduler.add_job(part, "interval", seconds=seconds, max_instances=1)
+        scheduler.add_job(self._look_around, "interval", seconds=3.0, max_instances=1)
         scheduler.add_job(self._tidy, "interval", seconds=60.0, max_instances=1)
         threads = [
             threading.Thread(target=loop, name=loop.__name__, daemon=True)
@@ -110,6 +112,11 @@ class Service:
         while not self.stopping.is_set():
             if not self._guarded(worker.work_once):
                 self.stopping.wait(_REST_SECONDS)
+
+    def _look_around(self) -> None:
+        """See what others hold of the device, so that a trainer's peak is known when it matters."""
+        if self.worker is not None:
+            self._guarded(self.worker.sharing.neighbors.look)
 
     def _clerk(self) -> None:
         """Plan and judge: rows in, rows out."""
@@ -319,18 +326,20 @@ def _worker_of(service: Service, stack: ExitStack) -> Worker:
     assert service.preparation is not None, "the worker draws with the bases that preparation finds"
     out = settings.home / "out"
     out.mkdir(parents=True, exist_ok=True)
+    generator = Generator(threads=threads_of(settings))
     return Worker(
         database=service.database,
         outbox=Outbox(
             folder=out, database=service.database, store=service.store, host=settings.host_name
         ),
-        generator=stack.enter_context(Renderers(Generator(threads=settings.threads), settings)),
+        generator=stack.enter_context(Renderers(generator, settings)),
         host=settings.host_name,
         bases=service.preparation.bases,
         find_weights=service.weights.find,
+        sharing=sharing_of(settings, lambda: generator.pid),
         image_timeout=settings.image_timeout,
         batch=settings.batch,
-        device=settings.device,
+        device="cpu" if settings.beside == "cpu" else settings.device,
         embeddings=settings.embeddings,
         stopping=service.stopping,
     )

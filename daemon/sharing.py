@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,9 @@ from core.rules.beside import (
     lower,
     pause,
 )
+from core.settings import Settings
 from daemon.generator.job import largest_batch
+from daemon.memory_readings import read_memory
 from daemon.neighbors import Neighbors
 
 _LESSON_SECONDS = 3600.0  # after that, what ran out of memory may be tried again
@@ -137,10 +140,12 @@ class Sharing:
         if pausing:
             raise NoRoom(_ran_out(words, seconds), seconds)
 
-    def must_give_way(self) -> bool:
-        """Say whether others have grown into the memory that the job in hand was planned with."""
+    def must_give_way(self, decision: Decision) -> bool:
+        """Say whether others have grown into the memory that ``decision`` has planned with."""
         room, work = self.neighbors.room(), self._work
-        if room is None or work is None or not work.had_room or work.decision.action == "cpu":
+        if room is None or work is None or work.decision is not decision or not work.had_room:
+            return False
+        if decision.action == "cpu":
             return False
         if self.mode == "wait" and room.has_company:
             return True
@@ -193,6 +198,25 @@ class Sharing:
             value_bytes=2 if half else 4,
             overhead=_OVERHEAD[on_gpu],
         )
+
+
+def sharing_of(settings: Settings, our_pid: Callable[[], int | None]) -> Sharing:
+    """Return the manners that ``settings`` ask for; ``our_pid`` is the drawing process's."""
+    device = "cpu" if settings.beside == "cpu" else settings.device
+    return Sharing(
+        neighbors=Neighbors(read=lambda: read_memory(device), our_pid=our_pid),
+        mode=settings.beside,
+        device=device,
+        cap=None if settings.memory_cap is None else int(settings.memory_cap * GIB),
+        batch=settings.batch,
+    )
+
+
+def threads_of(settings: Settings) -> int | None:
+    """Return the CPU threads of the drawing process: half the cores where it draws on them."""
+    if settings.threads is None and settings.beside == "cpu":
+        return max(1, (os.cpu_count() or 2) // 2)
+    return settings.threads
 
 
 def _ran_out(words: str, seconds: float) -> str:

@@ -143,7 +143,7 @@ class Worker:
             self._draw_job(job, samples, decision),
             hear,
             image_timeout=self.image_timeout * (_CPU_PATIENCE if decision.action == "cpu" else 1),
-            should_stop=lambda: self.stopping.is_set() or self.sharing.must_give_way(),
+            should_stop=lambda: self.stopping.is_set() or self.sharing.must_give_way(decision),
         )
 
     def _interrupted(self, trouble: Interrupted) -> None:

@@ -18,6 +18,7 @@ from core.formats.checkpoint_file import facts
 from core.formats.checkpoint_header import Header, read_header
 from core.formats.checkpoint_metadata import storable
 from core.nouns import Recipe
+from core.rules.beside import Decision
 from core.settings import load_settings
 from core.store import migrate
 from core.store.database import Database, Row, row
@@ -25,8 +26,10 @@ from core.store.files import open_store
 from core.store.registration import Arrival, register
 from daemon.demo.story import DATASET, MODEL, SUITE
 from daemon.generator.client import Generator
+from daemon.neighbors import Neighbors
 from daemon.outbox import Outbox
 from daemon.preparation import Preparation
+from daemon.sharing import Sharing
 from daemon.worker import Worker
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
@@ -153,10 +156,12 @@ def test_the_worker_draws_with_the_vae_of_the_recipe(
             host="pod",
             bases=preparation.bases,
             find_weights=lambda _sha256: None,
+            sharing=Sharing(neighbors=Neighbors(read=lambda: None, our_pid=lambda: None)),
         )
         recipe = Recipe(vae=vae_sha256(vae) if vae else "").as_json()
         sample = {"sample_id": "a", "prompt": "a", "seed": 1, "stack": {"loras": []}}
-        job = worker._draw_job({"id": 1, "base_sha256": "1" * 64}, [sample | {"recipe": recipe}])
+        about = {"id": 1, "base_sha256": "1" * 64}
+        job = worker._draw_job(about, [sample | {"recipe": recipe}], Decision(action="draw"))
     assert job.vae_path == vae
 
 
