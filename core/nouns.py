@@ -210,6 +210,7 @@ class Measurement:
     strengths: tuple[str, ...]  # short words for a person
     background_hex: str | None  # "#rrggbb" of the largest color in the ring
     unique_colors: int | None
+    composite: float | None = None  # by adopted weights, 0-10; None: the plain mean stands
 
     def as_json(self) -> dict[str, Any]:
         """Return the form of `epochwatch measure --json` (without the image's name)."""
@@ -223,6 +224,7 @@ class Measurement:
             "strengths": list(self.strengths),
             "background_hex": self.background_hex,
             "unique_colors": self.unique_colors,
+            **({} if self.composite is None else {"composite": self.composite}),
         }
 
     @classmethod
@@ -240,6 +242,7 @@ class Measurement:
             strengths=tuple(body["strengths"]),
             background_hex=body["background_hex"],
             unique_colors=body["unique_colors"],
+            composite=body.get("composite"),
         )
 
 
@@ -278,10 +281,13 @@ class EpochScore:
     style: float | None
     prompt: float | None
     images: int
+    composite: float | None = None  # by adopted weights; None: the plain mean stands
 
     @property
     def average(self) -> float | None:
-        """Plain mean of the scores that exist, 0-10; None when none does."""
+        """The composite, else the plain mean of the scores that exist; None when none does."""
+        if self.composite is not None:
+            return self.composite
         present = [score for score in (self.visual, self.style, self.prompt) if score is not None]
         return sum(present) / len(present) if present else None
 

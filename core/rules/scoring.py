@@ -63,6 +63,7 @@ class EpochSummary:
     unique_colors: float | None  # the median
     color_accuracy_score: float | None  # 0-100
     style_quality_score: float | None  # 0-100
+    composite: float | None = None  # mean over images by adopted weights, 0-10
 
     @property
     def score(self) -> EpochScore:
@@ -73,6 +74,7 @@ class EpochSummary:
             style=self.style,
             prompt=self.prompt,
             images=self.images,
+            composite=self.composite,
         )
 
     @property
@@ -84,7 +86,7 @@ class EpochSummary:
 
     @property
     def average(self) -> float | None:
-        """Plain mean of the scores that exist, 0-10."""
+        """The composite where weights were adopted, else the plain mean of what exists, 0-10."""
         return self.score.average
 
 
@@ -145,7 +147,8 @@ def summarize_epoch(
     issue_counts = _counts(one.issues for one in measurements)
     issues = tuple(n for n, k in issue_counts.items() if k >= FLAG_SHARE * len(measurements))
     present = [mean for mean in means.values() if mean is not None]
-    average = fmean(present) if present else None
+    composite = _mean(one.composite for one in measurements)
+    average = composite if composite is not None else fmean(present) if present else None
     backgrounds = _counts((one.background_hex,) for one in measurements if one.background_hex)
     colors = [one.unique_colors for one in measurements if one.unique_colors is not None]
     strengths = _counts(one.strengths for one in measurements)
@@ -166,11 +169,17 @@ def summarize_epoch(
         unique_colors=float(median(colors)) if colors else None,
         color_accuracy_score=_metric_mean(measurements, "color_accuracy"),
         style_quality_score=_metric_mean(measurements, "style_quality"),
+        composite=composite,
     )
 
 
 def average_of(measurement: Measurement) -> float | None:
-    """Return the plain mean of the scores one image has, 0-10; None when it has none."""
+    """Return the one number of an image, 0-10; None when it has no score.
+
+    By adopted weights where it was measured under some, else the plain mean of its scores.
+    """
+    if measurement.composite is not None:
+        return measurement.composite
     return _mean(getattr(measurement, name) for name in _SCORES)
 
 
