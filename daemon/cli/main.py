@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from core.errors import EpochwatchError
-from daemon.cli import alerts, compare, db, exporting, plan, production, runs, suite
+from daemon.cli import alerts, backtest, compare, db, exporting, plan, production, runs, suite
 from daemon.cli.output import complain
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ app.command("log")(runs.log)
 app.command("report")(runs.report)
 runs.app.command("export")(exporting.export)
 app.command("compare")(compare.compare)
+app.command("backtest")(backtest.backtest)
 app.command("promote")(production.promote)
 
 BaseModel = Annotated[
