@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.store import scores
+from core import production
+from core.store import promotions, scores
+from core.trials import ask_try
 from core.wishes import ask_comparison
 from dashboard.link import shared_link
 
@@ -50,4 +52,36 @@ def compare(
     with shared_link().transaction() as connection:
         return ask_comparison(
             connection, run_id=run_id, slots=slots, by_whom=by_whom, prompts=prompts, seeds=seeds
+        )
+
+
+def promote(run_id: int, position: int, *, strict: bool, reason: str, by_whom: str) -> int:
+    """Decide that an epoch goes to production; return the decision's number.
+
+    Raises Away, or Fixable when a criterion is not met and no reason is given.
+    """
+    with shared_link().transaction() as connection:
+        seen = production.look(connection, run_id, position, strict=strict)
+        return production.promote(connection, seen, reason=reason, by_whom=by_whom)
+
+
+def roll_back(to: int, *, reason: str, by_whom: str) -> int:
+    """Decide to go back to what was in production before. Raises Away, or Fixable."""
+    with shared_link().transaction() as connection:
+        return promotions.roll_back(connection, to=to, reason=reason, by_whom=by_whom)
+
+
+def try_out(
+    run_id: int, slots: Sequence[str], *, prompt: str, negative: str, seed: int, by_whom: str
+) -> int:
+    """Ask for a try; return its number. Raises Away, or Fixable when it cannot be drawn."""
+    with shared_link().transaction() as connection:
+        return ask_try(
+            connection,
+            run_id=run_id,
+            slots=slots,
+            prompt=prompt,
+            negative=negative,
+            seed=seed,
+            by_whom=by_whom,
         )

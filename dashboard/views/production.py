@@ -1,0 +1,204 @@
+"""The production view: what generates for real, whether a candidate may, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import streamlit as st
+
+from core import production
+from core.errors import EpochwatchError
+from core.store import gallery, promotions
+from core.store.database import Connection
+from core.store.promotions import Promotion
+from dashboard import writes
+from dashboard.link import Away
+from dashboard.parts import beat, outage, promoted, safe, sheet, wall
+from dashboard.reads import Reads, shared_reads
+
+_PICTURES = 6
+_ASKED = "production-asked"  # what a person is asked to confirm
+
+
+@st.fragment(key="production-sheet")
+@outage.guarded
+def page_body() -> None:
+    """Show production and its candidate; reruns by itself whenever something has changed."""
+    reads = shared_reads()
+    beat.listen(outage.state(reads), key="production-beat")
+    known, live = reads.ask(promotions.history), reads.ask(promotions.current)
+    if known and (said := promoted.standing(known[0], reads.ask_anew(gallery.hosts))):
+        sheet.put(sheet.notice(said))
+    if live is None:
+        sheet.put(
+            sheet.empty(
+                "Nothing is in production yet. Choose a candidate below, or on the command line:",
+                (("epochwatch promote RUN EPOCH", "put an epoch into production"),),
+            )
+        )
+    else:
+        _live(reads, live, known)
+    _candidate(reads, live)
+    if known:
+        sheet.put(sheet.heading("History"))
+        sheet.put(promoted.history(known, live))
+
+
+def _live(reads: Reads, live: Promotion, known: tuple[Promotion, ...]) -> None:
+    sheet.put(promoted.headline(live, datetime.now(UTC)))
+    left, right = st.columns([2, 3], gap="medium")
+    with left:
+        _pictures(reads, live.run_id, live.position, key="live-pictures")
+    with right:
+        sheet.put(promoted.record(live))
+    _way_back(live, known)
+
+
+def _pictures(reads: Reads, run_id: int | None, position: int, *, key: str) -> None:
+    """Show what its test drew; a deleted run took its pictures along."""
+    if run_id is None:
+        return
+    found = [p for p in reads.ask(gallery.pictures, run_id) if p.position == position]
+    drawn = [picture for picture in found if picture.image_sha256]
+    if drawn:
+        wall.show(wall.newest(run_id, drawn[:_PICTURES], "at"), key=key)
+    else:
+        sheet.put(sheet.empty("No pictures of its test are left."))
+
+
+def _way_back(live: Promotion, known: tuple[Promotion, ...]) -> None:
+    seen: dict[str, Promotion] = {}
+    for each in known:
+        if each.live_at is not None and each.sha256 != live.sha256:
+            seen.setdefault(each.sha256, each)
+    if not seen:
+        return
+    by_id = {each.id: each for each in seen.values()}
+    with st.expander("Go back to an earlier model"):
+        to = st.selectbox(
+            "Model",
+            list(by_id),
+            format_func=lambda at: safe.plain(f"{at}  {promoted.name(by_id[at])}"),
+            key="back-to",
+        )
+        judge = st.text_input("Your name", max_chars=80, key="judge-back")
+        reason = st.text_input("Why", max_chars=500, key="back-why")
+        if st.button("Go back to it", key="back-go"):
+            _do(
+                lambda: writes.roll_back(
+                    to, reason=reason.strip(), by_whom=judge.strip() or "somebody"
+                )
+            )
+
+
+def _candidate(reads: Reads, live: Promotion | None) -> None:
+    runs = [run for run in reads.ask(gallery.runs) if run.checkpoints]
+    if not runs:
+        return
+    sheet.put(sheet.heading("Candidate", "the owner's checklist, held against one epoch"))
+    by_id = {run.id: run for run in runs}
+    first, second = st.columns([3, 2])
+    run_id = first.selectbox(
+        "Run",
+        list(by_id),
+        format_func=lambda at: safe.plain(by_id[at].run_name),
+        key="candidate-run",
+    )
+    positions = sorted(
+        {
+            line.position
+            for line in reads.ask(gallery.checkpoints, run_id)
+            if line.position is not None and not line.superseded
+        }
+    )
+    if not positions:
+        sheet.put(sheet.empty("This run has no checkpoint that could go to production."))
+        return
+    pick = (reads.ask(gallery.run, run_id) or {}).get("best_epoch")
+    unit = by_id[run_id].position_unit or "epoch"
+    position = second.selectbox(
+        unit,
+        positions,
+        index=positions.index(pick) if pick in positions else len(positions) - 1,
+        format_func=lambda at: f"{at} (pick)" if at == pick else str(at),
+        key=f"candidate-at-{run_id}",
+    )
+    strict = st.checkbox("Strict: every criterion, proven and known", key="candidate-strict")
+    _checked(reads, run_id, position, strict=strict, live=live)
+
+
+def _checked(
+    reads: Reads, run_id: int, position: int, *, strict: bool, live: Promotion | None
+) -> None:
+    try:
+        seen = reads.ask(_look, run_id, position, strict)
+    except Away:
+        raise
+    except EpochwatchError as trouble:
+        sheet.put(sheet.empty(str(trouble)))
+        return
+    sheet.put(promoted.checklist(seen.checked))
+    _pictures(reads, run_id, position, key="candidate-pictures")
+    if live is not None and live.sha256 == seen.rows.checkpoint["sha256"]:
+        sheet.put(sheet.empty("It is in production."))
+        return
+    _decision(run_id, position, seen, strict=strict)
+
+
+def _look(
+    connection: Connection,
+    run_id: int,
+    position: int,
+    strict: bool,  # noqa: FBT001 - a part of the question, by which its answer is kept
+) -> production.Look:
+    return production.look(connection, run_id, position, strict=strict)
+
+
+def _decision(run_id: int, position: int, seen: production.Look, *, strict: bool) -> None:
+    """Ask twice before anything changes, and for a reason where a criterion is set aside."""
+    name = f"{seen.record['model']} {seen.record['unit']} {position}"
+    wish = (run_id, position, strict)
+    if st.session_state.get(_ASKED) != wish:
+        word = "Promote" if seen.checked.is_ready else "Promote anyway"
+        if st.button(f"{word}: {safe.markdown(name)}", key="promote-ask"):
+            st.session_state[_ASKED] = wish
+            st.rerun(scope="fragment")
+        return
+    with st.form("promote-form", border=True):
+        st.markdown(f"**Put {safe.markdown(name)} into production?**")
+        judge = st.text_input("Your name", max_chars=80, key="judge-promote")
+        needed = not seen.checked.is_ready
+        reason = st.text_input("Why anyway" if needed else "Note", max_chars=500, key="promote-why")
+        yes = st.form_submit_button("Yes, put it into production", type="primary")
+        no = st.form_submit_button("No")
+    if no:
+        del st.session_state[_ASKED]
+        st.rerun(scope="fragment")
+    if yes and not judge.strip():
+        st.warning("Say who you are: who decided is recorded.")
+    elif yes:
+        _do(
+            lambda: writes.promote(
+                run_id, position, strict=strict, reason=reason, by_whom=judge.strip()
+            )
+        )
+
+
+def _do(decide: Callable[[], int]) -> None:
+    """Carry a decision to the database, and say what is in its way."""
+    try:
+        decide()
+    except Away:
+        st.error(
+            "Nothing was changed: the database is away. Try again when the line above is gone."
+        )
+    except EpochwatchError as trouble:
+        st.error(safe.markdown(trouble))
+    else:
+        st.session_state.pop(_ASKED, None)
+        st.rerun()
+
+
+outage.line()
+page_body()
