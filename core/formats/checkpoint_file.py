@@ -176,7 +176,10 @@ def _position(values: Values, hint: NameHint) -> _Position:
             notes.append(f"Saved by step, after {told_epoch} complete epochs.")
     else:
         epoch = _prefer(told_epoch, hint.epoch, "epoch", notes)
-    if epoch is None and step is None:
+    nameless = epoch is None and step is None
+    if nameless and hint.kind == "final":
+        notes.append("The last save of its run, which says no epoch: it stands after all others.")
+    elif nameless:
         notes.append("Neither metadata nor name tell an epoch or a step.")
     last_epoch = epoch is not None and epoch == planned_epochs
     return _Position(
@@ -184,7 +187,9 @@ def _position(values: Values, hint: NameHint) -> _Position:
         step=step,
         planned_epochs=planned_epochs,
         planned_steps=planned_steps,
-        is_final=last_epoch or (step is not None and step == planned_steps),
+        is_final=last_epoch
+        or (step is not None and step == planned_steps)
+        or (nameless and hint.kind == "final"),
         is_step_save=is_step_save,
         notes=tuple(notes),
     )

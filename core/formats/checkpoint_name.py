@@ -169,7 +169,9 @@ def _by_folder(path: PurePath, stem: str) -> NameHint:
     run = f"{run} ({label})" if label else run
     if match:
         return _numbered("step", run, path.name, step=match[1])
-    return NameHint(stem=run, kind="unnumbered")
+    # At the top of a run's folder these names are its last save: diffusers' examples and PEFT's
+    # trainers write them once, when the training has ended.
+    return NameHint(stem=run, kind="unnumbered" if stem == "model" else "final")
 
 
 def _is_temporary(name: str) -> bool:

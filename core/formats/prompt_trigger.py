@@ -5,6 +5,7 @@ A prompt without it is no error, since one such prompt shows whether a LoRA acts
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from core.nouns import Prompt
 _PHRASES = ("modelspec.trigger_phrase", "trigger_phrase", "ss_trigger_words", "trained_words",
             "trigger_word")  # fmt: skip
 _SHARE = 0.9  # of the captions that hold a tag for it to be the trigger
+_FEWEST = 3  # captions, below which chance makes a tag common
 _LONGEST = 100  # characters
 _LONGEST_JSON = 8_000_000  # characters that are parsed; tags can be many
 
@@ -52,6 +54,18 @@ def trigger_of_metadata(metadata: Mapping[str, str]) -> str | None:
         if words:
             return words
     return _common_tag(metadata)
+
+
+def trigger_of_captions(captions: Sequence[str]) -> str | None:
+    """Return the first tag that at least nine in ten captions have, or None.
+
+    Fewer than three captions tell nothing.
+    """
+    tags = [dict.fromkeys(tag.strip() for tag in caption.split(",")) for caption in captions]
+    counts = Counter(tag for one in tags for tag in one)
+    common = [tag for one in tags for tag in one if counts[tag] >= _SHARE * len(tags)]
+    usable = [tag for tag in common if 0 < len(tag) <= _LONGEST and tag.isprintable()]
+    return usable[0] if usable and len(tags) >= _FEWEST else None
 
 
 def _first_phrase(raw: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from core.formats.checkpoint_metadata import Values
 from core.formats.prompt_text import expectation_from_text, plain_text
-from core.formats.prompt_trigger import missing_trigger, trigger_of_metadata
+from core.formats.prompt_trigger import missing_trigger, trigger_of_captions, trigger_of_metadata
 from core.nouns import Recipe, Suite
 
 _TOKENS = re.compile(r"[^\W\d_]+|\d|[^\s\w]+")  # CLIP's own pieces: each is one token or more
@@ -46,7 +46,7 @@ def doubts(
         *_base(metadata, trial),
         *_recipe(metadata, trial.suite.recipe),
         *_too_long(trial.suite),
-        *_trigger(metadata, trial.suite),
+        *_trigger(metadata, trial.suite, captions),
         *_vocabulary(trial.suite, captions),
         *_shared_colors(captions),
     )
@@ -118,9 +118,9 @@ def _too_long(suite: Suite) -> list[str]:
     ]
 
 
-def _trigger(metadata: Mapping[str, str], suite: Suite) -> list[str]:
+def _trigger(metadata: Mapping[str, str], suite: Suite, captions: Sequence[str]) -> list[str]:
     """Name prompts that leave out the word the LoRA answers to."""
-    trigger = trigger_of_metadata(metadata) or ""
+    trigger = trigger_of_metadata(metadata) or trigger_of_captions(captions) or ""
     silent = missing_trigger(suite.prompts, trigger)
     if not silent:
         return []

@@ -84,11 +84,23 @@ SELECT CASE WHEN bool_or(epoch IS NULL AND step IS NOT NULL)
 FROM epochwatch.checkpoints WHERE run_id = %(run_id)s;
 
 -- name: displaced
--- Checkpoints that are counted in another unit than their run, in the order they came.
-SELECT sha256, position, CASE %(unit)s WHEN 'step' THEN step ELSE epoch END AS wanted
-FROM epochwatch.checkpoints
-WHERE run_id = %(run_id)s AND NOT superseded
-  AND position IS DISTINCT FROM CASE %(unit)s WHEN 'step' THEN step ELSE epoch END
+-- Checkpoints that stand elsewhere than they belong, in the order they came: at the run's unit. A last save that says
+-- neither epoch nor step belongs at the planned end, or after all others where no end is planned or they went past it.
+WITH told AS (
+    SELECT sha256, position, registered_at, superseded, CASE %(unit)s WHEN 'step' THEN step ELSE epoch END AS wanted,
+           is_final AND epoch IS NULL AND step IS NULL AS is_last
+    FROM epochwatch.checkpoints WHERE run_id = %(run_id)s
+), ends AS (
+    SELECT coalesce((SELECT max(wanted) FROM told), 0) AS seen,
+           CASE %(unit)s WHEN 'step' THEN total_steps ELSE max_train_epochs END AS planned
+    FROM public.training_runs WHERE id = %(run_id)s
+), placed AS (
+    SELECT t.sha256, t.position, t.registered_at, t.superseded,
+           CASE WHEN NOT t.is_last THEN t.wanted WHEN e.planned >= e.seen THEN e.planned ELSE e.seen + 1 END AS wanted
+    FROM told t CROSS JOIN ends e
+)
+SELECT sha256, position, wanted FROM placed
+WHERE NOT superseded AND position IS DISTINCT FROM wanted
 ORDER BY registered_at, sha256;
 
 -- name: place

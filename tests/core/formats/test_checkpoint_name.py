@@ -43,8 +43,8 @@ EXAMPLES = {
         stem="punk (style)", kind="step", step=500
     ),
     "punk/checkpoint-500/ema_model.safetensors": NameHint(stem="punk (ema)", kind="step", step=500),
-    "punk/pytorch_lora_weights.safetensors": NameHint(stem="punk", kind="unnumbered"),
-    "adapter_model.safetensors": NameHint(stem="adapter_model", kind="unnumbered"),
+    "punk/pytorch_lora_weights.safetensors": NameHint(stem="punk", kind="final"),
+    "adapter_model.safetensors": NameHint(stem="adapter_model", kind="final"),
     "art-99999999999999999999.safetensors": NameHint(
         stem="art-99999999999999999999", kind="unnumbered"
     ),

@@ -6,7 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.formats.prompt_trigger import missing_trigger, trigger_of_metadata
+from core.formats.prompt_trigger import (
+    missing_trigger,
+    trigger_of_captions,
+    trigger_of_metadata,
+)
 from core.nouns import Prompt
 
 
@@ -85,3 +89,12 @@ def test_foreign_metadata_never_raises(key: str, value: object) -> None:
     found = trigger_of_metadata(KOHYA | {key: json.dumps(value)})
 
     assert found is None or found
+
+
+def test_captions_name_the_tag_that_nearly_all_have() -> None:
+    """The first such tag, wherever it stands; too few captions, or none in common, tell nothing."""
+    captions = ["punk, a cat", "punk, a dog, day", "night, punk", "punk"]
+    assert trigger_of_captions(captions) == "punk"
+    assert trigger_of_captions([*captions, "a bird"]) is None
+    assert trigger_of_captions(captions[:2]) is None
+    assert trigger_of_captions([]) is None

@@ -146,3 +146,35 @@ def test_step_saves_between_epochs_have_no_position(connection: Connection) -> N
 def _positions(connection: Connection, run_id: int) -> list[int]:
     current = rows(connection, "checkpoints.current", run_id=run_id)
     return [each["position"] for each in current]
+
+
+def positions(connection: Connection, run_id: int) -> dict[int, int]:
+    """Return the number of each current checkpoint's content by position."""
+    current = rows(connection, "checkpoints.current", run_id=run_id)
+    return {each["position"]: int(each["sha256"], 16) for each in current}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_last_save_without_a_number_stands_after_all_others(
+    connection: Connection, order: int
+) -> None:
+    """As diffusers and PEFT leave it on top of the folder; it moves on when more steps come."""
+    last = facts(epoch=None, step=None, planned_epochs=None, planned_steps=None, is_final=True)
+    steps = [replace(last, step=number, is_final=False) for number in (500, 1000)]
+    arrivals = [arrival(1, steps[0]), arrival(2, steps[1]), arrival(9, last)]
+    for one in arrivals[::order]:  # the last save may be the first to be seen
+        run_id = register(connection, one)
+    assert positions(connection, run_id) == {500: 1, 1000: 2, 1001: 9}
+    register(connection, arrival(3, replace(steps[0], step=1500)))
+    assert positions(connection, run_id) == {500: 1, 1000: 2, 1500: 3, 1501: 9}
+    register(connection, arrival(10, last))  # trained again: the newer one counts
+    assert positions(connection, run_id) == {500: 1, 1000: 2, 1500: 3, 1501: 10}
+
+
+def test_a_last_save_stands_at_the_planned_end(connection: Connection) -> None:
+    """Where the run's plan is known; past that end, after the others again."""
+    first = register(connection, arrival(1, facts(epoch=8, planned_epochs=10)))
+    register(connection, arrival(9, facts(epoch=None, step=None, is_final=True)))
+    assert positions(connection, first) == {8: 1, 10: 9}
+    register(connection, arrival(2, facts(epoch=12, planned_epochs=10)))
+    assert positions(connection, first) == {8: 1, 12: 2, 13: 9}

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from psycopg.types.json import Jsonb
 
+import checkpoints_made as made
 from pictures import Portrait, noisy
 
 PROMPT = "pixel art punk, pink hair #ff69b4, green background #50be50"
@@ -142,6 +143,26 @@ def test_suite_check_shows_what_was_understood(epochwatch: Any, here: Path) -> N
     assert said.code == 0
     assert "background #50be50, hair #ff69b4" in said.out
     assert json.loads(epochwatch("suite", "check", "suite.toml", "--json").out)["name"] == "small"
+
+
+def test_suite_check_names_prompts_without_the_trigger_word(epochwatch: Any, here: Path) -> None:
+    """By a checkpoint's metadata, by the captions; without either nothing is said of it."""
+    (here / "suite.toml").write_text(SUITE)
+    made.kohya_file(here / "punk.safetensors", **{"modelspec.trigger_phrase": "zxpunk"})
+    said = epochwatch("suite", "check", "suite.toml", "--checkpoint", "punk.safetensors")
+    assert said.code == 0
+    assert "leaves out the trigger word 'zxpunk'" in said.out
+    (here / "data").mkdir()
+    for number in range(4):
+        Image.new("RGB", (24, 24)).save(here / "data" / f"{number}.png")
+        (here / "data" / f"{number}.txt").write_text(f"sprite, number {number}")
+    body = epochwatch("suite", "check", "suite.toml", "--data", "data", "--json").out
+    assert "trigger word 'sprite'" in " ".join(json.loads(body)["doubts"])
+    assert "trigger" not in epochwatch("suite", "check", "suite.toml").out
+    (here / "no.safetensors").write_bytes(b"no checkpoint at all")
+    said = epochwatch("suite", "check", "suite.toml", "--checkpoint", "no.safetensors")
+    assert (said.code, said.out) == (2, "")
+    assert "tells nothing of its training" in said.err
 
 
 @pytest.mark.parametrize(
