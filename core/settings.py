@@ -105,6 +105,9 @@ class Settings(BaseSettings):
     tests: Literal["thrifty", "even", "full"] = "full"
     stop: Literal["careful", "normal", "eager"] = "normal"
     price_per_hour: float | None = Field(default=None, ge=0)  # of the GPU, in your currency
+    gpu_name: str = ""  # of the rented GPU: gives a list price where price_per_hour is not set
+    budget: float | None = Field(default=None, gt=0)  # for each run: alerts at 80 and 100 %
+    storage_price: float | None = Field(default=None, ge=0)  # for a GB and month of the store
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     beside: Literal["auto", "share", "wait", "cpu"] = "auto"  # how it draws beside a trainer
     memory_cap: float | None = Field(default=None, gt=0)  # GiB that drawing may hold at most

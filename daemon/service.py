@@ -27,6 +27,7 @@ from daemon.actions.notify import Notifier
 from daemon.actions.picture import contact_sheet_of
 from daemon.actions.promote import promoter_of
 from daemon.actions.stop import Means, Stopper
+from daemon.bookkeeper import Bookkeeper
 from daemon.generator.client import Generator
 from daemon.generator.renderers import Renderers
 from daemon.intake import Intake
@@ -64,6 +65,7 @@ class Service:
     judge: Judge | None = None
     actor: Actor | None = None
     stopper: Stopper | None = None
+    bookkeeper: Bookkeeper | None = None
     _looked: bool = False  # the folders were scanned at least once
     _trouble: str = ""
     _said: tuple[str, str] = ("", "")
@@ -77,6 +79,7 @@ class Service:
             scheduler.add_job(part, "interval", seconds=seconds, max_instances=1)
         scheduler.add_job(self._look_around, "interval", seconds=3.0, max_instances=1)
         scheduler.add_job(self._tidy, "interval", seconds=60.0, max_instances=1)
+        scheduler.add_job(self._keep_books, "interval", seconds=30.0, max_instances=1)
         threads = [
             threading.Thread(target=loop, name=loop.__name__, daemon=True)
             for loop in (self._watch, self._work)
@@ -127,6 +130,10 @@ class Service:
             self._guarded(self.judge.judge)
         if self.stopper is not None:
             self._guarded(self.stopper.decide)
+
+    def _keep_books(self) -> None:
+        if self.bookkeeper is not None and not self._is_needless():
+            self._guarded(self.bookkeeper.look)
 
     def _act(self) -> None:
         if self.actor is not None and not self._is_needless():
@@ -301,6 +308,7 @@ def _clerk_of(
     stop_means: Means | None = None,
 ) -> Service:
     service = Service(settings=settings, database=database, store=store)
+    service.bookkeeper = Bookkeeper(database=database, settings=settings)
     service.stopper = Stopper(database=database, host=settings.host_name, means=stop_means)
     weights = service.weights = weights_of(settings, database, store, spool)
     service.judge = Judge(database=database, host=settings.host_name)

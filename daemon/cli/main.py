@@ -175,6 +175,29 @@ def wait(
 
 
 @app.command()
+def costs(
+    run: Annotated[str | None, typer.Argument(help="The run's name; without it, all runs.")] = None,
+    price: Annotated[
+        float | None, typer.Option(min=0, help="Keep this as the price of an hour of its GPU.")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(min=0, help="Keep this as its budget: alerts at 80 and 100 %.")
+    ] = None,
+    gpu: Annotated[
+        str | None, typer.Option(help="Keep this as its GPU, for the list price if none is set.")
+    ] = None,
+    list_prices: Annotated[
+        bool, typer.Option("--list-prices", help="Show the list prices that are known here.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what runs cost, by epoch, and what stopping earlier would have saved."""
+    from daemon.cli.costs import costs as show
+
+    show(run, price=price, budget=budget, gpu=gpu, list_prices=list_prices, as_json=json_)
+
+
+@app.command()
 def evaluate(
     files: Annotated[list[Path], typer.Argument(help="Checkpoint files, or folders of them.")],
     base_model: BaseModel = None,

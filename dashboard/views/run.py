@@ -8,9 +8,21 @@ import streamlit as st
 
 from core.errors import EpochwatchError
 from core.store import gallery
+from core.store.costs import run_costs
 from dashboard import writes
 from dashboard.link import Away
-from dashboard.parts import beat, charts, headline, outage, safe, sheet, standing, tables, wall
+from dashboard.parts import (
+    beat,
+    charts,
+    cost,
+    headline,
+    outage,
+    safe,
+    sheet,
+    standing,
+    tables,
+    wall,
+)
 from dashboard.reads import Reads, current_run, shared_reads
 
 
@@ -77,6 +89,7 @@ def _evidence(reads: Reads, run: gallery.RunLine, advice: gallery.Advice | None)
         charts.show(progress, key="run", height=220)
     _grid(reads, run, pick)
     _numbers(reads, run, pick)
+    sheet.put(cost.section(reads.ask(run_costs, run.id)))
 
 
 def _grid(reads: Reads, run: gallery.RunLine, pick: int | None) -> None:
