@@ -95,14 +95,17 @@ class Expectation:
     background: str | None = None
     regions: tuple[tuple[str, str], ...] = ()  # (region such as "hair", color), sorted
     accessories: tuple[str, ...] = ()
+    expression: str | None = None  # of a face, such as "smile"
+    subject: str | None = None  # "tile", "icon", "full body"; None: a picture like the others
 
     def as_json(self) -> dict[str, Any]:
-        """Return the canonical form."""
+        """Return the canonical form, which says nothing of what came later and is not set."""
+        later = {"expression": self.expression, "subject": self.subject}
         return {
             "background": self.background,
             "regions": dict(self.regions),
             "accessories": list(self.accessories),
-        }
+        } | {name: value for name, value in later.items() if value is not None}
 
     @classmethod
     def from_json(cls, body: dict[str, Any] | None) -> Expectation:
@@ -112,6 +115,8 @@ class Expectation:
             background=body.get("background"),
             regions=tuple(sorted((body.get("regions") or {}).items())),
             accessories=tuple(body.get("accessories") or ()),
+            expression=body.get("expression"),
+            subject=body.get("subject"),
         )
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, get_args
 
 from core.errors import Fixable
@@ -10,6 +10,7 @@ from core.formats.color_names import color_word, normal_hex
 from core.formats.finishing import Finishing, read_finishing
 from core.formats.prompt_expansion import PromptReader
 from core.formats.prompt_lines import Problems, read_text
+from core.formats.prompt_subject import subject_of_category
 from core.formats.prompt_text import expectation_from_text
 from core.formats.prompt_weights import CHUNK
 from core.nouns import TIERS, Expectation, Origin, Prompt, Recipe
@@ -17,7 +18,7 @@ from core.nouns import TIERS, Expectation, Origin, Prompt, Recipe
 _PROMPT_KEYS = {
     "name", "text", "category", "tier", "seeds", "expect", "trigger", "origin",
 }  # fmt: skip
-_EXPECT_KEYS = {"background", "regions", "accessories"}
+_EXPECT_KEYS = {"background", "regions", "accessories", "expression"}
 _DECIMALS = {"guidance"}
 _WHOLE = {"steps", "width", "height", "clip_skip", "token_length"}
 # The digits name the command line or workflow that a stored suite was drawn with.
@@ -190,10 +191,15 @@ def read_prompt(
         category=body.get("category", ""),
         tier=body.get("tier", "full"),
         seeds=tuple(body.get("seeds", (42,))),
-        expect=expect,
+        expect=_of_category(expect, body.get("category", "")),
         trigger=body.get("trigger", common.trigger),
         origin=body.get("origin"),
     )
+
+
+def _of_category(expect: Expectation, category: str) -> Expectation:
+    """Return a promise with the kind of picture that the category names: an icon has no hair."""
+    return replace(expect, subject=subject_of_category(category) or expect.subject)
 
 
 def _joined(*parts: str) -> str:
@@ -255,15 +261,18 @@ def _read_expect(
         background=_tidy_color(ground) if ground else None,
         regions=tuple(sorted(colors.items())),
         accessories=tuple(told.get("accessories", ())),
+        expression=told.get("expression"),
+        subject=expectation_from_text(text).subject,
     )
 
 
 def _expect_troubles(told: Any) -> list[str]:
     """Return what is wrong with an ``expect`` table."""
     if not isinstance(told, dict):
-        return ["expect must be a table {background, regions, accessories}"]
+        return ["expect must be a table {background, regions, accessories, expression}"]
     unknown = sorted(told.keys() - _EXPECT_KEYS)
-    troubles = [f"unknown key '{key}' in expect; known are background, regions, accessories"
+    troubles = [f"unknown key '{key}' in expect; known are background, regions, "
+                "accessories, expression"
                 for key in unknown]  # fmt: skip
     regions = told.get("regions", {})
     if not isinstance(regions, dict):
@@ -275,6 +284,8 @@ def _expect_troubles(told: Any) -> list[str]:
     things = told.get("accessories", [])
     if not isinstance(things, list) or not all(isinstance(thing, str) for thing in things):
         troubles.append("expect.accessories must be a list of words")
+    if not isinstance(told.get("expression", ""), str):
+        troubles.append("expect.expression must be a word such as 'smile'")
     return troubles
 
 

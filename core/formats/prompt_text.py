@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 
 from core.formats.color_names import COLOR_NAMES, MODIFIERS, normal_hex
+from core.formats.prompt_subject import expression_in, subject_in
 from core.nouns import Expectation
 
 REGIONS: dict[str, str] = {
@@ -176,11 +177,14 @@ def expectation_from_text(text: str) -> Expectation:
                     found.bind(region, piece)
             continue
         region = _read_phrase(phrase, found) or ""
+    plain = plain_text(text)
     regions = {name: found.color(name) for name in set(REGIONS.values()) - {"background"}}
     return Expectation(
         background=found.color("background"),
         regions=tuple(sorted((name, color) for name, color in regions.items() if color)),
         accessories=tuple(dict.fromkeys(found.accessories)),
+        expression=expression_in(plain),
+        subject=subject_in(plain),
     )
 
 

@@ -1,14 +1,15 @@
-"""How far an image keeps what its prompt promised: one atom for each color, then their mean.
+"""How far an image keeps what its prompt promised: one atom for each color and thing, then their mean.
 
 Judging atoms one by one and combining them stays closer to people than one holistic number
 (GenEval 2, Soft-TIFA).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from core.metrics.applicability import not_applicable
 from core.metrics.background import (
     Background,
     ColorFigures,
@@ -27,6 +28,7 @@ from core.metrics.regions import (
     palette_figures,
     tones_of,
 )
+from core.metrics.things import Things, look_for_things
 from core.nouns import Expectation
 
 BACKGROUND_WEIGHT, REGIONS_WEIGHT, PURITY_WEIGHT = 0.4, 0.4, 0.2
@@ -58,6 +60,7 @@ class Promises:
     background: ColorFigures | Unmeasured | None  # None: nothing promised
     plain_background: bool  # a single color was promised, so it should be solid
     regions: Mapping[str, RegionAnswer | Unmeasured]
+    things: Things = field(default_factory=Things)
 
     @property
     def purity(self) -> float | None:
@@ -80,26 +83,49 @@ class Promises:
         scores = {name: answer.figures.score for name, answer in self.kept.items()}
         if isinstance(self.background, ColorFigures):
             scores = {"background": self.background.score, **scores}
-        return scores
+        return scores | self.things.atoms
 
 
 def judge_promises(
     cells: Bytes, expect: Expectation, background: Background, profile: TrainingProfile | None
 ) -> Promises:
-    """Return how (rows, columns, 3) cells keep the colors of ``expect``."""
-    ground = resolve(expect.background) if expect.background else ()
+    """Return how (rows, columns, 3) cells keep what ``expect`` promises."""
+    why_no_ground = not_applicable(expect, "background")
+    ground = resolve(expect.background) if expect.background and not why_no_ground else ()
     told: ColorFigures | Unmeasured | None = None
-    if expect.background:
+    if expect.background and why_no_ground:
+        told = Unmeasured(reason=why_no_ground)
+    elif expect.background:
         told = background_figures(cells, ground) if ground else _not_a_color(expect.background)
     figure = foreground_mask(cells, background)
-    return Promises(
+    known = profile if profile and profile.images and profile.fits(expect) else None
+    regions: dict[str, RegionAnswer | Unmeasured] = {}
+    for name, color in expect.regions:
+        why_not = not_applicable(expect, name)
+        regions[name] = (
+            Unmeasured(reason=why_not)
+            if why_not
+            else _judge_region(cells, name, color, background, figure, known)
+        )
+    promises = Promises(
         background=told,
         plain_background=len(ground) == 1,
-        regions={
-            name: _judge_region(cells, name, color, background, figure, profile)
-            for name, color in expect.regions
-        },
+        regions=regions,
+        things=look_for_things(cells, expect, profile),
     )
+    return _without_unproven(promises, profile) if profile and profile.off else promises
+
+
+def _without_unproven(promises: Promises, profile: TrainingProfile) -> Promises:
+    """Return the promises without those whose numbers have failed their proof."""
+    regions = dict(promises.regions)
+    for name in regions:
+        if why := profile.why_off(f"region_{name}"):
+            regions[name] = Unmeasured(reason=why)
+    why = profile.why_off("background")
+    if why and isinstance(promises.background, ColorFigures):
+        return replace(promises, background=Unmeasured(reason=why), regions=regions)
+    return replace(promises, regions=regions)
 
 
 def _not_a_color(text: str) -> Unmeasured:
@@ -124,7 +150,7 @@ def _judge_region(
         return _by_map(cells, name, region, targets, background)
     figures = palette_figures(cells, figure, targets, _least_area(name, region, figure))
     how = "looked for anywhere in the figure, since "
-    how += "too few training captions name it" if profile else "no training images were given"
+    how += "too few training captions name it" if profile else "there are no training images like it"
     return RegionAnswer(figures=figures, tones=None, purity=None, two_toned=False, how=how)
 
 

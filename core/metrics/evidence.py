@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.formats.finishing import read_finishing
+from core.metrics.applicability import grid_to_ask
 from core.metrics.background import Background, background_of, foreground_mask, ring_mask
 from core.metrics.cells import Grid
 from core.metrics.color import (
@@ -77,15 +78,16 @@ def evidence_of(
     where ``measure`` does.
     """
     measured = measure(pixels, expect=expect, grid=grid, profile=profile, finishing=finishing)
-    if {"too_small", "blank_image"} & set(measured.issues):
+    kind = profile.kind if profile else None
+    if kind == "votes" or {"too_small", "blank_image"} & set(measured.issues):
         return measured, None
     steps = read_finishing(finishing)
-    look = look_at(pixels, grid, profile.grid if profile else COLOR_CELLS, steps)
+    look = look_at(pixels, grid, profile.grid if profile else COLOR_CELLS, steps, kind)
     ground = background_of(look.cells)
     places = _places(look.cells, expect, profile)
     return measured, Evidence(
         grid=look.grid,
-        asked=grid,
+        asked=grid_to_ask(kind, grid),
         found=look.found,
         alignment=look.aligned.score if look.aligned else None,
         is_pixel_art=look.is_pixel_art,
@@ -95,7 +97,7 @@ def evidence_of(
         wrong_regions={
             name: _wrong_region(look.cells, ground, region, targets)
             for name, (region, targets) in places.items()
-            if (measured.metrics[f"region_{name}"].value or 0.0) < RIGHT
+            if (value := measured.metrics[f"region_{name}"].value) is not None and value < RIGHT
         },
         comparisons=_comparisons(look.cells, expect, ground, places),
         palette=_palette(look.cells),
@@ -108,8 +110,9 @@ Places = Mapping[str, tuple[RegionMap, tuple[Target, ...]]]
 def _places(cells: Bytes, expect: Expectation, profile: TrainingProfile | None) -> Places:
     """Return the map and the promise of each region whose place the training images tell."""
     found = {}
+    known = profile if profile and profile.fits(expect) else None
     for name, color in expect.regions:
-        region, targets = profile.region(name) if profile else None, resolve(color)
+        region, targets = known.region(name) if known else None, resolve(color)
         shape = (len(region.probability), len(region.probability[0])) if region else None
         if region and targets and region.usable and region.match > 0 and shape == cells.shape[:2]:
             found[name] = (region, targets)

@@ -13,10 +13,9 @@ from core.metrics.pixel_art import (
     flatness_points,
     has_random_pixels,
 )
-from core.nouns import Expectation
+from core.metrics.things import Unseen
 
-NOTHING_PROMISED = "the prompt promises no color that can be measured"
-NO_SEEING = "seeing things is not measurable in this release"
+NOTHING_PROMISED = "the prompt promises no color and no thing that can be measured"
 RIGHT = 90.0  # of 100 from which a promised color counts as kept
 _SOLID, _NOISY = 90.0, 70.0
 
@@ -64,6 +63,8 @@ def strengths_of(
     }
     for name, answer in promises.kept.items():
         found[f"right {name} color"] = answer.figures.score >= RIGHT
+    for name, points in promises.things.atoms.items():
+        found[f"{name} as promised"] = points >= RIGHT
     if style is not None and look.aligned and look.flatness is not None:
         aligned = alignment_points(look.aligned.score) >= 90
         found |= {
@@ -76,7 +77,7 @@ def strengths_of(
 
 
 def reasons_of(
-    scores: Mapping[str, float | None], look: Look, promises: Promises, expect: Expectation
+    scores: Mapping[str, float | None], look: Look, promises: Promises
 ) -> dict[str, str]:
     """Return why a score is None, and which promises were kept out of the prompt's score."""
     why = {
@@ -88,6 +89,10 @@ def reasons_of(
     for name, answer in [("background", promises.background), *promises.regions.items()]:
         if isinstance(answer, Unmeasured):
             reasons[name] = answer.reason
-    if expect.accessories:
-        reasons["accessories"] = f"{', '.join(expect.accessories)}: {NO_SEEING}"
+    things = promises.things
+    unseen = [f"{name}: {it.reason}" for name, it in things.promised if isinstance(it, Unseen)]
+    if unseen:
+        reasons["accessories"] = "; ".join(unseen)
+    if things.expression and isinstance(things.expression[1], Unseen):
+        reasons["expression"] = f"{things.expression[0]}: {things.expression[1].reason}"
     return reasons

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from core.formats.finishing import Finishing
+from core.metrics.applicability import Kind, grid_to_ask, looks_for_grid, why_no_pixel_art
 from core.metrics.cells import Grid, cell_colors, grid_over
 from core.metrics.color import Bytes, merge_palette
 from core.metrics.finished import finished_cells
@@ -45,6 +46,7 @@ class Look:
     neighbors: Neighbors
     palette: int
     tones: float
+    not_art: str | None = None  # why this is not held to pixel art, where the profile says so
 
     @property
     def lost_grid(self) -> bool:
@@ -73,6 +75,8 @@ class Look:
     @property
     def why_no_style(self) -> str:
         """Why style cannot be measured, when it cannot."""
+        if self.not_art:
+            return self.not_art
         if not self.is_pixel_art:
             return "not applicable: this is not pixel art on an even grid of 8 to 128 cells"
         if self.grid.pitch < SMALLEST_PITCH:
@@ -81,15 +85,21 @@ class Look:
 
 
 def look_at(
-    pixels: Bytes, asked: int | None, color_cells: int, finishing: Finishing = _PLAIN
+    pixels: Bytes,
+    asked: int | None,
+    color_cells: int,
+    finishing: Finishing = _PLAIN,
+    kind: Kind | None = None,
 ) -> Look:
     """Return what is seen of the grid that was asked for, or of the one that is found.
 
     ``color_cells`` along the width are read where there is no grid at all. Cells are finished
-    where a grid was asked for; edges, ramps and tones are those of the large image.
+    where a grid was asked for; edges, ramps and tones are those of the large image. The profile's
+    ``kind`` says whether pixel art is meant at all.
     """
+    asked = grid_to_ask(kind, asked)
     edges = edge_profiles(pixels)
-    found = find_grid(edges) if asked is None else None
+    found = find_grid(edges) if asked is None and looks_for_grid(kind) else None
     columns = asked or found or min(color_cells, pixels.shape[1])
     laid = grid_over(pixels, columns)
     aligned = alignment(edges, columns) if laid.pitch >= SMALLEST_PITCH else None
@@ -110,6 +120,7 @@ def look_at(
         neighbors=compare_neighbors(cells),
         palette=merge_palette(cells.reshape(-1, 3)).size,
         tones=tone_count(pixels),
+        not_art=why_no_pixel_art(kind),
     )
 
 

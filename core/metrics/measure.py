@@ -10,10 +10,10 @@ from core.metrics.color import Bytes
 from core.metrics.findings import issues_of, reasons_of, strengths_of
 from core.metrics.look import COLOR_CELLS, Look, look_at
 from core.metrics.metric_rows import (
-    accessory_metrics,
     color_metrics,
     finishing_metrics,
     style_metrics,
+    thing_metrics,
 )
 from core.metrics.pixel_art import (
     DRAWN_BY_PEOPLE,
@@ -27,6 +27,7 @@ from core.nouns import Expectation, Measurement
 
 _SMALLEST = 8  # pixels a side
 _SAME_LEVEL = 8  # of 255, within which all pixels of a blank image lie
+VOTES_DECIDE = "not applicable: the profile is votes only, so people's votes decide"
 _SCORES = ("visual_quality", "style_match", "prompt_adherence")
 
 
@@ -41,7 +42,8 @@ def measure(
     """Measure one image (H, W, 3) uint8 against what its prompt promises.
 
     ``grid`` is the number of cells along the width that the art is meant to have; None looks for
-    one and treats an image without as no pixel art. ``finishing`` is the recipe's: with a grid,
+    one and treats an image without as no pixel art; a profile of another kind than pixel art holds
+    no image to a grid. ``finishing`` is the recipe's: with a grid,
     colors are measured on the small picture that is shipped. Scores are 0-10. What cannot be
     measured is None with a reason. Raises Fixable when ``pixels`` is no 8-bit RGB image, or
     ``finishing`` is not understood.
@@ -50,11 +52,15 @@ def measure(
     steps = read_finishing(finishing)
     if trouble := _degenerate(pixels, grid):
         return _nothing(pixels, *trouble)
-    look = look_at(pixels, grid, profile.grid if profile else COLOR_CELLS, steps)
+    if profile and profile.kind == "votes":
+        return _not_scored(pixels, VOTES_DECIDE)
+    kind = profile.kind if profile else None
+    look = look_at(pixels, grid, profile.grid if profile else COLOR_CELLS, steps, kind)
     ground = background_of(look.cells)
     promises = judge_promises(look.cells, expect, ground, profile)
     anchors = profile.anchors if profile else DRAWN_BY_PEOPLE
     metrics = color_metrics(promises, ground, look) | style_metrics(look, profile)
+    metrics |= thing_metrics(promises.things)
     style = metrics["style_quality"].value
     atoms = list(promises.atoms.values())
     scores = {
@@ -62,14 +68,16 @@ def measure(
         "style_match": None if style is None else style / 10,
         "prompt_adherence": float(np.mean(atoms)) / 10 if atoms else None,
     }
+    off = {name: why for name in scores if profile and (why := profile.why_off(name))}
+    scores |= dict.fromkeys(off)
     if look.cells is not look.plain_cells:
         metrics |= finishing_metrics(look, _judge_plain(look, expect, profile))
     return Measurement(
         visual_quality=scores["visual_quality"],
         style_match=scores["style_match"],
         prompt_adherence=scores["prompt_adherence"],
-        reasons=reasons_of(scores, look, promises, expect),
-        metrics=metrics | accessory_metrics(expect),
+        reasons=reasons_of(scores, look, promises) | off,
+        metrics=metrics,
         issues=issues_of(look, ground, promises, anchors),
         strengths=strengths_of(look, ground, promises, style),
         background_hex=ground.hex,
@@ -132,6 +140,23 @@ def _nothing(pixels: Bytes, issue: str, reason: str) -> Measurement:
         strengths=(),
         background_hex="#" + rgb.tobytes().hex() if blank else None,
         unique_colors=1 if blank else None,
+    )
+
+
+def _not_scored(pixels: Bytes, reason: str) -> Measurement:
+    """Return the measurement of an image that no machine is to judge: only what describes it."""
+    look = look_at(pixels, None, min(COLOR_CELLS, pixels.shape[1]), kind="votes")
+    counted = f"{look.palette} colors over {look.grid.cells} cells"
+    return Measurement(
+        visual_quality=None,
+        style_match=None,
+        prompt_adherence=None,
+        reasons=dict.fromkeys(_SCORES, reason),
+        metrics={"unique_colors": metric_value("unique_colors", look.palette, counted)},
+        issues=(),
+        strengths=(),
+        background_hex=background_of(look.cells).hex,
+        unique_colors=look.palette,
     )
 
 

@@ -3,12 +3,13 @@
 from core.metrics.adherence import Promises, Unmeasured, all_promises, color_accuracy
 from core.metrics.background import Background, ColorFigures
 from core.metrics.color import delta_e, lab, merge_palette
-from core.metrics.findings import NO_SEEING, NOTHING_PROMISED
+from core.metrics.findings import NOTHING_PROMISED
 from core.metrics.look import Look, style_points
 from core.metrics.pixel_art import DRAWN_BY_PEOPLE
 from core.metrics.profile import TrainingProfile
 from core.metrics.tables import metric_value
-from core.nouns import Expectation, MetricValue
+from core.metrics.things import Seen, Things, Unseen
+from core.nouns import MetricValue
 
 _STYLE_PARTS = "alignment .35, flat cells .25, palette .25, neither photograph nor blur .15"
 
@@ -71,12 +72,22 @@ def _region_metrics(promises: Promises) -> dict[str, MetricValue]:
     return metrics
 
 
-def accessory_metrics(expect: Expectation) -> dict[str, MetricValue]:
-    """Return promised things as not measurable: they are kept out of every mean."""
-    return {
-        f"accessory_{name}": metric_value("accessory", None, f"{name}: {NO_SEEING}")
-        for name in expect.accessories
-    }
+def thing_metrics(things: Things) -> dict[str, MetricValue]:
+    """Return one metric for each promised thing, the expression, and each thing nobody asked for."""
+    metrics = {f"accessory_{name}": _seen("accessory", name, it) for name, it in things.promised}
+    if things.expression:
+        metrics["expression"] = _seen("expression", *things.expression)
+    unasked = {f"unasked_{name}": _seen("unasked", name, it) for name, it in things.unasked}
+    return metrics | unasked
+
+
+def _seen(metric: str, name: str, answer: Seen | Unseen) -> MetricValue:
+    """Return whether one thing is to be seen, with what its probe has proved."""
+    if isinstance(answer, Unseen):
+        return metric_value(metric, None, f"{name}: {answer.reason}")
+    there = "to be seen" if answer.there else "not to be seen"
+    said = f"{name} is {there}; learned from {answer.proof.positives} training images with it"
+    return metric_value(metric, answer.points, f"{said} ({answer.proof.said})")
 
 
 def style_metrics(look: Look, profile: TrainingProfile | None) -> dict[str, MetricValue]:
@@ -94,7 +105,9 @@ def style_metrics(look: Look, profile: TrainingProfile | None) -> dict[str, Metr
     }
     if look.found is not None:
         values["grid_found"] = (look.found, "cells along the width of the grid that fits best")
-    if profile and quality is not None:
+    if look.not_art:
+        values = dict.fromkeys(values, (None, look.not_art))
+    if profile and profile.images and quality is not None:
         second = style_points(look, profile.anchors)
         values["style_against_training"] = (second, _STYLE_PARTS)
     return {

@@ -10,15 +10,18 @@ from typing import Any, Self
 import numpy as np
 
 from core.errors import Fixable
+from core.metrics.applicability import KINDS, Kind, common_subject
 from core.metrics.background import background_of
 from core.metrics.cells import shrink_to_cells
 from core.metrics.color import MATCH, Bools, Bytes, hex_of_rgb, merge_palette
 from core.metrics.color_words import Target, match_cells, resolve
 from core.metrics.pixel_art import DRAWN_BY_PEOPLE, StyleAnchors, compare_neighbors
+from core.metrics.probe import Probe, learn_probe
 from core.metrics.regions import RegionMap, tones_of, weighted_figures
 from core.nouns import Expectation
 
-PROFILE_VERSION = 1
+PROFILE_VERSION = 2
+_READABLE = (1, PROFILE_VERSION)  # the first had no probes, and nothing was ever off
 _FEWEST_FOR_ANCHORS = 10
 _INTRUDER_SHARE = 0.02  # of training images in which a color stands in for the region's own
 
@@ -32,23 +35,48 @@ class TrainingProfile:
     images: int  # images learned from
     anchors: StyleAnchors
     regions: tuple[tuple[str, RegionMap], ...]  # sorted by name
+    kind: Kind = "pixel_art"
+    things: tuple[str, ...] = ()  # accessories that captions name, sorted
+    probes: tuple[tuple[str, Probe], ...] = ()  # of things and expressions, sorted by name
+    subject: str | None = None  # of most captions, such as "full body"
+    off: tuple[tuple[str, str], ...] = ()  # (metric or score, why it does not count), sorted
     version: int = PROFILE_VERSION
 
     def region(self, name: str) -> RegionMap | None:
         """Return the map of a region, or None when no caption names it."""
         return dict(self.regions).get(name)
 
+    def probe(self, name: str) -> Probe | None:
+        """Return what can tell whether a thing is there, or None when no caption names it."""
+        return dict(self.probes).get(name)
+
+    def why_off(self, name: str) -> str | None:
+        """Return why a metric or score does not count, or None when it does."""
+        return dict(self.off).get(name)
+
+    def fits(self, expect: Expectation) -> bool:
+        """Return whether a prompt asks for the kind of picture that was learned from."""
+        return not {self.subject, expect.subject} - {"transparent", None} or (
+            self.subject == expect.subject
+        )
+
+    def why_elsewhere(self, subject: str | None) -> str:
+        """Return why another kind of picture cannot be compared with the training images."""
+        words = (self.subject or "another kind of picture", subject or "another kind of picture")
+        return f"not applicable: learned from {words[0]}, and this prompt asks for {words[1]}"
+
     def as_json(self) -> dict[str, Any]:
         """Return the form that is stored and digested."""
         body = asdict(self)
         body["regions"] = {name: asdict(region) for name, region in self.regions}
-        return body
+        body["probes"] = {name: probe.as_json() for name, probe in self.probes}
+        return body | {"things": list(self.things), "off": dict(self.off)}
 
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> Self:
         """Build it back from ``as_json``. Raises Fixable for another version or a broken body."""
         try:
-            if body["version"] != PROFILE_VERSION:
+            if body["version"] not in _READABLE or body.get("kind", KINDS[0]) not in KINDS:
                 raise Fixable(
                     "The training profile was learned by another version of Epochwatch, so images "
                     "cannot be measured against it; learn it again from the training images."
@@ -62,6 +90,14 @@ class TrainingProfile:
                     (name, _region_from_json(region))
                     for name, region in sorted(body["regions"].items())
                 ),
+                kind=body.get("kind", KINDS[0]),
+                things=tuple(body.get("things", ())),
+                probes=tuple(
+                    (name, Probe.from_json(probe))
+                    for name, probe in sorted(body.get("probes", {}).items())
+                ),
+                subject=body.get("subject"),
+                off=tuple(sorted(body.get("off", {}).items())),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as trouble:
             raise Fixable(
@@ -77,9 +113,12 @@ def _region_from_json(body: dict[str, Any]) -> RegionMap:
 
 
 def learn_profile(
-    images: Sequence[Bytes], captions: Sequence[Expectation], grid: int
+    images: Sequence[Bytes],
+    captions: Sequence[Expectation | None],
+    grid: int,
+    kind: Kind = "pixel_art",
 ) -> TrainingProfile:
-    """Learn from training images (h, w, 3) uint8, each with what its caption says.
+    """Learn from training images (h, w, 3) uint8, each with what its caption says, None without.
 
     Images smaller than the grid, or of another shape than most, are left out. Raises Fixable when
     none is left or the two sequences differ in length.
@@ -102,11 +141,28 @@ def learn_profile(
     heights = [cells.shape[0] for cells, _ in pairs]
     rows = max(set(heights), key=heights.count)
     pairs = [(cells, caption) for cells, caption in pairs if cells.shape[0] == rows]
-    return _learn(pairs, grid, rows)
+    learned = TrainingProfile(
+        grid=grid,
+        rows=rows,
+        images=len(pairs),
+        anchors=_learn_anchors([cells for cells, _ in pairs]),
+        regions=(),
+        kind=kind,
+    )
+    return _with_captions(learned, [(cells, caption) for cells, caption in pairs if caption])
 
 
-def _learn(pairs: list[tuple[Bytes, Expectation]], grid: int, rows: int) -> TrainingProfile:
-    """Return the profile of training images as cells, all (rows, grid, 3)."""
+def without_images(kind: Kind, grid: int) -> TrainingProfile:
+    """Return the profile of a kind where there is nothing to learn from."""
+    return TrainingProfile(
+        grid=grid, rows=grid, images=0, anchors=DRAWN_BY_PEOPLE, regions=(), kind=kind
+    )
+
+
+def _with_captions(
+    profile: TrainingProfile, pairs: list[tuple[Bytes, Expectation]]
+) -> TrainingProfile:
+    """Return the profile with what captioned training images as cells, all of one shape, teach."""
     names = sorted({name for _, caption in pairs for name, _ in caption.regions})
     regions = []
     for name in names:
@@ -114,12 +170,22 @@ def _learn(pairs: list[tuple[Bytes, Expectation]], grid: int, rows: int) -> Trai
         told = [(cells, targets) for cells, targets in named if targets]
         if told:
             regions.append((name, _learn_region(told)))
-    return TrainingProfile(
-        grid=grid,
-        rows=rows,
-        images=len(pairs),
-        anchors=_learn_anchors([cells for cells, _ in pairs]),
+    return replace(
+        profile,
         regions=tuple(regions),
+        things=tuple(sorted({name for _, caption in pairs for name in caption.accessories})),
+        probes=_learn_probes(pairs),
+        subject=common_subject([caption for _, caption in pairs]),
+    )
+
+
+def _learn_probes(pairs: list[tuple[Bytes, Expectation]]) -> tuple[tuple[str, Probe], ...]:
+    """Return a probe for each thing and expression that captions name, proven or not."""
+    said = [{*caption.accessories, caption.expression or ""} - {""} for _, caption in pairs]
+    cells = [each for each, _ in pairs]
+    return tuple(
+        (name, learn_probe(cells, [name in words for words in said]))
+        for name in sorted(set().union(*said))
     )
 
 

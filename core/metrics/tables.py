@@ -27,7 +27,11 @@ METRICS: Mapping[str, MetricSpec] = MappingProxyType(
             meaning="% of border cells of one color", higher_is_better=None
         ),
         "region": MetricSpec(meaning="graded agreement of a region with its promised color"),
-        "accessory": MetricSpec(meaning="whether a promised thing is to be seen"),
+        "accessory": MetricSpec(meaning="whether a promised thing is to be seen", version=2),
+        "expression": MetricSpec(meaning="whether a face has the promised expression"),
+        "unasked": MetricSpec(
+            meaning="whether a thing is to be seen that nobody asked for", higher_is_better=False
+        ),
         "purity": MetricSpec(meaning="% of a promised region in one hue, shades allowed"),
         "two_toned": MetricSpec(
             meaning="% of the hair in a second hue, shades not counted", higher_is_better=False

@@ -163,6 +163,8 @@ def _expected(prompt: str | None, background: str | None, regions: list[str]) ->
         background=_color(background) if background else found.background,
         regions=tuple(sorted({**dict(found.regions), **by_hand}.items())),
         accessories=found.accessories,
+        expression=found.expression,
+        subject=found.subject,
     )
 
 

@@ -26,6 +26,7 @@ def test_a_detailed_caption_is_read_as_its_author_meant_it() -> None:
         background="#50be50",
         regions=(("hair", "#ff69b4"), ("lips", "red")),
         accessories=("crown",),
+        expression="smile",
     )
 
 

@@ -1,0 +1,123 @@
+"""What can be asked of a picture at all: by the kind of LoRA, the kind of picture, and by proof.
+
+What does not apply is left out with its reason; it is never a 0.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Literal, get_args
+
+import numpy as np
+
+from core.metrics.cells import cell_colors, grid_over
+from core.metrics.color import Bytes, merge_palette
+from core.metrics.grid_search import FITS, alignment, edge_profiles, find_grid
+from core.metrics.pixel_art import DRAWN_BY_PEOPLE
+from core.metrics.proof import Proof
+from core.nouns import Expectation
+
+Kind = Literal["pixel_art", "character", "style", "votes", "unknown"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+KIND_WORDS: Mapping[Kind, str] = {
+    "pixel_art": "pixel art",
+    "character": "a character or person",
+    "style": "a style or an object",
+    "votes": "votes only",
+    "unknown": "pixel art where a grid is found",
+}
+_ENOUGH = 0.6  # of the training images decide
+_SMALL = 128  # pixels a side up to which a picture may be pixel art at one pixel a cell
+_LOOKED_AT = 40  # training images, evenly over the folder: the answer does not need all
+_PERSON = re.compile(
+    r"\b(?:1girl|1boy|girls?|boys?|wom[ae]n|m[ae]n|persons?|people|face|faces|portrait|selfie|"
+    r"character|she|he|her|his|hair|haired|eyes|smiling|lady|guy|actor|actress)\b",
+    re.IGNORECASE,
+)
+_OF_PEOPLE = frozenset(("hair", "skin", "eyes", "lips", "expression"))
+
+
+def grid_to_ask(kind: Kind | None, grid: int | None) -> int | None:
+    """Return the grid that images are held to: none outside pixel art, whatever the recipe says."""
+    return grid if kind in (None, "pixel_art") else None
+
+
+def looks_for_grid(kind: Kind | None) -> bool:
+    """Return whether an image that shows a grid by itself is measured as pixel art."""
+    return kind in (None, "pixel_art", "unknown")
+
+
+def why_no_pixel_art(kind: Kind | None) -> str | None:
+    """Return why style cannot be measured for a kind of LoRA, or None for pixel art."""
+    if kind in ("character", "style"):
+        return f"not applicable: the profile is {KIND_WORDS[kind]}, not pixel art"
+    return None
+
+
+def not_applicable(expect: Expectation, name: str) -> str | None:
+    """Return why "background", a region or a thing cannot be asked of such a picture, or None."""
+    subject = expect.subject
+    if subject == "tile":
+        return f"not applicable: a tile has no {name}"
+    if subject == "icon" and name in _OF_PEOPLE:
+        return f"not applicable: an icon has no {name}"
+    if subject == "transparent" and name == "background":
+        return "not applicable: the background is meant to be transparent, and images are opaque"
+    return None
+
+
+def find_kind(images: Sequence[Bytes], captions: Sequence[str]) -> tuple[Kind, str]:
+    """Return what training images (h, w, 3) uint8 are of, and the reason in words.
+
+    Pixel art by the pictures themselves; a character or person by the words of the captions; else
+    a style or an object. "unknown" without images.
+    """
+    if not images:
+        return "unknown", "there are no training images to tell by"
+    step = max(1, len(images) // _LOOKED_AT)
+    looked = images[::step]
+    drawn = sum(is_pixel_art(image) for image in looked)
+    if drawn >= _ENOUGH * len(looked):
+        return "pixel_art", f"{drawn} of {len(looked)} training images looked at are pixel art"
+    told = [caption for caption in captions if caption.strip()]
+    people = sum(bool(_PERSON.search(caption)) for caption in told)
+    if told and people >= _ENOUGH * len(told):
+        return "character", f"{people} of {len(told)} captions speak of a person"
+    return "style", f"{drawn} of {len(looked)} training images looked at are pixel art, and " + (
+        f"{people} of {len(told)} captions speak of a person" if told else "there are no captions"
+    )
+
+
+def is_pixel_art(pixels: Bytes) -> bool:
+    """Return whether one (h, w, 3) picture is pixel art: few flat colors, on a grid or tiny."""
+    height, width = pixels.shape[:2]
+    if max(height, width) <= _SMALL and _few_colors(pixels):
+        return True
+    edges = edge_profiles(pixels)
+    columns = find_grid(edges)
+    if columns is None:
+        return False
+    aligned = alignment(edges, columns)
+    cells = cell_colors(pixels, grid_over(pixels, columns))
+    return aligned is not None and aligned.score >= FITS and _few_colors(cells)
+
+
+def _few_colors(cells: Bytes) -> bool:
+    """Return whether cells have about as few colors as drawings have."""
+    flat = cells.reshape(-1, 3)
+    if len(np.unique(flat, axis=0)) > len(flat) / 2:
+        return False
+    return merge_palette(flat).size <= 2 * DRAWN_BY_PEOPLE.palette_limit(len(flat))
+
+
+def common_subject(captions: Sequence[Expectation]) -> str | None:
+    """Return the kind of picture that most captions name, or None."""
+    if not captions:
+        return None
+    subject, times = Counter(caption.subject for caption in captions).most_common(1)[0]
+    return subject if times >= _ENOUGH * len(captions) else None
+
+
+def why_off(what: str, proof: Proof) -> str:
+    """Return why a number does not count, for a person."""
+    return f"off: {what} ({proof.said})"
