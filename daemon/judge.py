@@ -18,6 +18,7 @@ from core.rules.scoring import EpochSummary, average_of, band, summarize_epoch, 
 from core.rules.strengths import StrengthFinding
 from core.store import owners_tables
 from core.store.database import Connection, Database, Row, bump, row, rows, run
+from daemon.actions.stop import state_beside
 from daemon.gatekeeper import gates_of
 from daemon.retest import ask_retest, findings_of, with_findings
 
@@ -243,6 +244,8 @@ def advice_on(
     dial: Dial = about["stop"] or "normal"
     price = float(about["price_per_hour"]) if about["price_per_hour"] is not None else None
     seconds = seconds_between(epochs)
+    latest = epochs[max(epochs)].rows[0]["source_path"] if epochs else None
+    resumable = state_beside(latest) if price is not None else None
     advice = advise(
         evidence_rows,
         planned=planned,
@@ -250,6 +253,7 @@ def advice_on(
         dial=dial,
         seconds_per_epoch=seconds,
         price_per_hour=price,
+        resumable=resumable,
         effective=effective,
         must_pending=must_pending(gates),
         unit="step" if about["position_unit"] == "step" else "epoch",
@@ -257,6 +261,8 @@ def advice_on(
     context: dict[str, Any] = {
         "effective": {str(place): score for place, score in effective.items()}
     }
+    if price is not None:
+        context["bill"] = [price, resumable]
     said = [gate.sentence for gate in gates if gate.must and gate.state in ("pending", "failed")]
     if gates:
         context["gates"] = said

@@ -112,6 +112,7 @@ def advise(
     dial: Dial = "normal",
     seconds_per_epoch: float | None = None,
     price_per_hour: float | None = None,
+    resumable: bool | None = None,
     basis: str = "unchecked",
     effective: Mapping[int, float] | None = None,
     must_pending: str | None = None,
@@ -125,6 +126,8 @@ def advise(
     averages that label and status use where a person's scores come first; else plain means.
     ``must_pending`` names a must-have criterion that still fails before its gate: a plateau is
     then no reason to stop. ``seconds_per_epoch`` is per save when positions are steps.
+    ``resumable`` tells whether the trainer's saved state was seen beside its checkpoints; it is
+    said, with what ends the bill, where there is a price.
 
     A stop is advised when the chance that a later position beats the pick by 0.25 is below the
     dial's threshold, from the third tested position on, and never on one noisy image: the latest
@@ -161,6 +164,7 @@ def advise(
         saved=saved,
         seconds=None if seconds_per_epoch is None or not saved else saved * seconds_per_epoch,
         price_per_hour=price_per_hour,
+        resumable=resumable,
         threshold=threshold,
         basis=basis,
         unit=unit,

@@ -33,6 +33,7 @@ class Facts:
     saved: int | None  # epochs, or saves when positions are steps
     seconds: float | None  # that the saved ones would take
     price_per_hour: float | None  # USD
+    resumable: bool | None  # the trainer's state lies beside its checkpoints; None: not seen
     threshold: float
     basis: str
     unit: Unit
@@ -41,9 +42,10 @@ class Facts:
 def sentence(facts: Facts) -> str:
     """Return what to do, which position is best, how sure that is, and what it saves."""
     if facts.ended:
-        return _ended(facts)
+        return f"{_ended(facts)}{_bill(facts)}"
     if facts.stop:
-        return f"Stop. {_leader(facts, 'is best')} {_chance(facts)}{_savings(facts)}"
+        said = f"Stop. {_leader(facts, 'is best')} {_chance(facts)}{_savings(facts)}"
+        return f"{said}{_bill(facts)}"
     if facts.curve.tested < facts.needed:
         return (
             f"Continue. {facts.curve.tested} of the {facts.needed} {facts.unit}s that advice "
@@ -158,6 +160,17 @@ def _savings(facts: Facts) -> str:
     if facts.price_per_hour is not None:
         cost = f", ${facts.price_per_hour * facts.seconds / 3600:.2f}"
     return f"{text} (about {duration(facts.seconds)}{cost})."
+
+
+def _bill(facts: Facts) -> str:
+    """Return what ends the bill, where there is one: stopping the trainer alone does not."""
+    if facts.price_per_hour is None:
+        return ""
+    if facts.ended or facts.resumable is None:
+        return " Removing the pod ends the bill."
+    if facts.resumable:
+        return " Removing the pod ends the bill; the state folder lets you resume."
+    return " Removing the pod ends the bill; no state was saved to resume from."
 
 
 def _ended(facts: Facts) -> str:

@@ -63,10 +63,27 @@ def test_a_stop_says_what_is_best_how_sure_and_what_it_saves() -> None:
     assert re.fullmatch(
         r"Stop\. Epoch 7 is best with \d+ % \(by score; not yet checked against your votes\)\. "
         r"Chance that epochs 10-11 beat it by 0\.25: \d+ %\. "
-        r"Saves 2 epochs \(about 22 min, \$0\.16\)\.",
+        r"Saves 2 epochs \(about 22 min, \$0\.16\)\. Removing the pod ends the bill\.",
         advice.sentence.replace("under 1 %", "1 %"),
     )
     assert advice.epochs_saved == 2
+
+
+def test_what_ends_the_bill_is_named_where_there_is_a_price() -> None:
+    """Stopping the trainer alone does not, and a saved state makes it easy to decide."""
+    told = {
+        state: advise(
+            paired(PEAKED), planned=11, price_per_hour=0.44, resumable=state
+        ).sentence.rpartition("Removing ")[2]
+        for state in (True, False, None)
+    }
+    assert told[True] == "the pod ends the bill; the state folder lets you resume."
+    assert told[False] == "the pod ends the bill; no state was saved to resume from."
+    assert told[None] == "the pod ends the bill."
+    over = advise(paired(PEAKED), planned=9, ended=True, price_per_hour=0.44)
+    assert over.sentence.endswith("Removing the pod ends the bill.")
+    assert "bill" not in advise(paired(PEAKED), planned=11).sentence
+    assert "bill" not in advise(read_scores("6,7,7"), planned=10, price_per_hour=0.44).sentence
 
 
 def test_a_stop_never_says_to_keep_training() -> None:
