@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import ipaddress
 import os
+import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -28,6 +29,10 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 COOKIE = "epochwatch"
 DAYS = 30
 _OPEN_PATHS = ("/healthz",)  # says only whether the process lives
+# A guest's link carries its own secret, which its routes check; nothing else is open below it.
+_GUEST_PATH = re.compile(
+    r"/guest/[\w-]{43}(?:/(?:next|answer|end|blind/[\w-]{24}/[0-3](?:-small)?\.png))?", re.ASCII
+)
 _HARDENING = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"SAMEORIGIN"),
@@ -149,6 +154,9 @@ class GateMiddleware:
         """Pass a request on, exchange a token for a cookie, or refuse."""
         if scope["type"] not in ("http", "websocket") or scope["path"] in _OPEN_PATHS:
             await self._app(scope, receive, send)
+            return
+        if scope["type"] == "http" and _GUEST_PATH.fullmatch(scope["path"]):
+            await self._app(scope, receive, _hardened(send))
             return
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
         if scope["type"] == "http" and scope["method"] == "GET" and "token" in query:

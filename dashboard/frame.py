@@ -22,6 +22,9 @@ page = st.navigation(
         st.Page("views/live.py", title="Live", default=True),
         st.Page("views/run.py", title="Run", url_path="run"),
         st.Page("views/compare.py", title="Compare", url_path="compare"),
+        st.Page("views/vote.py", title="Vote", url_path="vote"),
+        st.Page("views/production.py", title="Production", url_path="production"),
+        st.Page("views/try_it.py", title="Try it", url_path="try"),
     ],
     position="top",
 )

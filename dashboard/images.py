@@ -44,6 +44,11 @@ def _bytes(sha256: str, kinds: tuple[Kind, ...]) -> bytes | None:
     return None
 
 
+def stored(sha256: str) -> bytes | None:
+    """Return an image as it was drawn; None when the store does not have it."""
+    return _bytes(sha256, ("images",))
+
+
 async def _image(request: Request, *kinds: Kind) -> Response:
     sha256 = request.path_params["sha256"]
     if not links.is_ours(sha256, request.query_params.get("s", "")):

@@ -206,12 +206,11 @@ def _ranking(
     that no slot is lost to an early accident.
     """
     seen = _seen(mine)
-    open_sets = [
-        (piece, found) for piece in pieces if len(found := _unseen(piece, slots, seen)) > 2
-    ]
-    if not open_sets:
+    open_sets = [(piece, _unseen(piece, slots, seen)) for piece in pieces]
+    most = min(ways, max((len(found) for _, found in open_sets), default=0))
+    if most < 3:
         return None
-    piece, free = chance.choice(open_sets)
+    piece, free = chance.choice([each for each in open_sets if len(each[1]) >= most])
     if len(free) <= ways:
         chosen = free
     elif chance.random() < 0.2:

@@ -105,6 +105,8 @@ def begin(
 ) -> Session:
     """Return the judge's open sitting, begun if there is none; begun twice at once it is one.
 
+    A new one begins with what the judge was shown before and left unanswered.
+
     Raises:
         Fixable: without a name, or for a budget below one vote.
     """
@@ -113,7 +115,7 @@ def begin(
         raise Fixable("Say who you are, so that your votes stay yours.")
     if budget is not None and budget < 1:
         raise Fixable("A budget is a number of votes: at least 1.")
-    run(
+    begun = run(
         connection,
         "voting.begin",
         comparison=comparison,
@@ -122,9 +124,11 @@ def begin(
         blind=blind,
         budget=budget,
     )
-    bump(connection)
     found = open_session(connection, comparison, judge)
     assert found is not None  # begun here or before
+    if begun:
+        run(connection, "voting.adopt", session_id=found.id, comparison=comparison, judge=judge)
+        bump(connection)
     return found
 
 

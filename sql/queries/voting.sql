@@ -5,6 +5,17 @@ VALUES (%(comparison)s, %(judge)s, %(via)s, %(blind)s, %(budget)s)
 ON CONFLICT (comparison, judge) WHERE ended_at IS NULL DO NOTHING
 RETURNING id;
 
+-- name: adopt
+-- What a judge was shown in an ended sitting and never answered goes on in this one.
+UPDATE epochwatch.servings s SET session_id = %(session_id)s
+FROM epochwatch.vote_sessions vs
+WHERE vs.id = s.session_id AND vs.ended_at IS NOT NULL
+  AND s.comparison = %(comparison)s AND s.judge = %(judge)s
+  AND coalesce((
+      SELECT v.choice FROM epochwatch.votes v WHERE v.serving_id = s.id
+      ORDER BY v.revision DESC LIMIT 1
+  ), 'undone') = 'undone';
+
 -- name: open_session
 -- The open sitting of a judge on a comparison.
 SELECT id, comparison, judge, via, blind, budget, began_at, ended_at

@@ -1,0 +1,260 @@
+"""Everything the votes on one comparison say, brought together for a page, a command or a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import median
+from typing import Any, Literal
+
+from scipy.special import bdtr
+
+from core.rules.agreement import Agreement, Controversy, agreement, controversies
+from core.rules.davidson import Ranking, rank
+from core.rules.judges import Judge, judge_checks
+from core.rules.note_themes import Note, Theme, note_themes
+from core.rules.votes import Vote, between, ranking_votes, without_judges
+from core.rules.win_rate import Decision, WinRate, category_rates, win_rate
+
+Verdict = Decision | Literal["budget reached"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sides:
+    """How often the left image won, where one won; sides are drawn, so half is expected."""
+
+    left: int
+    clear: int
+
+    @property
+    def chance(self) -> float | None:
+        """How often so uneven a split comes about by chance (exact binomial, both ways)."""
+        if not self.clear:
+            return None
+        fewer = min(self.left, self.clear - self.left)
+        return min(1.0, 2 * float(bdtr(fewer, self.clear, 0.5)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Poll:
+    """The votes on one comparison, read."""
+
+    slots: tuple[str, ...]  # as people call them, in the comparison's order
+    a: str  # what is measured against: the first slot
+    b: str  # the best of the others, or the only other one
+    result: WinRate  # of b against a
+    verdict: Verdict
+    budget: int | None
+    ranking: Ranking
+    pairs: Mapping[
+        tuple[str, str], WinRate
+    ]  # of every pair with a vote, the second against the first
+    categories: Mapping[str, WinRate]
+    sides: Sides
+    judges: tuple[Judge, ...]
+    without_flagged: WinRate | None  # None where nobody is flagged, or everybody is
+    decisive_judges: tuple[str, ...]  # without one of them the decision would be another
+    agreement: Agreement
+    controversies: tuple[Controversy, ...]
+    themes: tuple[Theme, ...]
+    notes: tuple[Note, ...]
+    seconds: Mapping[str, tuple[float, ...]]  # generation time of each image by slot
+
+    @property
+    def sentence(self) -> str:
+        """Say what stands, and that the budget is used up where it is."""
+        if self.verdict == "budget reached":
+            return f"The {self.budget} votes set out for are given. {self.result.sentence}"
+        return self.result.sentence
+
+    @property
+    def weak_categories(self) -> tuple[str, ...]:
+        """Categories in which b wins no more than half of the clear votes."""
+        return tuple(
+            name
+            for name, each in self.categories.items()
+            if each.tally.decisive_rate is not None and each.tally.decisive_rate <= 50
+        )
+
+
+def read_poll(
+    votes: Sequence[Vote],
+    slots: Sequence[str],
+    *,
+    notes: Sequence[Note] = (),
+    seconds: Mapping[str, Sequence[float]] | None = None,
+    budget: int | None = None,
+) -> Poll:
+    """Read all votes on a comparison of ``slots`` (at least two), the first being the baseline.
+
+    With more than two slots the result is that of the best of the others, by the ranking, against
+    the first.
+    """
+    ranking = rank(votes, slots)
+    a = slots[0]
+    b = max(slots[1:], key=lambda slot: (ranking.p_best[slot], ranking.strengths[slot].value))
+    result = win_rate(votes, a, b)
+    judges = judge_checks(votes)
+    return Poll(
+        slots=tuple(slots),
+        a=a,
+        b=b,
+        result=result,
+        verdict=_verdict(result, budget, len(ranking_votes(votes))),
+        budget=budget,
+        ranking=ranking,
+        pairs={
+            (first, second): win_rate(votes, first, second)
+            for first, second in combinations(slots, 2)
+            if ranking_votes(between(votes, first, second))
+        },
+        categories=category_rates(votes, a, b),
+        sides=_sides(votes),
+        judges=tuple(judges),
+        without_flagged=_without_flagged(votes, judges, a, b),
+        decisive_judges=_decisive_judges(votes, judges, result),
+        agreement=agreement(votes),
+        controversies=tuple(controversies(votes)),
+        themes=tuple(note_themes(notes)),
+        notes=tuple(notes),
+        seconds={slot: tuple(each) for slot, each in (seconds or {}).items()},
+    )
+
+
+def _verdict(result: WinRate, budget: int | None, given: int) -> Verdict:
+    if result.decision == "continue" and budget is not None and given >= budget:
+        return "budget reached"
+    return result.decision
+
+
+def _sides(votes: Sequence[Vote]) -> Sides:
+    clear = [vote.choice for vote in ranking_votes(votes) if vote.winner is not None]
+    return Sides(left=clear.count("left"), clear=len(clear))
+
+
+def _without_flagged(
+    votes: Sequence[Vote], judges: Sequence[Judge], a: str, b: str
+) -> WinRate | None:
+    flagged = [judge.name for judge in judges if judge.flags]
+    if not flagged or len(flagged) == len(judges):
+        return None
+    return win_rate(without_judges(votes, flagged), a, b)
+
+
+def _decisive_judges(
+    votes: Sequence[Vote], judges: Sequence[Judge], result: WinRate
+) -> tuple[str, ...]:
+    if len(judges) < 2:
+        return ()
+    a, b = result.tally.a, result.tally.b
+    return tuple(
+        judge.name
+        for judge in judges
+        if win_rate(without_judges(votes, [judge.name]), a, b).decision != result.decision
+    )
+
+
+def as_json(poll: Poll) -> dict[str, Any]:
+    """Return the poll as plain data; unknown is null."""
+    return {
+        "slots": list(poll.slots),
+        "a": poll.a,
+        "b": poll.b,
+        "decision": poll.verdict,
+        "sentence": poll.sentence,
+        "result": _rate(poll.result),
+        "budget": poll.budget,
+        "ranking": [
+            {
+                "slot": slot,
+                "strength": poll.ranking.strengths[slot].value,
+                "interval": [
+                    poll.ranking.strengths[slot].low,
+                    poll.ranking.strengths[slot].high,
+                ],
+                "p_best": poll.ranking.p_best[slot],
+                "group": next(n for n, g in enumerate(poll.ranking.groups) if slot in g),
+            }
+            for slot in poll.ranking.slots
+        ],
+        "pairs": [{"a": a, "b": b, **_rate(each)} for (a, b), each in poll.pairs.items()],
+        "categories": {name: _rate(each) for name, each in poll.categories.items()},
+        "weak_categories": list(poll.weak_categories),
+        "position": {
+            "left_wins": poll.sides.left,
+            "clear_votes": poll.sides.clear,
+            "p": poll.sides.chance,
+            "pull": poll.ranking.position.value,
+            "interval": [poll.ranking.position.low, poll.ranking.position.high],
+            "matters": poll.ranking.position_matters,
+        },
+        "judges": [_judge(each) for each in poll.judges],
+        "without_flagged": _rate(poll.without_flagged) if poll.without_flagged else None,
+        "decisive_judges": list(poll.decisive_judges),
+        "agreement": {
+            "alpha": poll.agreement.alpha,
+            "interval": None
+            if poll.agreement.low is None
+            else [poll.agreement.low, poll.agreement.high],
+            "reading": poll.agreement.reading,
+            "judged_by_two": poll.agreement.judged,
+        },
+        "controversial": [
+            {
+                "pair": list(each.pair),
+                "unit": each.unit,
+                "votes": [each.first, each.second, each.even],
+            }
+            for each in poll.controversies
+        ],
+        "themes": [
+            {"theme": each.name, "count": each.count, "says": each.meaning, "won": dict(each.won)}
+            for each in poll.themes
+        ],
+        "generation_seconds": {
+            slot: {
+                "images": len(each),
+                "mean": sum(each) / len(each) if each else None,
+                "median": median(each) if each else None,
+            }
+            for slot, each in poll.seconds.items()
+        },
+    }
+
+
+def _rate(each: WinRate) -> dict[str, Any]:
+    counts = each.tally
+    return {
+        "wins": counts.b_wins,
+        "losses": counts.a_wins,
+        "ties": counts.ties,
+        "both_bad": counts.both_bad,
+        "skipped": counts.skipped,
+        "comparisons": counts.total,
+        "win_rate": counts.win_rate,
+        "win_rate_interval": [100 * each.win_interval.low, 100 * each.win_interval.high],
+        "decisive_rate": counts.decisive_rate,
+        "points_rate": counts.points_rate,
+        "interval": [100 * each.interval.low, 100 * each.interval.high],
+        "consistency": counts.consistency,
+        "verdict": each.verdict,
+        "progress": counts.progress,
+        "evidence": each.counted,
+        "e_value": each.e_b,
+        "decision": each.decision,
+        "more": each.more,
+        "votes_to_flip": each.to_flip,
+    }
+
+
+def _judge(each: Judge) -> dict[str, Any]:
+    return {
+        "name": each.name,
+        "votes": each.votes,
+        "golds": [each.golds_passed, each.golds],
+        "repeats": [each.repeats_same, each.repeats],
+        "median_ms": each.median_ms,
+        "left_share": each.left_share,
+        "flags": list(each.flags),
+    }

@@ -1,0 +1,234 @@
+"""Serves judges: what is on a judge's desk now, and what becomes of an answer.
+
+Everything here may reach a blind judge's browser: no name, hash, seed or time of a slot goes out.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from core.errors import Fixable
+from core.rules.ballots import as_votes, is_answered, unique_labels
+from core.rules.davidson import rank
+from core.rules.serving import RANKED, Choice, Piece, choose, left_to_show
+from core.rules.votes import Vote
+from core.rules.win_rate import win_rate
+from core.store import comparisons, voting
+from core.store.database import Connection
+from dashboard.link import shared_link
+
+AHEAD = 3  # servings on the desk: the one looked at, and those whose pictures are fetched already
+EVERY = 10  # votes between two forecasts: told after each, it would say whom the vote was for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a judge's browser sends."""
+
+    serving: str
+    revision: int
+    choice: str
+    ranking: tuple[int, ...] | None
+    note: str
+    milliseconds: int | None
+
+
+def desk(connection: Connection, session_id: int, *, base: str, ways: int = 2) -> dict[str, Any]:
+    """Return what is on the desk of a sitting, served anew where it has fewer than three.
+
+    ``base`` is where its pictures are found. Raises Fixable for a sitting that has ended.
+    """
+    session = voting.session(connection, session_id, hold=True)
+    if session is None or session.ended_at is not None:
+        raise Fixable("This sitting has ended. Load the page again to begin a new one.")
+    comparison = comparisons.comparison(connection, session.comparison)
+    if comparison is None:
+        raise Fixable("This comparison is not there any more.")
+    served = _served(connection, session, comparison, RANKED if ways > 2 else 2)
+    waiting = [each for each in served if each.session_id == session.id and not is_answered(each)]
+    shown = [each for each in waiting if (len(each.slots) > 2) == (ways > 2)]
+    mine = [each for each in served if each.session_id == session.id and is_answered(each)]
+    room = AHEAD if session.budget is None else max(0, session.budget - len(mine))
+    pieces = _pieces(comparison)
+    open_pairs = left_to_show(served, pieces, _keys(comparison), session.judge) + sum(
+        each.purpose == "vote" for each in waiting
+    )
+    page = _Page(comparison, session, base)
+    last = max(mine, key=lambda each: (str(each.voted_at), each.number), default=None)
+    return {
+        "servings": [page.serving(each) for each in shown[:room]],
+        "last": page.serving(last) if last else None,
+        "given": len(mine),
+        "open": open_pairs,
+        "budget": session.budget,
+        "more": _more(served, comparison),
+        **_over(comparison, room if shown else -1 if room else 0),
+    }
+
+
+def answer(connection: Connection, session_id: int, given: Answer) -> dict[str, Any]:
+    """Store an answer and return what stands: ``accepted`` says whether it is the one given.
+
+    Raises Fixable for an answer that cannot be taken.
+    """
+    session = voting.session(connection, session_id)
+    if session is None:
+        raise Fixable("This sitting is not there any more. Load the page again.")
+    stands = voting.answer(
+        connection,
+        session,
+        given.serving,
+        given.revision,
+        given.choice,
+        ranking=given.ranking,
+        note=given.note,
+        milliseconds=given.milliseconds,
+    )
+    return {"accepted": stands.accepted, "choice": stands.choice, "revision": stands.revision}
+
+
+def begin(
+    comparison: int, judge: str, via: voting.Via, *, blind: bool, budget: int | None
+) -> voting.Session:
+    """Begin a sitting, or go on with the open one. Raises Away, or Fixable without a name."""
+    with shared_link().transaction() as connection:
+        return voting.begin(connection, comparison, judge, via, blind=blind, budget=budget)
+
+
+@dataclass(frozen=True)
+class _Page:
+    """Turns servings into what a browser may know of them."""
+
+    comparison: comparisons.Comparison
+    session: voting.Session
+    base: str
+
+    def serving(self, each: voting.Serving) -> dict[str, Any]:
+        prompts = {unit.key: unit.prompt_text for unit in self.comparison.units}
+        addresses = [f"{self.base}/{each.id}/{place}" for place in range(len(each.slots))]
+        found = {
+            "id": each.id,
+            "revision": 0 if each.revision is None else each.revision + 1,
+            "prompt": prompts.get(each.unit, ""),
+            "pictures": [f"{address}.png" for address in addresses],
+            "small": [f"{address}-small.png" for address in addresses],
+        }
+        if not self.session.blind:
+            labels = labels_of(self.comparison)
+            found["names"] = [labels.get(slot, "") for slot in each.slots]
+        return found
+
+
+def labels_of(comparison: comparisons.Comparison) -> dict[str, str]:
+    """Return slot key -> what people call it, each another."""
+    return unique_labels((slot.key, slot.label) for slot in comparison.slots)
+
+
+def _keys(comparison: comparisons.Comparison) -> list[str]:
+    return [slot.key for slot in comparison.slots]
+
+
+def _pieces(comparison: comparisons.Comparison) -> list[Piece]:
+    return [
+        Piece(
+            unit=unit.key,
+            category=unit.category,
+            drawn=frozenset(slot for slot in unit.pictures if unit.is_drawn([slot])),
+        )
+        for unit in comparison.units
+    ]
+
+
+def _served(
+    connection: Connection, session: voting.Session, comparison: comparisons.Comparison, ways: int
+) -> Sequence[voting.Serving]:
+    """Return all that was served, with this judge's desk filled up first."""
+    served = voting.served(connection, comparison.id)
+    chance = secrets.SystemRandom()
+    pieces = _pieces(comparison)
+    while True:
+        mine = [each for each in served if each.session_id == session.id]
+        waiting = [
+            each for each in mine if not is_answered(each) and (len(each.slots) > 2) == (ways > 2)
+        ]
+        given = sum(is_answered(each) for each in mine)
+        if len(waiting) >= min(AHEAD, (session.budget or given + AHEAD) - given):
+            return served
+        found = choose(
+            served, pieces, _keys(comparison), judge=session.judge, chance=chance, ways=ways
+        )
+        if found is None or not _serve(connection, session, comparison, found):
+            return served
+        served = voting.served(connection, comparison.id)
+
+
+def _serve(
+    connection: Connection,
+    session: voting.Session,
+    comparison: comparisons.Comparison,
+    found: Choice,
+) -> bool:
+    unit = next(unit for unit in comparison.units if unit.key == found.unit)
+    name = voting.serve(
+        connection,
+        session,
+        unit=found.unit,
+        category=found.category,
+        slots=found.slots,
+        samples=[unit.pictures[slot].sample_id for slot in found.slots],
+        purpose=found.purpose,
+        expected=found.expected,
+        asks=found.asks,
+    )
+    return name is not None
+
+
+def _over(comparison: comparisons.Comparison, room: int) -> dict[str, Any]:
+    """Say why nothing is on the desk: ``room`` is 0 for a budget used up, -1 for no pair left."""
+    missing = comparison.wanted - comparison.drawn
+    lost = sum(
+        picture.defect is not None or picture.parked_reason is not None
+        for unit in comparison.units
+        for picture in unit.pictures.values()
+    )
+    if room > 0:
+        return {"over": None, "finished": False, "waiting": False}
+    if room < 0 and (not comparison.planned or missing > lost):
+        drawn = f"{comparison.drawn} of {comparison.wanted} images are drawn"
+        words = drawn if comparison.planned else "Its images are not planned yet"
+        return {
+            "over": f"{words}. The next pair appears here by itself.",
+            "finished": False,
+            "waiting": True,
+        }
+    words = (
+        "All the votes you set out to give are given." if room == 0 else "You have seen every pair."
+    )
+    return {"over": words, "finished": True, "waiting": False}
+
+
+def _more(served: Sequence[voting.Serving], comparison: comparisons.Comparison) -> str:
+    """Say about how many votes decide this, from the votes of every tenth only."""
+    votes = [vote for vote in as_votes(served) if vote.purpose == "vote" and vote.choice != "skip"]
+    return forecast(tuple(votes[: len(votes) // EVERY * EVERY]), tuple(_keys(comparison)))
+
+
+@lru_cache(maxsize=32)
+def forecast(votes: tuple[Vote, ...], slots: tuple[str, ...]) -> str:
+    """Return about how many more votes decide between the two slots that lead."""
+    a, b = slots[:2]
+    if len(slots) > 2:
+        found = rank(votes, slots)
+        a, b = sorted(slots, key=lambda slot: -found.p_best[slot])[:2]
+    stands = win_rate(votes, a, b)
+    noun = "votes" if stands.counted == "votes" else "prompts and seeds"
+    about = "" if len(slots) == 2 else " between the two that lead"
+    if stands.decision != "continue":
+        return f"Decided{about}: more votes only make it surer."
+    if stands.more is None:
+        return f"More {noun} than anyone would give are needed to decide this."
+    return f"About {stands.more} more {noun} decide this{about}."

@@ -1,0 +1,340 @@
+"""The result of a vote in words, badges and tables; pure markup."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.rules.betting import Interval
+from core.rules.poll import Poll
+from core.rules.votes import VERDICTS
+from core.rules.win_rate import WinRate
+from core.store import voting
+from core.store.comparisons import Comparison
+from dashboard.parts import badge, links, sheet, words
+from dashboard.parts.safe import Html, fill, join, text
+
+_SHAPES = {
+    "EXCELLENT": "star",
+    "GOOD": "disc",
+    "MODERATE": "diamond",
+    "MINIMAL": "bar",
+    "POOR": "cross",
+}
+_DECIDED = {
+    "B better": "star",
+    "A better": "star",
+    "equivalent": "level",
+    "continue": "ring",
+    "budget reached": "bar",
+}
+
+
+def headline(poll: Poll) -> Html:
+    """Return the sentence, the decision, and the owner's verdict with its interval."""
+    result = poll.result
+    if not result.tally.total:
+        return fill(
+            '<p class="ew-sentence" data-part="poll">No vote on {a} and {b} yet.</p>',
+            a=poll.a,
+            b=poll.b,
+        )
+    return fill(
+        '<p class="ew-sentence" data-part="poll">{sentence}</p>'
+        '<div class="ew-rests"><span class="ew-badge" data-badge="{decision}">{shape}{decision}'
+        "</span>{verdict}</div>{interval}",
+        sentence=words.unbroken(poll.sentence),
+        decision=_decision(poll),
+        shape=badge.shape(_DECIDED[poll.verdict]),
+        verdict=_verdict(result),
+        interval=_bar(result),
+    )
+
+
+def _decision(poll: Poll) -> str:
+    return {"A better": f"{poll.a} better", "B better": f"{poll.b} better"}.get(
+        poll.verdict, poll.verdict
+    )
+
+
+def _verdict(result: WinRate) -> Html:
+    """Return the verdict word, never without its rate, count and interval."""
+    if result.verdict is None or result.tally.win_rate is None:
+        return text("")
+    rate = result.tally.win_rate
+    word = next(word for least, word in VERDICTS if rate >= least)
+    return fill(
+        '<span class="ew-badge" data-badge="{word}">{shape}{verdict}</span>',
+        word=word,
+        shape=badge.shape(_SHAPES[word]),
+        verdict=words.unbroken(result.verdict),
+    )
+
+
+def _bar(result: WinRate) -> Html:
+    """Return the interval as a bar over 0 to 100 %, with the middle and the owner's 60 % marked."""
+    interval: Interval = result.interval
+    value = (
+        result.tally.decisive_rate if result.counted == "votes" else result.tally.points_rate
+    ) or 0.0
+    what = "of the clear votes" if result.counted == "votes" else "of the points"
+    return fill(
+        '<div class="ew-span" role="img" aria-label="{label}"><i class="ew-half"></i>'
+        '<i class="ew-range" style="left:{low}%;width:{wide}%"></i>'
+        '<i class="ew-at" style="left:{value}%"></i></div>'
+        '<p class="ew-quiet ew-ends"><span>{a} wins all</span><span>even</span>'
+        "<span>{b} wins all</span></p>",
+        label=f"{result.tally.b} has {value:.1f} % {what}, interval {interval}",
+        low=f"{100 * interval.low:.1f}",
+        wide=f"{100 * (interval.high - interval.low):.1f}",
+        value=f"{value:.1f}",
+        a=result.tally.a,
+        b=result.tally.b,
+    )
+
+
+def figures(poll: Poll) -> Html:
+    """Return the counts and rates of the result."""
+    result, counts = poll.result, poll.result.tally
+    lines: list[tuple[object, ...]] = [
+        (
+            "comparisons",
+            (
+                f"{counts.total}: {counts.b} {counts.b_wins}, {counts.a} {counts.a_wins}, "
+                f"{counts.ties} ties, {counts.both_bad} both bad; {counts.skipped} skipped"
+            ),
+        ),
+        ("win rate", _percent(counts.win_rate), f"ties in the total; {result.win_interval}"),
+        (
+            "decisive rate",
+            _percent(counts.decisive_rate),
+            f"ties left out; {result.interval}" if result.counted == "votes" else "ties left out",
+        ),
+        (
+            "points rate",
+            _percent(counts.points_rate),
+            "a tie is half a point"
+            + (
+                f"; {result.interval} over {result.units} prompts and seeds"
+                if result.counted == "units"
+                else ""
+            ),
+        ),
+        (
+            "consistency",
+            _percent(counts.consistency),
+            "comparisons with a clear winner; low means they are close",
+        ),
+        ("votes to flip", _flip(result), "how many must turn round to undo this"),
+        ("position", *_position(poll)),
+        ("agreement", *_agreement(poll)),
+    ]
+    return sheet.table(
+        ("figure", "value", "what it says"),
+        [(*line, "") if len(line) == 2 else line for line in lines],
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "\u2013" if value is None else f"{value:.1f} %"
+
+
+def _flip(result: WinRate) -> str:
+    if result.to_flip is None:
+        return "nobody leads"
+    if result.counted == "votes":
+        return "1 vote" if result.to_flip == 1 else f"{result.to_flip} votes"
+    return f"{result.to_flip} prompts and seeds"
+
+
+def _position(poll: Poll) -> tuple[str, str]:
+    sides = poll.sides
+    if sides.chance is None:
+        return "\u2013", "no clear vote yet"
+    pull = poll.ranking.position
+    found = "one side pulls" if poll.ranking.position_matters else "no side pulls measurably"
+    return (
+        f"left won {sides.left} of {sides.clear}",
+        (
+            f"{found}: log odds {pull.value:+.2f} ({pull.low:+.2f} to {pull.high:+.2f}); so uneven by "
+            f"chance: {words.percent(sides.chance)}"
+        ),
+    )
+
+
+def _agreement(poll: Poll) -> tuple[str, str]:
+    found = poll.agreement
+    if found.alpha is None:
+        return "\u2013", "needs two judges on the same images who did not all say the same"
+    ends = "" if found.low is None else f" ({found.low:.2f} to {found.high:.2f})"
+    return (
+        f"alpha {found.alpha:.2f}{ends}",
+        f"{found.reading}, over {found.judged} pairs of images; near 0 is normal between equals",
+    )
+
+
+def ranking(poll: Poll) -> Html:
+    """Return the slots by strength."""
+    lines: list[tuple[object, ...]] = []
+    for place, slot in enumerate(poll.ranking.slots, start=1):
+        strength = poll.ranking.strengths[slot]
+        apart = (
+            next(n for n, group in enumerate(poll.ranking.groups, start=1) if slot in group)
+            if len(poll.ranking.groups) > 1
+            else ""
+        )
+        lines.append(
+            (
+                place,
+                slot,
+                f"{strength.value:+.2f}",
+                f"{strength.low:+.2f} to {strength.high:+.2f}",
+                words.percent(poll.ranking.p_best[slot]),
+                f"group {apart}: never compared with the others" if apart else "",
+            )
+        )
+    return sheet.table(("", "slot", "strength", "95 %", "best", ""), lines)
+
+
+def pairs(poll: Poll) -> Html:
+    """Return every pair of slots that was voted on."""
+    return sheet.table(
+        ("pair", "result", "decision"),
+        [
+            (f"{b} against {a}", words.unbroken(each.verdict or ""), _of_pair(each, a, b))
+            for (a, b), each in poll.pairs.items()
+        ],
+    )
+
+
+def _of_pair(each: WinRate, a: str, b: str) -> str:
+    return {"A better": f"{a} better", "B better": f"{b} better"}.get(each.decision, each.decision)
+
+
+def categories(poll: Poll) -> Html:
+    """Return each category's result and which are weak."""
+    if not poll.categories:
+        return sheet.empty("The prompts of this comparison have no categories.")
+    lines: list[tuple[object, ...]] = [
+        (
+            name,
+            each.verdict or "no vote yet",
+            f"{each.tally.decisive} clear votes"
+            + ("" if each.enough else "; too few to pass anything"),
+        )
+        for name, each in poll.categories.items()
+    ]
+    weak = (
+        fill(
+            "<p>Weak: {names}. {b} wins no more than half of the clear votes there.</p>",
+            names=", ".join(poll.weak_categories),
+            b=poll.b,
+        )
+        if poll.weak_categories
+        else text("")
+    )
+    return join([sheet.table(("category", "result", "evidence"), lines), weak])
+
+
+def judges(poll: Poll) -> Html:
+    """Return what the checks say of each judge, and the result without those they flag."""
+    lines: list[tuple[object, ...]] = [
+        (
+            each.name,
+            each.votes,
+            f"{each.golds_passed} of {each.golds}" if each.golds else "\u2013",
+            f"{each.repeats_same} of {each.repeats}" if each.repeats else "\u2013",
+            f"{each.median_ms / 1000:.1f} s" if each.median_ms is not None else "\u2013",
+            "; ".join(each.flags) or "nothing to remark",
+        )
+        for each in poll.judges
+    ]
+    table = sheet.table(
+        ("judge", "votes", "golds passed", "repeats alike", "median time", "checks"), lines
+    )
+    without = (
+        fill(
+            "<p>Without the judges who are flagged: {sentence}</p>",
+            sentence=words.unbroken(poll.without_flagged.sentence),
+        )
+        if poll.without_flagged
+        else text("")
+    )
+    alone = (
+        fill(
+            "<p>Without {names} alone the decision would be another.</p>",
+            names=" or ".join(poll.decisive_judges),
+        )
+        if poll.decisive_judges
+        else text("")
+    )
+    return join([table, without, alone])
+
+
+def themes(poll: Poll, made: Comparison, served: Sequence[voting.Serving]) -> Html:
+    """Return what judges wrote, by theme, with the images behind the words."""
+    if not poll.notes:
+        return sheet.empty("Nobody has written a note.")
+    lines: list[tuple[object, ...]] = [
+        (
+            theme.name,
+            theme.count,
+            theme.meaning,
+            ", ".join(f"{slot} {count}" for slot, count in theme.won),
+            join(_behind(note.about, made, served) for note in theme.notes[:4]),
+        )
+        for theme in poll.themes
+    ]
+    spoken = join(fill("<li>{words}</li>", words=note.words) for note in poll.notes[:20])
+    table = (
+        sheet.table(("theme", "notes", "what it says", "winner beside it", "images"), lines)
+        if lines
+        else text("")
+    )
+    return fill('{table}<ul class="ew-list">{spoken}</ul>', table=table, spoken=spoken)
+
+
+def controversial(poll: Poll, made: Comparison) -> Html:
+    """Return the pairs of images that divide their judges."""
+    if not poll.controversies:
+        return sheet.empty("No pair of images was answered differently by two judges.")
+    units = {unit.key: unit for unit in made.units}
+    lines: list[tuple[object, ...]] = []
+    for each in poll.controversies[:12]:
+        unit = units.get(each.unit)
+        lines.append(
+            (
+                f"{unit.prompt_name}, seed {unit.seed}" if unit else each.unit[:8],
+                join(_thumbs(made, each.unit, each.pair)),
+                f"{each.pair[0]} {each.first}, {each.pair[1]} {each.second}, even {each.even}",
+            )
+        )
+    return sheet.table(("prompt", "images", "votes"), lines)
+
+
+def _behind(serving_id: str, made: Comparison, served: Sequence[voting.Serving]) -> Html:
+    each = next((each for each in served if each.id == serving_id), None)
+    if each is None:
+        return text("")
+    pictures = next((unit.pictures for unit in made.units if unit.key == each.unit), {})
+    return join(
+        _thumb(found.image_sha256)
+        for slot in each.slots
+        if (found := pictures.get(slot)) is not None and found.image_sha256
+    )
+
+
+def _thumbs(made: Comparison, unit_key: str, labels: Sequence[str]) -> list[Html]:
+    unit = next((unit for unit in made.units if unit.key == unit_key), None)
+    if unit is None:
+        return []
+    found = [unit.pictures.get(slot.key) for slot in made.slots if slot.label in labels]
+    return [_thumb(each.image_sha256) for each in found if each is not None and each.image_sha256]
+
+
+def _thumb(sha256: str) -> Html:
+    return fill(
+        '<a href="{original}" target="_blank" rel="noopener"><img class="ew-tiny" loading="lazy" '
+        'width="48" height="48" alt="" src="{thumb}"></a> ',
+        original=links.original(sha256),
+        thumb=links.thumb(sha256),
+    )

@@ -1,0 +1,280 @@
+"""The vote view: choose a comparison, judge its pairs blind, then see what the votes say."""
+
+from __future__ import annotations
+
+import json
+
+import streamlit as st
+
+from core.charts.votes import strength_chart, time_chart
+from core.errors import EpochwatchError
+from core.reports import votes_export
+from core.store import comparisons, voting
+from core.store.comparisons import ComparisonLine
+from dashboard import ballots, desk, polls
+from dashboard.link import Away, shared_link
+from dashboard.parts import ballot, charts, outage, poll, safe, sheet, words
+from dashboard.reads import Reads, shared_reads
+
+_FIRST = ("epochwatch compare base pick --run NAME", "put the pick beside the base model")
+
+
+def judge_of_account() -> str | None:
+    """Return the name of the account that is logged in; None where nobody needs to log in."""
+    account = st.user.to_dict()
+    if not account.get("is_logged_in"):
+        return None
+    return str(account.get("email") or account.get("name") or "") or None
+
+
+def _remember(key: str) -> None:
+    st.query_params["id"] = str(st.session_state[key])
+
+
+def chosen(lines: tuple[ComparisonLine, ...]) -> ComparisonLine | None:
+    """Return the comparison of the address, else the newest; show the list to choose from."""
+    by_id = {line.id: line for line in lines}
+    asked = st.query_params.get("id", "")
+    current = int(asked) if asked.isdecimal() else next(iter(by_id))
+    if current not in by_id:
+        return None
+    key = f"vote-{current}"
+    picked = st.selectbox(
+        "Comparison",
+        list(by_id),
+        index=list(by_id).index(current),
+        key=key,
+        format_func=lambda at: safe.plain(_line(by_id[at])),
+        on_change=_remember,
+        args=(key,),
+        label_visibility="collapsed",
+    )
+    return by_id[picked]
+
+
+def _line(line: ComparisonLine) -> str:
+    drawn = (
+        ""
+        if line.drawn == line.wanted and line.wanted
+        else f", {line.drawn} of {line.wanted} drawn"
+    )
+    return f"{line.title}  (no. {line.id}, {line.votes} votes{drawn})"
+
+
+@outage.guarded
+def page_body() -> None:
+    """Show one comparison: the way in, the ballot, or the result."""
+    reads = shared_reads()
+    reads.revision()
+    lines = reads.ask(comparisons.comparisons)
+    if not lines:
+        sheet.put(
+            sheet.empty(
+                "Nothing to vote on yet. Make a comparison on the page Compare, or type:", (_FIRST,)
+            )
+        )
+        return
+    session = _sitting()
+    if session is not None and session.ended_at is not None:
+        st.session_state[f"reveal-{session.comparison}"] = True
+        st.query_params.from_dict({"id": str(session.comparison)})
+    elif session is not None:
+        _vote(next(line for line in lines if line.id == session.comparison), session)
+        return
+    line = chosen(lines)
+    if line is None:
+        sheet.put(sheet.empty("There is no such comparison."))
+        return
+    if st.session_state.get(f"reveal-{line.id}"):
+        _result(reads, line)
+        _enter(line)
+    else:
+        _enter(line)
+        _result(reads, line)
+
+
+def _sitting() -> voting.Session | None:
+    """Return the sitting of the address, so that a reload goes on where it was."""
+    session_id, _, mark = st.query_params.get("sitting", "").partition("-")
+    if not session_id.isdecimal() or not ballots.is_ticket(int(session_id), mark):
+        return None
+    with shared_link().transaction() as connection:
+        return voting.session(connection, int(session_id))
+
+
+def _vote(line: ComparisonLine, session: voting.Session) -> None:
+    sheet.put(
+        sheet.heading(line.title, f"{session.judge}, {'blind' if session.blind else 'names shown'}")
+    )
+    ways = 2
+    if line.slots > 2:
+        ranked = st.toggle(
+            "Rank several at once: click from best to worst", key=f"ways-{session.id}"
+        )
+        ways = 4 if ranked else 2
+    if ballot.show(session.id, ways=ways, key=f"ballot-{session.id}-{ways}"):
+        st.rerun()  # it has ended since this run began
+    if st.button(
+        "Pause: go on later, names stay hidden", type="tertiary", key=f"pause-{session.id}"
+    ):
+        st.query_params.from_dict({"id": str(line.id)})
+        st.rerun()
+
+
+def _enter(line: ComparisonLine) -> None:
+    sheet.put(
+        sheet.heading(
+            line.title,
+            "two pictures of one prompt and seed at a time; which is which stays hidden "
+            "until you end",
+        )
+    )
+    account = judge_of_account()
+    with st.form(f"enter-{line.id}", border=False):
+        first, second, third, fourth = st.columns(
+            [3, 2, 2, 2], vertical_alignment="bottom", gap="small"
+        )
+        name = first.text_input(
+            "Your name",
+            value=account or st.session_state.get("judge", ""),
+            disabled=account is not None,
+            max_chars=voting.LONGEST_NAME,
+            key=f"judge-{line.id}",
+        )
+        budget = second.number_input(
+            "Votes to give (0: as many as I like)", 0, 10_000, 0, step=10, key=f"budget-{line.id}"
+        )
+        shown = third.toggle("Show names (not blind)", key=f"seen-{line.id}")
+        if fourth.form_submit_button("Vote", type="primary", width="stretch"):
+            _begin(
+                line,
+                account or name,
+                by_account=account is not None,
+                blind=not shown,
+                budget=int(budget) or None,
+            )
+
+
+def _begin(
+    line: ComparisonLine, judge: str, *, by_account: bool, blind: bool, budget: int | None
+) -> None:
+    if not judge.strip():
+        st.warning("Say who you are, so that your votes stay yours.")
+        return
+    try:
+        session = desk.begin(
+            line.id, judge, "account" if by_account else "local", blind=blind, budget=budget
+        )
+    except Away:
+        st.error("Not begun: the database is away. Try again when the line above is gone.")
+    except EpochwatchError as trouble:
+        st.error(safe.markdown(trouble))
+    else:
+        st.session_state["judge"] = judge
+        st.query_params["id"] = str(line.id)
+        st.query_params["sitting"] = f"{session.id}-{ballots.ticket(session.id)}"
+        st.rerun()
+
+
+def _result(reads: Reads, line: ComparisonLine) -> None:
+    if not line.votes:
+        return
+    if not st.session_state.get(f"reveal-{line.id}"):
+        sheet.put(
+            safe.fill(
+                '<p class="ew-quiet">{votes} votes are given. To see them before you vote makes '
+                "your own less blind.</p>",
+                votes=line.votes,
+            )
+        )
+        if not st.button("Show the result", key=f"show-{line.id}"):
+            return
+        st.session_state[f"reveal-{line.id}"] = True
+    found = reads.ask(polls.answered, line.id)
+    if found is not None:
+        _show(found)
+
+
+def _show(found: polls.Answered) -> None:
+    read, made = found.poll, found.comparison
+    sheet.put(poll.headline(read))
+    if found.seen:
+        sheet.put(
+            safe.fill(
+                '<p class="ew-quiet">{seen} votes were given with the names shown.</p>',
+                seen=found.seen,
+            )
+        )
+    tabs = st.tabs(
+        ["Figures", "Slots", "Categories", "Judges", "Divided", "Notes", "Time", "Export"]
+    )
+    with tabs[0]:
+        sheet.put(poll.figures(read))
+    with tabs[1]:
+        if len(read.slots) > 2:
+            st.altair_chart(
+                strength_chart(read.ranking, theme=charts.theme()),
+                theme=None,
+                width="stretch",
+                key="poll-strength",
+            )
+        sheet.put(poll.ranking(read))
+        sheet.put(poll.pairs(read))
+    with tabs[2]:
+        sheet.put(poll.categories(read))
+    with tabs[3]:
+        sheet.put(poll.judges(read))
+    with tabs[4]:
+        sheet.put(poll.controversial(read, made))
+    with tabs[5]:
+        sheet.put(poll.themes(read, made, found.served))
+    with tabs[6]:
+        _times(found)
+    with tabs[7]:
+        _export(found)
+
+
+def _times(found: polls.Answered) -> None:
+    timed = {slot: some for slot, some in found.poll.seconds.items() if some}
+    if not timed:
+        sheet.put(sheet.empty("No image of this comparison has a time."))
+        return
+    st.altair_chart(
+        time_chart(timed, theme=charts.theme()), theme=None, width="stretch", key="poll-time"
+    )
+    sheet.put(
+        sheet.table(
+            ("slot", "images", "mean"),
+            [
+                (slot, len(some), words.duration(sum(some) / len(some)))
+                for slot, some in timed.items()
+            ],
+        )
+    )
+
+
+def _export(found: polls.Answered) -> None:
+    made = found.comparison
+    first, second, third = st.columns(3)
+    first.download_button(
+        "comparison.csv",
+        votes_export.comparison_csv(made.id, made.slots, made.units, found.served),
+        file_name=f"comparison_{made.id}.csv",
+        mime="text/csv",
+    )
+    second.download_button(
+        "every vote, CSV",
+        votes_export.votes_csv(made.slots, made.units, found.served),
+        file_name=f"votes_{made.id}.csv",
+        mime="text/csv",
+    )
+    third.download_button(
+        "every vote, JSON",
+        json.dumps(votes_export.votes_json(made.slots, made.units, found.served), indent=2),
+        file_name=f"votes_{made.id}.json",
+        mime="application/json",
+    )
+
+
+outage.line()
+page_body()
