@@ -19,9 +19,11 @@ from core.rules.ballots import as_votes
 from core.rules.criteria import Ballot, Candidate
 from core.rules.promotion import Checklist, candidate_of, checklist, set_aside
 from core.rules.scoring import FLAG_SHARE
-from core.store import comparisons, promotions, voting
+from core.store import comparisons, gallery, promotions, voting
 from core.store.database import Connection
 from core.store.promotions import CandidateRows, Decision
+
+_SILENT_SECONDS = 30.0  # after which a machine is not at work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,7 @@ def promote(
             overridden=aside,
             reason=_clean(reason),
             by_whom=_clean(by_whom)[:200] or "somebody",
-            host=host or _doer(seen.rows),
+            host=host or _doer(connection, seen.rows),
         ),
     )
 
@@ -95,12 +97,21 @@ def _clean(text: str) -> str:
     return text.replace("\x00", "").strip()[:2000]
 
 
-def _doer(found: CandidateRows) -> str | None:
-    """Return the host to do it: where production lies if a kept copy reaches it, else the file's."""
+def _doer(connection: Connection, found: CandidateRows) -> str | None:
+    """Return the host to do it: where production lies if a kept copy reaches it, else the file's.
+
+    None, any host, when the file's machine is silent and a copy was kept.
+    """
     where = found.current.host if found.current else None
-    if where is not None and found.checkpoint["uri"]:
+    kept, home = bool(found.checkpoint["uri"]), str(found.checkpoint["host"])
+    if where is not None and kept:
         return where
-    return str(found.checkpoint["host"])
+    alive = {
+        host.name
+        for host in gallery.hosts(connection)
+        if host.state != "stopped" and host.silent_seconds < _SILENT_SECONDS
+    }
+    return home if home in alive or not kept else None
 
 
 def _refuse_what_cannot_be_live(seen: Look) -> None:

@@ -20,6 +20,18 @@ from core.rules.scoring import summarize_epoch
 LEAST_SCORE, TARGET_SCORE = 8.0, 8.5
 # Criteria that a model may fail and still be of use for everything else, and what is excluded then.
 TRAITS = {"colors": "colors", "backgrounds": "backgrounds", "accessories": "accessories"}
+_SHORT = TRAITS | {
+    "score": f"a score of {LEAST_SCORE:g}",
+    "style": "pixel-art style",
+    "production": "votes against production",
+    "target": f"a score of {TARGET_SCORE:g}",
+    "overall": "overall win rate",
+    "categories": "win rate by category",
+    "consistent": "consistency across prompts",
+    "artifacts": "artifacts",
+    "speed": "time an image takes",
+    "feedback": "people's feedback",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +67,15 @@ class Checklist:
     @property
     def sentence(self) -> str:
         """Say whether it is ready, what is excluded and what nobody knows."""
-        unknown = [c.name for c in self.criteria if c.must and c.state == "not known"]
-        tail = f" Not known: {_listed(unknown)}." if unknown else ""
+        unknown = [c for c in self.criteria if c.must and c.state == "not known"]
+        unchecked = any(c.key == "production" for c in unknown)
+        rest = [c for c in unknown if c.key != "production" and c not in self.blocking]
+        tail = f" Not known: {_listed(rest)}." if rest else ""
+        tail = (" Unchecked by votes." if unchecked and self.blocking else "") + tail
         if self.excluded:
             return f"Ready, {' and '.join(self.excluded)} excluded.{tail}"
         if self.blocking:
-            return f"Not ready: {_listed([c.name for c in self.blocking])}.{tail}"
-        unchecked = any(c.key == "production" and c.state == "not known" for c in self.criteria)
+            return f"Not ready: {_listed(self.blocking)}.{tail}"
         return f"Ready{', unchecked by votes' if unchecked else ''}.{tail}"
 
 
@@ -161,5 +175,5 @@ def set_aside(checked: Checklist, reason: str) -> tuple[str, ...]:
     return tuple(criterion.key for criterion in checked.blocking)
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(name[:1].lower() + name[1:] for name in names)
+def _listed(named: Sequence[Criterion]) -> str:
+    return ", ".join(_SHORT[criterion.key] for criterion in named)

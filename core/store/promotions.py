@@ -122,8 +122,10 @@ def candidate(connection: Connection, run_id: int, position: int) -> CandidateRo
 def decide(connection: Connection, decision: Decision) -> int:
     """Store a decision with the action that carries it out; return its number.
 
+    One that still waits for its machine gives way: it would never end where that machine is gone.
+
     Raises:
-        Fixable: when it is in production already, or another decision is still being carried out.
+        Fixable: when it is in production already, or on its way.
     """
     rows(connection, "promotions.lock")
     live = current(connection)
@@ -132,13 +134,26 @@ def decide(connection: Connection, decision: Decision) -> int:
             f"{decision.run_name} {decision.position} is in production already, since "
             f"{live.live_at:%Y-%m-%d %H:%M} UTC."
         )
-    waiting = [each for each in history(connection) if each.state == "pending"]
-    if waiting:
-        raise Fixable(
-            f"{waiting[0].run_name} {waiting[0].position} is on its way to production; wait until "
-            "that is done or has failed."
-        )
+    for waiting in [each for each in history(connection) if each.state == "pending"]:
+        if waiting.sha256 == decision.sha256:
+            raise Fixable(
+                f"{waiting.run_name} {waiting.position} is on its way to production already "
+                f"(number {waiting.id})."
+            )
+        _withdraw(connection, waiting, decision)
     return _decided(connection, decision)
+
+
+def _withdraw(connection: Connection, waiting: Promotion, decision: Decision) -> None:
+    """Let a decision that nobody has carried out yet give way to a newer one."""
+    run(
+        connection,
+        "actions.again",
+        key=action_key(waiting.id),
+        error=f"withdrawn: {decision.by_whom} decided for {decision.run_name} {decision.position}",
+        state="failed",
+        seconds=0,
+    )
 
 
 def _decided(connection: Connection, decision: Decision) -> int:

@@ -15,7 +15,6 @@ from dashboard.parts.safe import Html, fill, join
 from dashboard.parts.words import Said
 
 _SHAPES = {"met": "disc", "not met": "cross", "not known": "ring"}
-_SHA = 12  # hex digits of a hash that are shown
 
 
 def name(promoted: Promotion) -> str:
@@ -141,7 +140,9 @@ def history(known: Sequence[Promotion], live: Promotion | None) -> Html:
         )
         for each in known
     ]
-    return sheet.table(("number", "model", "score", "", "by", "decided", "why"), lines)
+    return sheet.table(
+        ("number", "model", "score", "", "by", "decided", "why"), lines, kind="ew-numbers"
+    )
 
 
 def _became(each: Promotion, live: Promotion | None) -> Html:

@@ -49,20 +49,21 @@ def _live(reads: Reads, live: Promotion, known: tuple[Promotion, ...]) -> None:
     sheet.put(promoted.headline(live, datetime.now(UTC)))
     left, right = st.columns([2, 3], gap="medium")
     with left:
-        _pictures(reads, live.run_id, live.position, key="live-pictures")
+        unit = str(live.record.get("unit") or "epoch")
+        _pictures(reads, live.run_id, live.position, unit, key="live-pictures")
     with right:
         sheet.put(promoted.record(live))
     _way_back(live, known)
 
 
-def _pictures(reads: Reads, run_id: int | None, position: int, *, key: str) -> None:
+def _pictures(reads: Reads, run_id: int | None, position: int, unit: str, *, key: str) -> None:
     """Show what its test drew; a deleted run took its pictures along."""
     if run_id is None:
         return
     found = [p for p in reads.ask(gallery.pictures, run_id) if p.position == position]
     drawn = [picture for picture in found if picture.image_sha256]
     if drawn:
-        wall.show(wall.newest(run_id, drawn[:_PICTURES], "at"), key=key)
+        wall.show(wall.newest(run_id, drawn[:_PICTURES], unit), key=key)
     else:
         sheet.put(sheet.empty("No pictures of its test are left."))
 
@@ -139,7 +140,7 @@ def _checked(
         sheet.put(sheet.empty(str(trouble)))
         return
     sheet.put(promoted.checklist(seen.checked))
-    _pictures(reads, run_id, position, key="candidate-pictures")
+    _pictures(reads, run_id, position, str(seen.record["unit"]), key="candidate-pictures")
     if live is not None and live.sha256 == seen.rows.checkpoint["sha256"]:
         sheet.put(sheet.empty("It is in production."))
         return

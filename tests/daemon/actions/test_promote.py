@@ -311,12 +311,24 @@ def test_decisions_cannot_be_rewritten(house: House) -> None:
     assert house.get(number).live_at is not None
 
 
-def test_what_is_live_is_not_promoted_again_and_one_at_a_time(house: House) -> None:
-    """Both are told with who is in the way."""
+def test_what_is_live_or_on_its_way_is_not_promoted_again(house: House) -> None:
+    """Both are told, with the number or the time."""
     first = house.file("a")
     house.decide(first)
-    with pytest.raises(Fixable, match="on its way to production"):
-        house.decide(house.file("b"))
+    with pytest.raises(Fixable, match="on its way to production already"):
+        house.decide(first)
     house.actor(house.promoter()).act()
     with pytest.raises(Fixable, match="in production already, since"):
         house.decide(first)
+
+
+def test_a_decision_that_waits_for_a_lost_machine_gives_way(house: House) -> None:
+    """A pod that never comes back does not keep everybody from deciding anew."""
+    lost = house.decide(house.file("a"), host="a pod that is gone")
+    second = house.file("b")
+    house.decide(second)
+    house.actor(house.promoter()).act()
+    assert house.live() == (second, second)
+    found = house.get(lost)
+    assert (found.state, found.live_at) == ("failed", None)
+    assert "withdrawn: Nadia decided for punks 7" in (found.error or "")

@@ -103,7 +103,7 @@ def test_what_is_not_met_needs_a_reason_which_is_kept(epochwatch: Any, runs: Run
     runs.epoch(runs.run("punks"), 3, 7.6)
     said = epochwatch("promote", "punks", 3)
     assert said.code == 2
-    assert "Not ready: score of at least 8." in said.err
+    assert "Not ready: a score of 8." in said.err
     assert "7.6 of 10" in said.err
     assert runs.ask("SELECT count(*) FROM epochwatch.promotions") == [(0,)]
     assert epochwatch("promote", "punks", 3, "--override", "the only one with lips").code == 0
