@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import exp
 from typing import Any
 
 import altair as alt
 
 from core.charts.progress import FONT, INKS, Ink, Theme
-from core.rules.davidson import Ranking
 
 _ROW = 34  # pixels a slot
 
 
-def strength_chart(ranking: Ranking, *, theme: Theme = "light") -> Any:
-    """Return the slots by strength, the strongest first, each with its 95 % interval.
+@dataclass(frozen=True, kw_only=True)
+class Strength:
+    """One slot of a ranking: log odds against the mean of the slots, with a 95 % interval."""
+
+    slot: str
+    value: float
+    low: float
+    high: float
+    p_best: float  # 0-1
+
+
+def strength_chart(ranked: Sequence[Strength], *, theme: Theme = "light") -> Any:
+    """Return slots in the order given, the strongest first, each with its 95 % interval.
 
     Strengths are shown as the chance to win against an average slot of the comparison, 0-100 %.
     """
     ink = INKS[theme]
     lines = [
         {
-            "slot": slot,
-            "wins": _chance(ranking.strengths[slot].value),
-            "low": _chance(ranking.strengths[slot].low),
-            "high": _chance(ranking.strengths[slot].high),
-            "best": 100 * ranking.p_best[slot],
+            "slot": each.slot,
+            "wins": _chance(each.value),
+            "low": _chance(each.low),
+            "high": _chance(each.high),
+            "best": 100 * each.p_best,
         }
-        for slot in ranking.slots
+        for each in ranked
     ]
     y = alt.Y("slot:N", sort=None, title=None, axis=alt.Axis(labelLimit=220))
     x = alt.X(
@@ -74,7 +85,12 @@ def time_chart(seconds: Mapping[str, Sequence[float]], *, theme: Theme = "light"
             ticks={"color": ink.text},
         )
         .encode(
-            x=alt.X("seconds:Q", title="seconds an image", scale=alt.Scale(zero=True)),
+            x=alt.X(
+                "seconds:Q",
+                title="seconds an image",
+                scale=alt.Scale(zero=True),
+                axis=alt.Axis(tickCount=6),
+            ),
             y=alt.Y("slot:N", sort=None, title=None, axis=alt.Axis(labelLimit=220)),
         )
     )

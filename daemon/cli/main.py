@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from core.errors import EpochwatchError
-from daemon.cli import alerts, backtest, compare, db, exporting, plan, production, runs, suite
+from daemon.cli import alerts, backtest, compare, db, exporting, plan, production, runs, suite, votes
 from daemon.cli.output import complain
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.add_typer(suite.app, name="suite")
 app.add_typer(plan.app, name="plan")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(production.app, name="production")
+app.add_typer(votes.app, name="votes")
 app.command("log")(runs.log)
 app.command("report")(runs.report)
 runs.app.command("export")(exporting.export)

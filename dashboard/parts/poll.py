@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from core.charts.votes import Strength
 from core.rules.betting import Interval
 from core.rules.poll import Poll
 from core.rules.votes import VERDICTS
@@ -170,6 +171,21 @@ def _agreement(poll: Poll) -> tuple[str, str]:
         f"alpha {found.alpha:.2f}{ends}",
         f"{found.reading}, over {found.judged} pairs of images; near 0 is normal between equals",
     )
+
+
+def strengths(poll: Poll) -> list[Strength]:
+    """Return the slots by strength, as their chart takes them."""
+    found = poll.ranking
+    return [
+        Strength(
+            slot=slot,
+            value=found.strengths[slot].value,
+            low=found.strengths[slot].low,
+            high=found.strengths[slot].high,
+            p_best=found.p_best[slot],
+        )
+        for slot in found.slots
+    ]
 
 
 def ranking(poll: Poll) -> Html:

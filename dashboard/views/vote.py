@@ -6,14 +6,15 @@ import json
 
 import streamlit as st
 
+from core import polls
 from core.charts.votes import strength_chart, time_chart
 from core.errors import EpochwatchError
 from core.reports import votes_export
 from core.store import comparisons, voting
 from core.store.comparisons import ComparisonLine
-from dashboard import ballots, desk, polls
+from dashboard import ballots, desk
 from dashboard.link import Away, shared_link
-from dashboard.parts import ballot, charts, outage, poll, safe, sheet, words
+from dashboard.parts import ballot, charts, outage, poll, safe, sheet
 from dashboard.reads import Reads, shared_reads
 
 _FIRST = ("epochwatch compare base pick --run NAME", "put the pick beside the base model")
@@ -213,7 +214,7 @@ def _show(found: polls.Answered) -> None:
     with tabs[1]:
         if len(read.slots) > 2:
             st.altair_chart(
-                strength_chart(read.ranking, theme=charts.theme()),
+                strength_chart(poll.strengths(read), theme=charts.theme()),
                 theme=None,
                 width="stretch",
                 key="poll-strength",
@@ -245,10 +246,7 @@ def _times(found: polls.Answered) -> None:
     sheet.put(
         sheet.table(
             ("slot", "images", "mean"),
-            [
-                (slot, len(some), words.duration(sum(some) / len(some)))
-                for slot, some in timed.items()
-            ],
+            [(slot, len(some), f"{sum(some) / len(some):.1f} s") for slot, some in timed.items()],
         )
     )
 
