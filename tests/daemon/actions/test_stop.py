@@ -14,11 +14,13 @@ import pytest
 from house import House, open_house
 
 from core.errors import Fixable
+from core.rules.alerting import notice
 from core.store.database import Row, run
 from core.store.files import LocalStore
 from daemon.actions.actor import Actor
 from daemon.actions.notify import Notifier
 from daemon.actions.stop import Means, Stopper, end_process, means_of, run_command, state_beside
+from daemon.telling import tell
 from daemon.train_process import Identity, end_gently, identify
 
 QUALITY: dict[int | None, float] = {None: 0.2, 1: 1.0, 2: 0.6, 3: 0.2}
@@ -137,6 +139,22 @@ def test_a_dry_run_says_what_it_would_do_and_a_real_stop_can_follow(
     real.decide()
     _actor(house, real).act()
     assert (tmp_path / "flag").exists()
+
+
+def test_a_spent_budget_stops_the_trainer_where_that_was_asked_for(
+    house: House, tmp_path: Path
+) -> None:
+    """No votes are needed for money; without the wish, a spent budget is only told."""
+    spent = notice("budget", "100", title="spent", body="spent", run_name="punk", run_id=1)
+    with house.database.transaction() as connection:
+        tell(connection, 1, spent)
+    means = Means(flag=tmp_path / "flag")
+    Stopper(database=house.database, host="pod", means=means).decide()
+    assert _stops(house) == []
+    stopper = Stopper(database=house.database, host="pod", means=replace(means, at_budget=True))
+    stopper.decide()
+    _actor(house, stopper).act()
+    assert "The budget of this run is spent." in (tmp_path / "flag").read_text()
 
 
 def test_a_stop_that_was_begun_and_broke_off_is_not_done_again(
