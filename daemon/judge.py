@@ -14,13 +14,16 @@ from core.nouns import EpochScore, Measurement, Verdict, digest
 from core.rules.advice import Advice, Dial, ScoreRow, advise, evidence_digest
 from core.rules.alerting import Event, Told, events
 from core.rules.gates import GateState, must_pending
+from core.rules.overfitting import SetLevel
 from core.rules.scoring import EpochSummary, average_of, band, summarize_epoch, verdict
 from core.rules.strengths import StrengthFinding
 from core.store import owners_tables
 from core.store.database import Connection, Database, Row, bump, row, rows, run
 from daemon.actions.stop import state_beside
+from daemon.calibrating import Check, check_of, fall_back_on_drift
 from daemon.gatekeeper import gates_of
 from daemon.retest import ask_retest, findings_of, with_findings
+from daemon.set_judgement import SetJudge
 
 log = structlog.get_logger()
 
@@ -53,6 +56,7 @@ class Judge:
     )  # epoch -> what was written
     _marks: dict[int, str] = field(default_factory=dict)  # run -> what it looked like when judged
     _rev: int = -1
+    _sets: SetJudge = field(default_factory=SetJudge)
 
     def is_current(self) -> bool:
         """Tell whether everything there is has been judged."""
@@ -75,7 +79,14 @@ class Judge:
                 with self.database.transaction() as connection:
                     self._judge_run(connection, about["id"])
                 self._marks[about["id"]] = about["mark"]
+        with self.database.transaction() as connection:
+            fall_back_on_drift(connection)
         self._rev = rev
+
+    def judge_run(self, run_id: int) -> None:
+        """Look at one run now."""
+        with self.database.transaction() as connection:
+            self._judge_run(connection, run_id)
 
     def _judge_run(self, connection: Connection, run_id: int) -> None:
         about = row(connection, "runs.get", run_id=run_id)
@@ -90,21 +101,31 @@ class Judge:
         ended = has_ended(about, complete=complete)
         gates = gates_of(connection, about, epochs, results, ended=ended)
         findings = findings_of(connection, run_id)
-        advice, evidence = advice_on(about, epochs, ended=ended, gates=gates, findings=findings)
+        check, sets = check_of(connection, run_id), self._sets.judge(connection, run_id, epochs)
+        advice, evidence = advice_on(
+            about, epochs, ended=ended, gates=gates, findings=findings, check=check
+        )
+        evidence = digest([evidence, [level.as_json() for level in sets.values()]])
         if self._seen.get(run_id) == evidence:
             return
         for position, epoch in epochs.items():
-            self._project(connection, run_id, position, epoch, advice)
-        self._decide(connection, about, epochs, advice, evidence, complete=complete)
+            self._project(connection, run_id, position, epoch, advice, sets[position])
+        self._decide(connection, about, epochs, advice, evidence, complete=complete, check=check)
         ask_retest(connection, about, advice)
         bump(connection)
         self._seen[run_id] = evidence
 
     def _project(
-        self, connection: Connection, run_id: int, position: int, epoch: TestedEpoch, advice: Advice
+        self,
+        connection: Connection,
+        run_id: int,
+        position: int,
+        epoch: TestedEpoch,
+        advice: Advice,
+        level: SetLevel,
     ) -> None:
         """Write the epoch into the owner's tables, unless it says what it said before."""
-        cells = epoch_cells(position, epoch, advice)
+        cells = {**epoch_cells(position, epoch, advice), "is_overtrained": level.overtrained}
         said = digest(cells)
         if self._projected.get((run_id, position)) == said:
             return
@@ -122,6 +143,7 @@ class Judge:
         evidence: str,
         *,
         complete: bool,
+        check: Check | None,
     ) -> None:
         """Store advice, run row and actions together: one transaction, so none is ever without the others."""
         run_id = about["id"]
@@ -134,7 +156,7 @@ class Judge:
             run_id=run_id,
             evidence=evidence,
             sentence=advice.sentence,
-            body=advice_body(advice, epochs),
+            body=advice_body(advice, epochs, check),
         )
         write_run(connection, run_id, epochs, advice, complete=complete)
         told = Told.from_json(before["body"]) if before else None
@@ -226,8 +248,11 @@ def advice_on(
     ended: bool,
     gates: Sequence[GateState] = (),
     findings: Sequence[StrengthFinding] = (),
+    check: Check | None = None,
 ) -> tuple[Advice, str]:
     """Return the advice on a run and the digest of all that it rests on.
+
+    ``check`` is how far the score agrees with people's votes; None while there are none.
 
     A must-have gate of the run's plan that is open or failed adds its sentence to the reasons, and
     so does what a second look at the best found out (``findings``).
@@ -254,6 +279,7 @@ def advice_on(
         seconds_per_epoch=seconds,
         price_per_hour=price,
         resumable=resumable,
+        basis=check.sentence if check else "unchecked",
         effective=effective,
         must_pending=must_pending(gates),
         unit="step" if about["position_unit"] == "step" else "epoch",
@@ -263,6 +289,8 @@ def advice_on(
     }
     if price is not None:
         context["bill"] = [price, resumable]
+    if check is not None:
+        context["votes"] = [check.hits, check.pairs]
     said = [gate.sentence for gate in gates if gate.must and gate.state in ("pending", "failed")]
     if gates:
         context["gates"] = said
@@ -288,13 +316,17 @@ def seconds_between(epochs: Mapping[int, TestedEpoch]) -> float | None:
     return median(positive) if positive else None
 
 
-def advice_body(advice: Advice, epochs: Mapping[int, TestedEpoch]) -> dict[str, Any]:
+def advice_body(
+    advice: Advice, epochs: Mapping[int, TestedEpoch], check: Check | None = None
+) -> dict[str, Any]:
     """Return what is stored: the printed form, with the curve as pages draw it."""
+    votes = check.sentence if check else "not yet checked against your votes"
     images = sum(len(epoch.measured) for epoch in epochs.values())
     return {
         **advice.as_json(),
         "basis": f"{images} images of {len(epochs)} {advice.unit}s, paired by prompt and seed; "
-        "not yet checked against your votes",
+        f"{votes}",
+        "checked": check is not None and check.is_checked,
         "curve": [
             {
                 "position": point.position,

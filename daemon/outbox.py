@@ -16,8 +16,11 @@ import numpy as np
 from PIL import Image
 
 from core.errors import Fixable
-from core.metrics import TrainingProfile, measure
+from core.metrics import TrainingProfile, measure, shrink_to_cells
+from core.metrics.look import COLOR_CELLS
 from core.nouns import Expectation, Measurement
+from core.rules.composite import with_weights
+from core.store import set_level, weightings
 from core.store.database import Connection, Database, Row, bump, row, rows, run
 from core.store.files import ImageStore
 from core.store.image_bytes import on_white
@@ -82,15 +85,30 @@ class Outbox:
     def _measure_wishes(
         self, connection: Connection, sample_id: str, pixels: np.ndarray[Any, Any]
     ) -> None:
-        for wish in rows(connection, "grids.wishes_for_sample", sample_id=sample_id):
-            measured = measure(
-                pixels,
-                expect=Expectation.from_json(wish["expect"]),
-                grid=wish["recipe"].get("grid"),
-                profile=self._profile(connection, wish["profile"]),
-                finishing=wish["recipe"].get("finishing", "cells"),
-            )
-            _save(connection, sample_id, wish["rubric"], measured)
+        wishes = rows(connection, "grids.wishes_for_sample", sample_id=sample_id)
+        for wish in wishes:
+            self.measure_under(connection, sample_id, wish, pixels)
+        if wishes:
+            keep_cells(connection, sample_id, pixels, wishes[0]["recipe"].get("grid"))
+
+    def measure_under(
+        self, connection: Connection, sample_id: str, wish: Row, pixels: np.ndarray[Any, Any]
+    ) -> Measurement:
+        """Measure an image under one rubric, store and return it.
+
+        ``wish`` has the rubric with its expectation, profile and weighting, and the recipe.
+        """
+        measured = measure(
+            pixels,
+            expect=Expectation.from_json(wish["expect"]),
+            grid=wish["recipe"].get("grid"),
+            profile=self._profile(connection, wish["profile"]),
+            finishing=wish["recipe"].get("finishing", "cells"),
+        )
+        weights = weightings.weights_called(connection, wish["weighting"])
+        measured = with_weights(measured, weights)
+        _save(connection, sample_id, wish["rubric"], measured)
+        return measured
 
     def _profile(self, connection: Connection, key: str | None) -> TrainingProfile | None:
         if key is None:
@@ -101,6 +119,15 @@ class Outbox:
                 return None
             self._profiles[key] = TrainingProfile.from_json(found["body"])
         return self._profiles[key]
+
+
+def keep_cells(
+    connection: Connection, sample_id: str, pixels: np.ndarray[Any, Any], grid: int | None
+) -> None:
+    """Keep the cells of an image, for what only several images tell together."""
+    columns = grid or COLOR_CELLS
+    if min(pixels.shape[:2]) >= columns:
+        set_level.keep_cells(connection, sample_id, shrink_to_cells(pixels, columns))
 
 
 def pixels_of(png: bytes) -> np.ndarray[Any, Any]:

@@ -14,8 +14,9 @@ from core.formats.run_plan import RunPlan
 from core.metrics import metric_versions
 from core.nouns import Prompt, Recipe, Stack, Suite, Tier, digest
 from core.rules.gates import deepest_tier
-from core.rules.planning import expand, rubric_digest, spread_order, tier_for
+from core.rules.planning import expand, references, rubric_digest, spread_order, tier_for
 from core.rules.trying import is_try, what_to_try
+from core.store import weightings
 from core.store.database import Connection, Database, Row, bump, row, rows, run
 from daemon.gatekeeper import plan_of
 
@@ -141,7 +142,7 @@ def expand_into(
     profile: str | None,
 ) -> None:
     """Add every sample of ``stack x prompts x seeds`` to the grid, and the one job that draws them."""
-    versions = metric_versions()
+    versions, weighting = metric_versions(), weightings.of_run(connection, grid["run_id"])
     by_text: dict[tuple[str, int], Prompt] = {
         (prompt.text, seed): prompt for prompt in prompts for seed in prompt.seeds
     }
@@ -166,8 +167,9 @@ def expand_into(
             "category": prompt.category,
             "origin": prompt.origin,
             "expect": prompt.expect.as_json(),
-            "rubric": rubric_digest(versions, prompt.expect, profile or ""),
+            "rubric": rubric_digest(versions, prompt.expect, references(profile, weighting)),
             "profile": profile,
+            "weighting": weighting,
         }
         run(connection, "grids.add_grid_sample", **wanted)
     run(

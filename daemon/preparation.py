@@ -30,9 +30,12 @@ from core.formats.prompt_suite import LoadedSuite, read_suite, suite_to_json
 from core.formats.prompt_text import expectation_from_text
 from core.formats.prompt_weights import spoken
 from core.metrics import learn_profile
+from core.metrics.look import COLOR_CELLS
+from core.metrics.set_level import evenly, learn_training_cells
 from core.nouns import Recipe, decimal_text, digest
 from core.rules.validity import Trial, doubts, trained_recipe
 from core.settings import Settings
+from core.store import set_level, weightings
 from core.store.database import Connection, Database, Row, bump, row, rows, run
 from daemon.generator.renderers import renderer_identity
 
@@ -90,6 +93,7 @@ class Preparation:
             "blocked_reason": None,
             "doubts": [],
         }
+        cells: str | None = None
         try:
             setup["base_sha256"] = self._find_base(about)
             known = rows(connection, "checkpoints.current", run_id=run_id)
@@ -101,6 +105,7 @@ class Preparation:
             )
             setup["strength"] = decimal_text(loaded.strength)
             setup["profile"] = self._profile(connection, images, loaded.suite.recipe.grid)
+            cells = self._training_cells(connection, images, loaded.suite.recipe.grid)
             trial = Trial(
                 suite=loaded.suite,
                 base_sha256=setup["base_sha256"],
@@ -112,6 +117,8 @@ class Preparation:
             setup["blocked_reason"] = str(trouble)
         if setup["blocked_reason"] != about["blocked_reason"] or setup["blocked_reason"] is None:
             run(connection, "runs.save_setup", **setup)
+            weighting = weightings.in_force(connection)
+            set_level.set_up(connection, run_id, training_cells=cells, weighting=weighting)
             bump(connection)
 
     def _find_base(self, about: Row) -> str:
@@ -215,6 +222,18 @@ class Preparation:
         captions = [expectation_from_text(image.caption) for image in images]
         profile = learn_profile(pixels, captions, grid)
         return save_document(connection, "profile", "training images", profile.as_json())
+
+    def _training_cells(
+        self, connection: Connection, images: tuple[CaptionedImage, ...], grid: int | None
+    ) -> str | None:
+        """Keep the training images as cells, so that copies of them are found on any host."""
+        chosen = evenly(images)
+        pixels = (np.asarray(Image.open(image.path).convert("RGB")) for image in chosen)
+        names = [image.path.name for image in chosen]
+        found = learn_training_cells(pixels, names, grid or COLOR_CELLS, of=len(images))
+        if found is None:
+            return None
+        return save_document(connection, "training_cells", "training images", found.as_json())
 
 
 def _fingerprint(path: Path) -> str:

@@ -5,9 +5,9 @@ Everything is compared cell by cell, so that neither noise nor size matters.
 
 import base64
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,12 @@ from core.metrics.background import ring_mask
 from core.metrics.cells import shrink_to_cells
 from core.metrics.color import MATCH, Bools, Bytes, Floats, delta_e, lab, oklab
 
+Item = TypeVar("Item")
+
 FEWEST_TRAINING = 20  # images before "as close as training images are to each other" means anything
-MOST_TRAINING = 1000  # images that are kept; of larger sets an even choice
+MOST_TRAINING = (
+    400  # images that are kept, which takes some ten seconds; of larger sets an even choice
+)
 COPY_QUANTILE = 0.01  # closer than so many training images are to their nearest other one
 _LIGHTNESS_WEIGHT = 1.75  # the most that CIEDE2000 divides a difference of lightness by
 
@@ -145,12 +149,19 @@ def _copies(distance: float, limit: float) -> bool:
     return bool(distance < limit or distance == 0)
 
 
+def evenly(items: Sequence[Item], most: int = MOST_TRAINING) -> tuple[Item, ...]:
+    """Return at most so many of the items, evenly spread over all of them."""
+    chosen = np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int))
+    return tuple(items[at] for at in chosen)
+
+
 def learn_training_cells(
-    images: Sequence[Bytes], names: Sequence[str], columns: int
+    images: Iterable[Bytes], names: Sequence[str], columns: int, *, of: int
 ) -> TrainingCells | None:
     """Return training images (h, w, 3) uint8 as cells; None when fewer than 20 can be used.
 
-    Images narrower than ``columns`` pixels or of another shape than most are left out.
+    Images narrower than ``columns`` pixels or of another shape than most are left out. ``of`` is
+    how many training images there are, of which these are a choice.
     """
     usable = [
         (shrink_to_cells(image, columns), name)
@@ -162,13 +173,12 @@ def learn_training_cells(
     usable = [(cells, name) for cells, name in usable if cells.shape[0] == usual]
     if len(usable) < FEWEST_TRAINING:
         return None
-    chosen = np.unique(np.linspace(0, len(usable) - 1, MOST_TRAINING).round().astype(int))
-    cells = np.stack([usable[at][0] for at in chosen])
+    cells = np.stack([cells for cells, _ in usable])
     whole, inside = _to_each_other(cells)
     return TrainingCells(
         cells=cells,
-        names=tuple(usable[at][1] for at in chosen),
-        of=len(images),
+        names=tuple(name for _, name in usable),
+        of=of,
         whole=float(np.quantile(whole, COPY_QUANTILE)),
         inside=float(np.quantile(inside, COPY_QUANTILE)),
     )

@@ -71,6 +71,11 @@ def rubric_digest(
     )
 
 
+def references(profile: str | None, weighting: str | None) -> str:
+    """Return the digest of what images are measured against; without weights it is the profile's."""
+    return digest({"profile": profile, "weighting": weighting}) if weighting else profile or ""
+
+
 def spread_order(positions: Sequence[int]) -> tuple[int, ...]:
     """Return the order in which a back-fill is most telling soonest.
 

@@ -17,9 +17,9 @@ ON CONFLICT (sample_id) DO NOTHING;
 
 -- name: add_grid_sample
 -- A sample a grid wants.
-INSERT INTO epochwatch.grid_samples (grid_id, sample_id, stack_key, ordinal, prompt_name, category, origin, expect, rubric, profile)
+INSERT INTO epochwatch.grid_samples (grid_id, sample_id, stack_key, ordinal, prompt_name, category, origin, expect, rubric, profile, weighting)
 VALUES (%(grid_id)s, %(sample_id)s, %(stack_key)s, %(ordinal)s, %(prompt_name)s, %(category)s, %(origin)s,
-        %(expect)s, %(rubric)s, %(profile)s)
+        %(expect)s, %(rubric)s, %(profile)s, %(weighting)s)
 ON CONFLICT (grid_id, sample_id) DO NOTHING;
 
 -- name: add_job
@@ -70,7 +70,7 @@ ORDER BY gs.ordinal;
 
 -- name: wishes_for_sample
 -- Every rubric a sample is wanted under and not measured by.
-SELECT DISTINCT gs.rubric, gs.expect, gs.profile, s.recipe
+SELECT DISTINCT gs.rubric, gs.expect, gs.profile, gs.weighting, s.recipe
 FROM epochwatch.grid_samples gs
 JOIN epochwatch.samples s ON s.sample_id = gs.sample_id
 WHERE gs.sample_id = %(sample_id)s

@@ -51,7 +51,12 @@ SELECT tr.id, concat_ws('/',
      FROM epochwatch.grids g JOIN epochwatch.jobs j ON j.grid_id = g.id WHERE g.run_id = tr.id),
     (SELECT max(s.id) FROM epochwatch.scores s WHERE s.run_id = tr.id),
     (SELECT max(p.id) FROM epochwatch.run_plans p WHERE p.run_id = tr.id),
-    (SELECT concat_ws(' ', u.stop, u.price_per_hour, u.blocked_reason)
+    (SELECT count(*) FROM epochwatch.servings sv
+     JOIN epochwatch.votes v ON v.serving_id = sv.id
+     WHERE sv.comparison IN (SELECT g.id FROM epochwatch.grids g
+                             WHERE g.run_id = tr.id AND g.purpose = 'compare')),
+    (SELECT concat_ws(' ', u.stop, u.price_per_hour, u.blocked_reason, u.training_cells,
+                      u.rescored_at)
      FROM epochwatch.run_setups u WHERE u.run_id = tr.id)) AS mark
 FROM public.training_runs tr
 WHERE EXISTS (SELECT FROM epochwatch.checkpoints c WHERE c.run_id = tr.id)

@@ -15,6 +15,7 @@ from core.metrics.set_level import (
     cell_similarity,
     color_similarity,
     differing,
+    evenly,
     learn_training_cells,
     vendi_score,
 )
@@ -27,7 +28,7 @@ def _cells(count: int = 24) -> list[np.ndarray]:
 
 def _training(count: int = 24) -> TrainingCells:
     cells = _cells(count)
-    found = learn_training_cells(cells, [f"{at}.png" for at in range(count)], 24)
+    found = learn_training_cells(cells, [f"{at}.png" for at in range(count)], 24, of=count)
     assert found is not None
     return found
 
@@ -130,8 +131,8 @@ def test_too_few_training_images_tell_nothing() -> None:
     """Of nineteen it is not known how close training images usually are."""
     few = _cells(FEWEST_TRAINING - 1)
 
-    assert learn_training_cells(few, ["x"] * len(few), 24) is None
-    assert learn_training_cells([], [], 24) is None
+    assert learn_training_cells(few, ["x"] * len(few), 24, of=len(few)) is None
+    assert learn_training_cells([], [], 24, of=0) is None
 
 
 def test_large_training_images_are_read_as_cells() -> None:
@@ -139,7 +140,8 @@ def test_large_training_images_are_read_as_cells() -> None:
     cells = _cells(21)
     large = [enlarged(each, 96) for each in cells]
 
-    found = learn_training_cells([*large, large[0][:48]], [str(at) for at in range(22)], 24)
+    names = [str(at) for at in range(22)]
+    found = learn_training_cells([*large, large[0][:48]], names, 24, of=22)
 
     assert found is not None
     assert (found.cells == np.stack(cells)).all()
@@ -160,3 +162,10 @@ def test_they_survive_being_stored() -> None:
     )
     with pytest.raises(Fixable, match="--data"):
         TrainingCells.from_json({**training.as_json(), "rgb": "eA=="})
+
+
+def test_a_large_set_is_thinned_evenly() -> None:
+    """First and last stay, and what is small enough stays whole."""
+    assert evenly(range(10), 4) == (0, 3, 6, 9)
+    assert evenly("abc", 4) == ("a", "b", "c")
+    assert evenly((), 4) == ()
