@@ -65,7 +65,16 @@ def test_the_compare_page_without_comparisons_says_how_to_make_one(
     assert "epochwatch compare base pick --run NAME" in words
 
 
-@pytest.mark.parametrize("view", ["live", "run", "compare"])
+def test_the_pages_of_production_begin_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, empty_database: str
+) -> None:
+    """Nothing is live and nothing can be tried: both say how that begins."""
+    words = _page(monkeypatch, tmp_path, empty_database, "production")
+    assert "epochwatch promote RUN EPOCH" in words
+    assert "epochwatch watch PATH" in _page(monkeypatch, tmp_path, empty_database, "try_it")
+
+
+@pytest.mark.parametrize("view", ["live", "run", "compare", "production", "try_it"])
 def test_a_missing_database_is_a_sentence_not_a_traceback(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, view: str
 ) -> None:
