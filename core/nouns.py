@@ -15,6 +15,7 @@ Tier = Literal["quick", "medium", "full"]
 TIERS: tuple[Tier, ...] = ("quick", "medium", "full")
 Verdict = Literal["best", "good", "acceptable", "skip", "failure"]
 Origin = Literal["seen", "recombined", "unseen"]
+NOT_APPLICABLE = "not applicable"  # begins the reason of what cannot be asked of such an image
 
 
 def canonical_json(value: Any) -> str:

@@ -150,7 +150,9 @@ def _judge_region(
         return _by_map(cells, name, region, targets, background)
     figures = palette_figures(cells, figure, targets, _least_area(name, region, figure))
     how = "looked for anywhere in the figure, since "
-    how += "too few training captions name it" if profile else "there are no training images like it"
+    how += (
+        "too few training captions name it" if profile else "there are no training images like it"
+    )
     return RegionAnswer(figures=figures, tones=None, purity=None, two_toned=False, how=how)
 
 

@@ -6,16 +6,17 @@ What does not apply is left out with its reason; it is never a 0.
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 
 from core.metrics.cells import cell_colors, grid_over
 from core.metrics.color import Bytes, merge_palette
-from core.metrics.grid_search import FITS, alignment, edge_profiles, find_grid
+from core.metrics.grid_search import FITS, SMALLEST_PITCH, alignment, edge_profiles, find_grid
 from core.metrics.pixel_art import DRAWN_BY_PEOPLE
 from core.metrics.proof import Proof
-from core.nouns import Expectation
+from core.nouns import NOT_APPLICABLE, Expectation
 
 Kind = Literal["pixel_art", "character", "style", "votes", "unknown"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -28,7 +29,6 @@ KIND_WORDS: Mapping[Kind, str] = {
 }
 _ENOUGH = 0.6  # of the training images decide
 _SMALL = 128  # pixels a side up to which a picture may be pixel art at one pixel a cell
-_LOOKED_AT = 40  # training images, evenly over the folder: the answer does not need all
 _PERSON = re.compile(
     r"\b(?:1girl|1boy|girls?|boys?|wom[ae]n|m[ae]n|persons?|people|face|faces|portrait|selfie|"
     r"character|she|he|her|his|hair|haired|eyes|smiling|lady|guy|actor|actress)\b",
@@ -50,7 +50,7 @@ def looks_for_grid(kind: Kind | None) -> bool:
 def why_no_pixel_art(kind: Kind | None) -> str | None:
     """Return why style cannot be measured for a kind of LoRA, or None for pixel art."""
     if kind in ("character", "style"):
-        return f"not applicable: the profile is {KIND_WORDS[kind]}, not pixel art"
+        return f"{NOT_APPLICABLE}: the profile is {KIND_WORDS[kind]}, not pixel art"
     return None
 
 
@@ -58,48 +58,61 @@ def not_applicable(expect: Expectation, name: str) -> str | None:
     """Return why "background", a region or a thing cannot be asked of such a picture, or None."""
     subject = expect.subject
     if subject == "tile":
-        return f"not applicable: a tile has no {name}"
+        return f"{NOT_APPLICABLE}: a tile has no {name}"
     if subject == "icon" and name in _OF_PEOPLE:
-        return f"not applicable: an icon has no {name}"
+        return f"{NOT_APPLICABLE}: an icon has no {name}"
     if subject == "transparent" and name == "background":
-        return "not applicable: the background is meant to be transparent, and images are opaque"
+        return f"{NOT_APPLICABLE}: the background is meant to be transparent, and images are opaque"
     return None
 
 
-def find_kind(images: Sequence[Bytes], captions: Sequence[str]) -> tuple[Kind, str]:
-    """Return what training images (h, w, 3) uint8 are of, and the reason in words.
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a LoRA is of, and how that was told."""
+
+    kind: Kind
+    why: str
+    grid: int | None = None  # cells along the width of most training images that are pixel art
+
+
+def find_kind(images: Sequence[Bytes], captions: Sequence[str], grid: int | None = None) -> Found:
+    """Return what training images (h, w, 3) uint8 are of; ``grid`` is the one asked for, if any.
 
     Pixel art by the pictures themselves; a character or person by the words of the captions; else
     a style or an object. "unknown" without images.
     """
     if not images:
-        return "unknown", "there are no training images to tell by"
-    step = max(1, len(images) // _LOOKED_AT)
-    looked = images[::step]
-    drawn = sum(is_pixel_art(image) for image in looked)
-    if drawn >= _ENOUGH * len(looked):
-        return "pixel_art", f"{drawn} of {len(looked)} training images looked at are pixel art"
+        return Found(kind="unknown", why="there are no training images to tell by")
+    grids = [found for image in images if (found := grid_of(image, grid))]
+    said = f"{len(grids)} of {len(images)} training images looked at are pixel art"
+    if len(grids) >= _ENOUGH * len(images):
+        return Found(kind="pixel_art", why=said, grid=Counter(grids).most_common(1)[0][0])
     told = [caption for caption in captions if caption.strip()]
     people = sum(bool(_PERSON.search(caption)) for caption in told)
     if told and people >= _ENOUGH * len(told):
-        return "character", f"{people} of {len(told)} captions speak of a person"
-    return "style", f"{drawn} of {len(looked)} training images looked at are pixel art, and " + (
-        f"{people} of {len(told)} captions speak of a person" if told else "there are no captions"
-    )
+        return Found(kind="character", why=f"{people} of {len(told)} captions speak of a person")
+    spoken = f"{people} of {len(told)} captions speak of a person" if told else "none has a caption"
+    return Found(kind="style", why=f"{said}, and {spoken}")
 
 
-def is_pixel_art(pixels: Bytes) -> bool:
-    """Return whether one (h, w, 3) picture is pixel art: few flat colors, on a grid or tiny."""
+def grid_of(pixels: Bytes, asked: int | None = None) -> int | None:
+    """Return the cells along the width of a (h, w, 3) picture that is pixel art, else None.
+
+    Pixel art has few flat colors, and is tiny, or has its edges on a grid: the one ``asked`` for
+    or any of 8 to 128 cells.
+    """
     height, width = pixels.shape[:2]
     if max(height, width) <= _SMALL and _few_colors(pixels):
-        return True
+        return width
     edges = edge_profiles(pixels)
-    columns = find_grid(edges)
-    if columns is None:
-        return False
-    aligned = alignment(edges, columns)
-    cells = cell_colors(pixels, grid_over(pixels, columns))
-    return aligned is not None and aligned.score >= FITS and _few_colors(cells)
+    for columns in dict.fromkeys((asked, find_grid(edges))):
+        if columns is None or columns > width / SMALLEST_PITCH:
+            continue
+        aligned = alignment(edges, columns)
+        cells = cell_colors(pixels, grid_over(pixels, columns))
+        if aligned is not None and aligned.score >= FITS and _few_colors(cells):
+            return columns
+    return None
 
 
 def _few_colors(cells: Bytes) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
-from core.nouns import EpochScore, Measurement, Verdict
+from core.nouns import NOT_APPLICABLE, EpochScore, Measurement, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,6 +24,7 @@ FLAGS = {
     "has_wrong_colors": "wrong_colors",
     "is_photorealistic": COLLAPSE,
 }
+_OF_PIXEL_ART = ("has_random_pixels", "is_photorealistic")
 WEAK_GAP = 1.0  # a category this far below the epoch's average is a weak spot
 _SCORES = ("visual_quality", "style_match", "prompt_adherence")
 
@@ -79,9 +80,15 @@ class EpochSummary:
 
     @property
     def flags(self) -> dict[str, bool | None]:
-        """The owner's columns of this epoch; all None while no image is measured."""
+        """The owner's columns of this epoch; all None while no image is measured.
+
+        Outside pixel art nothing is photorealistic and no pixel is stray: these are None.
+        """
+        no_art = self.reasons.get("style_match", "").startswith(NOT_APPLICABLE)
+        unknown = set(FLAGS) if not self.images else set(_OF_PIXEL_ART) if no_art else set()
         return {
-            column: issue in self.issues if self.images else None for column, issue in FLAGS.items()
+            column: None if column in unknown else issue in self.issues
+            for column, issue in FLAGS.items()
         }
 
     @property
