@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from core.rules.convergence import Convergence, Label, Status
+    from core.rules.learning_rate import Schedule
     from core.rules.timeline import Planned
 
 __all__ = ["Advice", "ChartPoint", "ScoreRow", "advise", "evidence_digest", "read_scores"]
@@ -117,6 +118,7 @@ def advise(
     effective: Mapping[int, float] | None = None,
     must_pending: str | None = None,
     unit: Unit = "epoch",
+    schedule: Schedule | None = None,
 ) -> Advice:
     """Judge a run by its scores (0-10), one row per position and unit, in any order.
 
@@ -127,7 +129,8 @@ def advise(
     ``must_pending`` names a must-have criterion that still fails before its gate: a plateau is
     then no reason to stop. ``seconds_per_epoch`` is per save when positions are steps.
     ``resumable`` tells whether the trainer's saved state was seen beside its checkpoints; it is
-    said, with what ends the bill, where there is a price.
+    said, with what ends the bill, where there is a price. ``schedule`` is the learning rate's: a
+    drop right after a restart stops nothing, and a stop while the rate is high says so.
 
     A stop is advised when the chance that a later position beats the pick by 0.25 is below the
     dial's threshold, from the third tested position on, and never on one noisy image: the latest
@@ -149,7 +152,8 @@ def advise(
     below = says_stop(curve, threshold)
     confirmed = below and _is_confirmed(clean, planned, threshold)
     blocked = must_pending is not None and words.label == "plateau"
-    stop = confirmed and not blocked
+    restarted = _fell_after_restart(averages(clean), schedule)
+    stop = confirmed and not blocked and not restarted
     saved = _saved(curve, last, latest, stop=stop, unit=unit)
     facts = Facts(
         curve=curve,
@@ -168,6 +172,8 @@ def advise(
         threshold=threshold,
         basis=basis,
         unit=unit,
+        rate=None if schedule is None else schedule.share_for(latest),
+        restarted=restarted and not ended,
     )
     return Advice(
         label=words.label,
@@ -241,6 +247,14 @@ def _is_confirmed(rows: Sequence[ScoreRow], planned: Planned, threshold: float) 
         return True
     before = [row for row in rows if row.position != latest]
     return says_stop(fit(before, planned), threshold)
+
+
+def _fell_after_restart(means: Mapping[int, float], schedule: Schedule | None) -> bool:
+    """Say whether the latest mean is below the one before, with a restart of the rate between."""
+    if schedule is None or len(means) < 2:
+        return False
+    before, latest = sorted(means)[-2:]
+    return means[latest] < means[before] and schedule.restarted_between(before, latest)
 
 
 def _saved(curve: Curve, last: int | None, latest: int, *, stop: bool, unit: Unit) -> int | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from core.rules.curve import MARGIN, NEAR_TIE, Curve
+from core.rules.learning_rate import HIGH
 from core.rules.scoring import action, floor_for_display, verdict
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Facts:
     threshold: float
     basis: str
     unit: Unit
+    rate: float | None = None  # learning rate at the latest position as a share of its peak
+    restarted: bool = False  # the latest average fell, and the rate was restarted just before it
 
 
 def sentence(facts: Facts) -> str:
@@ -45,7 +48,7 @@ def sentence(facts: Facts) -> str:
         return f"{_ended(facts)}{_bill(facts)}"
     if facts.stop:
         said = f"Stop. {_leader(facts, 'is best')} {_chance(facts)}{_savings(facts)}"
-        return f"{said}{_bill(facts)}"
+        return f"{said}{_rate(facts)}{_bill(facts)}"
     if facts.curve.tested < facts.needed:
         return (
             f"Continue. {facts.curve.tested} of the {facts.needed} {facts.unit}s that advice "
@@ -55,6 +58,8 @@ def sentence(facts: Facts) -> str:
         opening = "Continue until one more test confirms a stop."
     elif facts.blocked_by is not None:
         opening = f"Continue: {facts.blocked_by} still fails and its gate is ahead."
+    elif facts.restarted:
+        opening = "Continue: the learning rate was just restarted, so the drop is no degradation."
     elif facts.words.label == "degrading":
         opening = "Continue with care: the scores are falling."
     else:
@@ -70,6 +75,11 @@ def reasons(facts: Facts) -> tuple[str, ...]:
         found.append(
             f"The latest {facts.unit} has a single image; a stop needs two there, "
             "or the test before it must say the same."
+        )
+    if facts.restarted:
+        found.append(
+            f"The learning rate was restarted right before the latest {facts.unit}: scores often "
+            "drop there and come back. A stop waits for the next test."
         )
     if words.status == "optimal" and not facts.ended and words.best is not None:
         found.append(f"{_name(facts, words.best)} stands above both its neighbors.")
@@ -171,6 +181,13 @@ def _bill(facts: Facts) -> str:
     if facts.resumable:
         return " Removing the pod ends the bill; the state folder lets you resume."
     return " Removing the pod ends the bill; no state was saved to resume from."
+
+
+def _rate(facts: Facts) -> str:
+    """Say so where training still moves the weights a lot: what comes may differ from what was."""
+    if facts.rate is None or facts.rate <= HIGH:
+        return ""
+    return f" The learning rate is still at {percent(facts.rate)} of its peak."
 
 
 def _ended(facts: Facts) -> str:

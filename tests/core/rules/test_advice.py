@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.rules.advice import ScoreRow, advise, evidence_digest, read_scores
+from core.rules.learning_rate import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -285,3 +286,29 @@ def test_the_digest_changes_with_whatever_the_advice_rests_on() -> None:
         evidence_digest(rows, 10, ended=False, dial="normal", context={"basis": "checked"}),
     }
     assert len(digests) == 7
+
+
+def test_a_drop_right_after_a_warm_restart_stops_nothing() -> None:
+    """The rate jumps back between 7 and 8: one more test; between 5 and 6 it is long over."""
+    rows = paired([*PEAKED[:7], 6.0], prompts=15)
+    halves = Schedule(
+        kind="cosine_with_restarts", peak=1e-4, total=1400, epochs=14, cycles=2
+    )  # restarts at the end of 7
+    assert advise(rows, planned=14).stop
+    held = advise(rows, planned=14, schedule=halves)
+    assert not held.stop
+    assert held.sentence.startswith("Continue: the learning rate was just restarted")
+    assert any("restarted right before the latest epoch" in reason for reason in held.reasons)
+    later = advise(paired([*PEAKED[:7], 6.0, 5.0], prompts=15), planned=14, schedule=halves)
+    assert later.stop
+
+
+def test_a_stop_at_a_high_learning_rate_says_so() -> None:
+    """At epoch 9 of 20 a cosine is above a fifth of its peak; at 9 of 10 it is not."""
+    cosine = {"kind": "cosine", "peak": 1e-4, "total": 1000}
+    early = advise(paired(PEAKED), planned=20, schedule=Schedule(**cosine, epochs=20))  # type: ignore[arg-type]
+    late = advise(paired(PEAKED), planned=10, schedule=Schedule(**cosine, epochs=10))  # type: ignore[arg-type]
+    assert early.stop
+    assert "The learning rate is still at 58 % of its peak." in early.sentence
+    assert late.stop
+    assert "learning rate" not in late.sentence
