@@ -93,7 +93,10 @@ class Reporter:
             **asdict(self.log.progress),
         )
         if known is not None and self.means is not None:
-            stopping = {**self.means.as_json(self.settings.host_name), "trainer": self.address}
+            stopping = {
+                **self.means.as_json(self.settings.host_name, self.started_at),
+                "trainer": self.address,
+            }
             run(connection, "stopping.set", run_id=known, stopping=stopping)
         if said != self._said:
             bump(connection, "hosts")

@@ -17,6 +17,7 @@ Code = Literal[
     "too_early",
     "one_test",
     "other_run",
+    "old_news",
     "locked",
 ]
 UNITS_TO_STOP = 2  # prompts in the latest test before one test alone may stop a trainer
@@ -34,6 +35,7 @@ class Situation:
     advised_before: bool  # the advice after the position before it said stop, too
     stopped_before: bool  # this run's trainer was told to stop once
     is_newest: bool  # no other run has saved on that machine since
+    is_fresh: bool  # its last checkpoint was saved after the trainer to stop was named
     checked: bool  # the score was held against people's votes, and agrees
     unlocked: bool  # the user said that it may stop unchecked
     dry_run: bool = False
@@ -95,6 +97,14 @@ def _forbidden(now: Situation) -> tuple[Code, str] | None:
             (
                 "Another run has saved a checkpoint on that machine since, so the trainer at work "
                 "there may not be this run's."
+            ),
+        )
+    if not now.is_fresh:
+        return (
+            "old_news",
+            (
+                "No checkpoint of this run was saved since you said which trainer to stop, so that "
+                "trainer may be training something else. The next checkpoint settles it."
             ),
         )
     return None if now.over_budget else _doubtful(now)

@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 COMMAND_SECONDS = 40.0  # with the waits below inside the minute that an action is held for
 _PATIENCE = ((signal.SIGINT, 35.0), (signal.SIGTERM, 15.0))
-_WORTH_TELLING = ("one_test", "too_early", "other_run", "locked")
+_WORTH_TELLING = ("one_test", "too_early", "locked")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +65,14 @@ class Means:
             return f"ask process {self.process.pid} to end"
         return f"run {shlex.join(self.command)}"
 
-    def as_json(self, host: str) -> dict[str, Any]:
-        """Return what is stored with the run: for people to read, never to be run."""
+    def as_json(self, host: str, since: datetime) -> dict[str, Any]:
+        """Return what is stored with the run: for people to read, never to be run.
+
+        ``since`` is when the trainer was named: what was saved before may be of another one.
+        """
         return {
             "host": host,
+            "since": since.isoformat(),
             "how": self.how,
             "words": self.words,
             "unlocked": self.unlocked,
@@ -142,13 +146,14 @@ class Stopper:
     database: Database
     host: str
     means: Means | None = None
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
     _done: dict[str, str] = field(default_factory=dict)  # key -> what came of it, not yet told
 
     def decide(self) -> None:
         """Put down a stop for each run whose trainer may be stopped; tell once why one may not."""
         with self.database.transaction() as connection:
             if self.means is not None:
-                said = self.means.as_json(self.host)
+                said = self.means.as_json(self.host, self.since)
                 run(connection, "stopping.remember", host=self.host, stopping=said)
             waiting = rows(connection, "stopping.candidates", host=self.host)
         for each in waiting:
@@ -261,7 +266,8 @@ def situation(facts: Row) -> Situation:
         units_in_latest=facts["units_in_latest"],
         advised_before=facts["advised_before"],
         stopped_before=facts["stopped_before"],
-        is_newest=facts["is_newest"],
+        is_newest=facts["is_newest"] or stopping.get("how") == "trainer",
+        is_fresh=_is_fresh(facts["last_saved"], stopping.get("since")),
         checked=body.get("checked") is True,
         unlocked=bool(stopping.get("unlocked")),
         dry_run=bool(stopping.get("dry_run")),
@@ -270,6 +276,10 @@ def situation(facts: Row) -> Situation:
         state_saved=state_beside(facts["source_path"]),
         unit=facts["position_unit"] or "epoch",
     )
+
+
+def _is_fresh(saved: datetime | None, since: str | None) -> bool:
+    return saved is not None and since is not None and saved >= datetime.fromisoformat(since)
 
 
 def state_beside(checkpoint: str | None) -> bool | None:

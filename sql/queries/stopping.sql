@@ -34,14 +34,15 @@ SELECT tr.id AS run_id, tr.run_name, tr.position_unit, tr.status, s.stopping, a.
      ORDER BY (b.body ->> 'latest')::int DESC, b.current_at DESC, b.id DESC LIMIT 1), FALSE) AS advised_before,
     EXISTS (SELECT FROM epochwatch.actions x WHERE x.key = concat('stop/', tr.id)) AS stopped_before,
     EXISTS (SELECT FROM epochwatch.actions x WHERE x.key = concat('alert/', tr.id, '/budget/100')) AS budget_spent,
-    l.source_path,
+    l.source_path, l.last_saved,
     NOT EXISTS (SELECT FROM epochwatch.checkpoints o
         WHERE o.run_id <> tr.id AND o.host = l.host AND o.admitted_at > l.admitted_at) AS is_newest
 FROM public.training_runs tr
 JOIN epochwatch.run_setups s ON s.run_id = tr.id
 LEFT JOIN LATERAL (SELECT sentence, body FROM epochwatch.advice
     WHERE run_id = tr.id ORDER BY current_at DESC, id DESC LIMIT 1) a ON TRUE
-LEFT JOIN LATERAL (SELECT source_path, host, admitted_at FROM epochwatch.checkpoints
+LEFT JOIN LATERAL (SELECT source_path, host, admitted_at,
+        least(admitted_at, coalesce(saved_at, closed_at)) AS last_saved FROM epochwatch.checkpoints
     WHERE run_id = tr.id ORDER BY admitted_at DESC, registered_at DESC LIMIT 1) l ON TRUE
 WHERE tr.id = %(run_id)s;
 

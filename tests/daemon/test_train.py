@@ -26,10 +26,10 @@ from whole_program import REPOSITORY, wait_for
 
 TRAINER = """
 import sys, time
-print("epoch 3/10", flush=True)
 bar = "steps:  10%|#| 100/1000 [01:20<12:00, 1.25it/s, avr_loss=0.0725]"
-print(bar, end="\\r", file=sys.stderr, flush=True)
 try:
+    print(bar, end="\\r", file=sys.stderr, flush=True)
+    print("epoch 3/10", flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
     print("saved the state", flush=True)
@@ -184,6 +184,11 @@ def test_a_decided_stop_ends_the_wrapped_trainer_gently_and_once(
         with _running(words, {**env, "DATABASE_URL": fresh_dsn}) as process:
             setup = "SELECT stopping FROM epochwatch.run_setups"
             wait_for(lambda: house.select(setup)[0]["stopping"], seconds=25, what="the means")
+            with house.database.transaction() as connection:
+                connection.execute(
+                    b"UPDATE epochwatch.checkpoints SET saved_at = now() + interval '1 h',"
+                    b" admitted_at = now() + interval '1 h'"
+                )
             Stopper(database=house.database, host="pod").decide()
             assert process.wait(25) == 7
         [stop] = house.select("SELECT * FROM epochwatch.actions WHERE kind = 'stop'")

@@ -18,6 +18,7 @@ TRUSTED = Situation(
     advised_before=False,
     stopped_before=False,
     is_newest=True,
+    is_fresh=True,
     checked=True,
     unlocked=False,
     state_saved=True,
@@ -40,6 +41,7 @@ def test_a_trusted_advice_may_stop_the_trainer() -> None:
         ({"ended": True}, "ended", "nothing to stop"),
         ({"stopped_before": True}, "stopped_before", "once only"),
         ({"is_newest": False}, "other_run", "may not be this run's"),
+        ({"is_fresh": False}, "old_news", "The next checkpoint settles it"),
         ({"first": 10}, "too_early", "none before epoch 10"),
         ({"units_in_latest": 1}, "one_test", "one test alone stops no trainer"),
         ({"checked": False}, "locked", "--stop-unlocked"),
@@ -74,13 +76,14 @@ def test_a_spent_budget_stops_without_advice_but_never_twice_and_never_another_r
 
 def test_no_situation_stops_a_trainer_that_was_stopped_or_whose_advice_is_not_to() -> None:
     """Over all combinations of what can be true or false."""
-    names = ("advised", "ended", "advised_before", "stopped_before", "is_newest", "checked",
+    names = ("advised", "ended", "advised_before", "stopped_before", "is_newest", "is_fresh", "checked",
              "unlocked", "dry_run", "over_budget")  # fmt: skip
     for values in product((False, True), repeat=len(names)):
         now = replace(TRUSTED, units_in_latest=1, **dict(zip(names, values, strict=True)))
         ruling = may_stop(now)
         if ruling.allowed:
             assert now.is_newest
+            assert now.is_fresh
             assert not now.stopped_before
             assert not now.ended
             trusted = now.advised and now.advised_before and (now.checked or now.unlocked)

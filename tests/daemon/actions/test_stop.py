@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from house import House, open_house
+from house import NOW, House, open_house
 
 from core.errors import Fixable
 from core.rules.alerting import notice
@@ -89,7 +89,9 @@ def _alerts(house: House) -> dict[str, str]:
 def test_a_flag_file_is_written_once_and_the_outcome_is_told(house: House, tmp_path: Path) -> None:
     """Decided, done, recorded with its reason, told; a second look and a restart change nothing."""
     flag = tmp_path / "stop-now"
-    stopper = Stopper(database=house.database, host="pod", means=Means(flag=flag, unlocked=True))
+    stopper = Stopper(
+        database=house.database, host="pod", since=NOW, means=Means(flag=flag, unlocked=True)
+    )
     for _ in range(2):
         stopper.decide()
         _actor(house, stopper).act()
@@ -99,7 +101,9 @@ def test_a_flag_file_is_written_once_and_the_outcome_is_told(house: House, tmp_p
     assert stop["error"].startswith(f"Wrote {flag}.")
     assert "trainer_stopped/once" in _alerts(house)
     flag.unlink()
-    again = Stopper(database=house.database, host="pod", means=Means(flag=flag, unlocked=True))
+    again = Stopper(
+        database=house.database, host="pod", since=NOW, means=Means(flag=flag, unlocked=True)
+    )
     again.decide()
     _actor(house, again).act()
     assert not flag.exists()
@@ -108,7 +112,9 @@ def test_a_flag_file_is_written_once_and_the_outcome_is_told(house: House, tmp_p
 
 def test_unchecked_scores_stop_nothing_and_that_is_told_once(house: House, tmp_path: Path) -> None:
     """The lock holds until votes or the user open it."""
-    stopper = Stopper(database=house.database, host="pod", means=Means(flag=tmp_path / "flag"))
+    stopper = Stopper(
+        database=house.database, host="pod", since=NOW, means=Means(flag=tmp_path / "flag")
+    )
     stopper.decide()
     stopper.decide()
     _actor(house, stopper).act()
@@ -124,18 +130,37 @@ def test_unchecked_scores_stop_nothing_and_that_is_told_once(house: House, tmp_p
     assert (tmp_path / "flag").exists()
 
 
+def test_the_end_of_an_old_run_never_stops_the_trainer_of_a_new_one(
+    house: House, tmp_path: Path
+) -> None:
+    """A stop advised before this trainer was named waits for a checkpoint saved since."""
+    means = Means(flag=tmp_path / "flag", unlocked=True)
+    late = Stopper(database=house.database, host="pod", means=means)
+    late.decide()
+    assert _stops(house) == []
+    with house.database.transaction() as connection:
+        connection.execute(
+            b"UPDATE epochwatch.checkpoints SET saved_at = now() + interval '1 min',"
+            b" admitted_at = now() + interval '1 min' WHERE position = 3"
+        )
+    late.decide()
+    assert len(_stops(house)) == 1
+
+
 def test_a_dry_run_says_what_it_would_do_and_a_real_stop_can_follow(
     house: House, tmp_path: Path
 ) -> None:
     """Nothing is touched; the run has not used up its one stop."""
     means = Means(flag=tmp_path / "flag", unlocked=True, dry_run=True)
-    stopper = Stopper(database=house.database, host="pod", means=means)
+    stopper = Stopper(database=house.database, host="pod", since=NOW, means=means)
     stopper.decide()
     _actor(house, stopper).act()
     assert not (tmp_path / "flag").exists()
     [stop] = _stops(house)
     assert f"A real stop would write {tmp_path / 'flag'}" in stop["error"]
-    real = Stopper(database=house.database, host="pod", means=replace(means, dry_run=False))
+    real = Stopper(
+        database=house.database, host="pod", since=NOW, means=replace(means, dry_run=False)
+    )
     real.decide()
     _actor(house, real).act()
     assert (tmp_path / "flag").exists()
@@ -149,9 +174,11 @@ def test_a_spent_budget_stops_the_trainer_where_that_was_asked_for(
     with house.database.transaction() as connection:
         tell(connection, 1, spent)
     means = Means(flag=tmp_path / "flag")
-    Stopper(database=house.database, host="pod", means=means).decide()
+    Stopper(database=house.database, host="pod", since=NOW, means=means).decide()
     assert _stops(house) == []
-    stopper = Stopper(database=house.database, host="pod", means=replace(means, at_budget=True))
+    stopper = Stopper(
+        database=house.database, host="pod", since=NOW, means=replace(means, at_budget=True)
+    )
     stopper.decide()
     _actor(house, stopper).act()
     assert "The budget of this run is spent." in (tmp_path / "flag").read_text()
@@ -162,10 +189,10 @@ def test_a_stop_that_was_begun_and_broke_off_is_not_done_again(
 ) -> None:
     """A daemon killed between doing and saying so must not hit the next trainer."""
     means = Means(flag=tmp_path / "flag", unlocked=True)
-    stopper = Stopper(database=house.database, host="pod", means=means)
+    stopper = Stopper(database=house.database, host="pod", since=NOW, means=means)
     stopper.decide()
     stopper._begin(_stops(house)[0]["key"])
-    again = Stopper(database=house.database, host="pod", means=means)
+    again = Stopper(database=house.database, host="pod", since=NOW, means=means)
     _actor(house, again).act()
     [stop] = _stops(house)
     assert stop["state"] == "failed"
@@ -179,7 +206,7 @@ def test_an_old_decision_and_one_that_new_results_contradict_are_left(
 ) -> None:
     """What was right an hour ago may meet another trainer now."""
     means = Means(flag=tmp_path / "flag", unlocked=True)
-    stopper = Stopper(database=house.database, host="pod", means=means)
+    stopper = Stopper(database=house.database, host="pod", since=NOW, means=means)
     stopper.decide()
     with house.database.transaction() as connection:
         connection.execute(
@@ -203,7 +230,8 @@ def test_a_row_in_the_database_alone_never_makes_this_machine_do_something(house
     with house.database.transaction() as connection:
         connection.execute(
             b"UPDATE epochwatch.run_setups SET stopping ="
-            b' \'{"host": "pod", "how": "command", "command": ["touch", "/tmp/x"], "unlocked": true}\''
+            b' \'{"host": "pod", "how": "command", "since": "2026-01-01T00:00:00+00:00",'
+            b' "command": ["touch", "/tmp/x"], "unlocked": true}\''
         )
     bare.decide()
     assert _stops(house) == []
@@ -220,7 +248,7 @@ def test_a_process_is_asked_with_sigint_first(house: House, start: Start) -> Non
     """A trainer that listens ends by SIGINT, and the note says so."""
     trainer = start(PATIENT)
     means = means_of(pid=trainer.pid, unlocked=True)
-    stopper = Stopper(database=house.database, host="pod", means=means)
+    stopper = Stopper(database=house.database, host="pod", since=NOW, means=means)
     stopper.decide()
     _actor(house, stopper).act()
     assert trainer.wait(5) == -signal.SIGINT
