@@ -48,6 +48,7 @@ class Progress:
     p_best: Mapping[int, float] | None = None
     pick: int | None = None
     unit: str = "epoch"
+    rates: Sequence[Mapping[str, float]] = ()  # position, share: learning rate as share of its peak
 
 
 def score_chart(progress: Progress, *, theme: Theme = "light", height: int = 300) -> alt.LayerChart:
@@ -88,11 +89,25 @@ def best_chart(progress: Progress, *, theme: Theme = "light", height: int = 120)
     return _dressed(alt.layer(bars, labeled).properties(width="container", height=height), ink)
 
 
+def rate_chart(progress: Progress, *, theme: Theme = "light", height: int = 56) -> alt.LayerChart:
+    """Return the learning rate by position, as a thin panel under the scores."""
+    ink = INKS[theme]
+    base = alt.Chart(alt.Data(values=[dict(row) for row in progress.rates])).encode(x=_x(progress))
+    scale = alt.Scale(domain=[0, 1.05])
+    axis = alt.Axis(format="%", values=[0, 0.5, 1], minExtent=_AXIS_WIDTH)
+    share = alt.Y("share:Q", title="learn rate", scale=scale, axis=axis)
+    area = base.mark_area(opacity=0.12, color=ink.text, clip=True).encode(y=share)
+    line = base.mark_line(strokeWidth=1.5, color=ink.text, clip=True).encode(y=share)
+    return _dressed(alt.layer(area, line).properties(width="container", height=height), ink)
+
+
 def progress_sheet(
     progress: Progress, *, theme: Theme = "light", width: int = 720
 ) -> alt.VConcatChart:
-    """Return both charts above each other at a fixed width in pixels, to be saved as SVG or PNG."""
+    """Return the charts above each other at a fixed width in pixels, to be saved as SVG or PNG."""
     parts = [_bare(score_chart(progress, theme=theme), width)]
+    if progress.rates:
+        parts.append(_bare(rate_chart(progress, theme=theme), width))
     if progress.p_best:
         parts.append(_bare(best_chart(progress, theme=theme), width))
     background = "#ffffff" if theme == "light" else "#141416"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import vl_convert
 
 from core.charts.progress import INKS, Progress, best_chart, progress_sheet, score_chart
+from core.rules.learning_rate import Schedule, course
 from seeded_history import AVERAGES, advice_body
 
 BODY = advice_body(8, 7)
@@ -79,3 +81,18 @@ def test_steps_are_positions_like_epochs() -> None:
     axis = spec["layer"][0]["encoding"]["x"]["axis"]
     assert len(axis["values"]) <= 15
     assert spec["layer"][0]["encoding"]["x"]["title"] == "step"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_learning_rate_is_a_panel_of_its_own_where_it_is_known(theme: Any) -> None:
+    """Its positions are those of the scores above it; without a schedule there is no panel."""
+    schedule = Schedule(
+        kind="cosine_with_restarts", peak=1e-4, total=1000, epochs=10, warmup=50, cycles=2
+    )
+    known = replace(FULL, rates=course(schedule, range(1, 11)))
+    svg = vl_convert.vegalite_to_svg(progress_sheet(known, theme=theme).to_json())
+    assert "learn rate" in svg
+    assert "learn rate" not in vl_convert.vegalite_to_svg(
+        progress_sheet(FULL, theme=theme).to_json()
+    )
+    assert max(_values(progress_sheet(known, theme=theme), "share")) == 1.0
