@@ -92,9 +92,15 @@ class Outbox:
             keep_cells(connection, sample_id, pixels, wishes[0]["recipe"].get("grid"))
 
     def measure_under(
-        self, connection: Connection, sample_id: str, wish: Row, pixels: np.ndarray[Any, Any]
+        self,
+        connection: Connection,
+        sample_id: str,
+        wish: Row,
+        pixels: np.ndarray[Any, Any],
+        *,
+        keep: bool = True,
     ) -> Measurement:
-        """Measure an image under one rubric, store and return it.
+        """Measure an image under one rubric, return it, and store it unless it is a trial.
 
         ``wish`` has the rubric with its expectation, profile and weighting, and the recipe.
         """
@@ -107,7 +113,8 @@ class Outbox:
         )
         weights = weightings.weights_called(connection, wish["weighting"])
         measured = with_weights(measured, weights)
-        _save(connection, sample_id, wish["rubric"], measured)
+        if keep:
+            _save(connection, sample_id, wish["rubric"], measured)
         return measured
 
     def _profile(self, connection: Connection, key: str | None) -> TrainingProfile | None:

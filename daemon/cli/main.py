@@ -11,7 +11,20 @@ from typing import Annotated
 import typer
 
 from core.errors import EpochwatchError
-from daemon.cli import alerts, backtest, compare, db, exporting, plan, production, runs, suite, votes
+from daemon.cli import (
+    alerts,
+    backtest,
+    calibrate,
+    compare,
+    db,
+    exporting,
+    plan,
+    production,
+    rescore,
+    runs,
+    suite,
+    votes,
+)
 from daemon.cli.output import complain
 
 app = typer.Typer(
@@ -34,6 +47,8 @@ app.command("log")(runs.log)
 app.command("report")(runs.report)
 runs.app.command("export")(exporting.export)
 app.command("compare")(compare.compare)
+app.command("rescore")(rescore.rescore)
+app.command("calibrate")(calibrate.calibrate)
 app.command("backtest")(backtest.backtest)
 app.command("promote")(production.promote)
 
@@ -46,6 +61,10 @@ SuiteFile = Annotated[
 DataFolder = Annotated[
     Path | None, typer.Option("--data", help="The training images with their captions.")
 ]
+Profile = Annotated[
+    str | None,
+    typer.Option(help="Measure as pixel-art, character, style or votes; else found by itself."),
+]
 RunName = Annotated[str | None, typer.Option("--run", help="Put all checkpoints into this run.")]
 
 
@@ -55,6 +74,7 @@ def watch(
     base_model: BaseModel = None,
     suite: SuiteFile = None,
     data: DataFolder = None,
+    profile: Profile = None,
     run: RunName = None,
     once: Annotated[bool, typer.Option("--once", help="Test what is there, then end.")] = False,
     stop_file: Annotated[
@@ -95,6 +115,7 @@ def watch(
         base_model=base_model,
         suite=suite,
         data=data,
+        profile=profile,
         run_name=run,
         once=once,
         stop_means=means,
@@ -204,12 +225,13 @@ def evaluate(
     base_model: BaseModel = None,
     suite: SuiteFile = None,
     data: DataFolder = None,
+    profile: Profile = None,
     run: RunName = None,
 ) -> None:
     """Test checkpoints at hand, first, middle and last first, and show what came out."""
     from daemon.cli.serving import evaluate as serve
 
-    serve(files, base_model=base_model, suite=suite, data=data, run_name=run)
+    serve(files, base_model=base_model, suite=suite, data=data, profile=profile, run_name=run)
 
 
 @app.command()

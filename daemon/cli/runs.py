@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from core.nouns import EpochScore
     from core.store.database import Connection, Row
 
 app = typer.Typer(help="What is remembered of runs.", no_args_is_help=True)
@@ -108,8 +109,36 @@ def log(
     with open_database(load_settings()) as database, database.transaction() as connection:
         run_id = run_called(connection, run)
         scores.add(connection, run_id, epoch, judge_name(), visual, style, prompt, notes)
+        machine = _machine_score(connection, run_id, epoch)
     average = (visual + style + prompt) / 3
     print(f"Epoch {epoch}: {average:.1f} logged.")
+    print(_beside(machine, visual, style, prompt))
+
+
+def _machine_score(connection: Connection, run_id: int, position: int) -> EpochScore | None:
+    """Return what the machine makes of a position; None before its test is over."""
+    from core.store.database import rows
+    from daemon.judge import tested_epochs
+
+    tested = tested_epochs(rows(connection, "results.of_run", run_id=run_id), [])
+    return tested[position].summary.score if position in tested else None
+
+
+def _beside(machine: EpochScore | None, visual: float, style: float, prompt: float) -> str:
+    """Return the machine's score beside a person's, told only now so that it sways nobody."""
+    from core.rules.scoring import floor_for_display
+
+    if machine is None or machine.average is None:
+        return "The machine has no score of it yet."
+    pairs = (("visual", machine.visual, visual), ("style", machine.style, style),
+             ("prompt", machine.prompt, prompt))  # fmt: skip
+    told = [
+        f"{name} -"
+        if own is None
+        else f"{name} {floor_for_display(own):.1f} (you {theirs - own:+.1f})"
+        for name, own, theirs in pairs
+    ]
+    return f"The machine gave it {floor_for_display(machine.average):.1f}: {', '.join(told)}."
 
 
 def judge_name() -> str:
