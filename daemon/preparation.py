@@ -27,9 +27,8 @@ from core.formats.base_model import (
 from core.formats.caption_file import CaptionedImage, derive_suite, read_captions
 from core.formats.checkpoint_layout import is_family_certain
 from core.formats.prompt_suite import LoadedSuite, read_suite, suite_to_json
-from core.formats.prompt_text import expectation_from_text
 from core.formats.prompt_weights import spoken
-from core.metrics import learn_profile
+from core.metrics import TrainingProfile
 from core.metrics.look import COLOR_CELLS
 from core.metrics.set_level import evenly, learn_training_cells
 from core.nouns import Recipe, decimal_text, digest
@@ -38,9 +37,10 @@ from core.settings import Settings
 from core.store import set_level, weightings
 from core.store.database import Connection, Database, Row, bump, row, rows, run
 from daemon.generator.renderers import renderer_identity
+from daemon.profiling import Profiled, grid_of_images, profile_of
+from daemon.generator.suitability import FLOW
 
 _LOOK_AGAIN = 20.0  # seconds until a blocked run is looked at again
-_ENOUGH_TO_LEARN = 20  # captioned images before a profile means anything
 
 
 @dataclass(kw_only=True)
@@ -99,12 +99,15 @@ class Preparation:
             known = rows(connection, "checkpoints.current", run_id=run_id)
             self._refuse_misfit(known, about, self.bases[setup["base_sha256"]])
             images = self._training_images(about)
-            loaded = self._with_renderer(self._with_vae(self._suite(known, about, images)))
+            kind = family(self.bases[setup["base_sha256"]])
+            suite = self._suite(known, about, images, kind)
+            loaded = self._with_renderer(self._with_vae(suite))
             setup["suite"] = save_document(
                 connection, "suite", loaded.suite.name, suite_to_json(loaded.suite)
             )
             setup["strength"] = decimal_text(loaded.strength)
-            setup["profile"] = self._profile(connection, images, loaded.suite.recipe.grid)
+            profiled = self._profiled(images, loaded)
+            setup["profile"] = _save_profile(connection, profiled.profile)
             cells = self._training_cells(connection, images, loaded.suite.recipe.grid)
             trial = Trial(
                 suite=loaded.suite,
@@ -112,7 +115,8 @@ class Preparation:
                 base_is_file=self.bases[setup["base_sha256"]].is_file(),
             )
             captions = [image.caption for image in images]
-            setup["doubts"] = list(doubts(_metadata(known), trial, captions))
+            told = doubts(_metadata(known), trial, captions)
+            setup["doubts"] = [*told, *profiled.sentences]
         except Fixable as trouble:
             setup["blocked_reason"] = str(trouble)
         if setup["blocked_reason"] != about["blocked_reason"] or setup["blocked_reason"] is None:
@@ -199,7 +203,7 @@ class Preparation:
         return read_captions(Path(folder))
 
     def _suite(
-        self, known: list[Row], about: Row, images: tuple[CaptionedImage, ...]
+        self, known: list[Row], about: Row, images: tuple[CaptionedImage, ...], kind: str
     ) -> LoadedSuite:
         if self.settings.suite is not None:
             return _marked_by_origin(read_suite(self.settings.suite, self.settings.embeddings), images)
@@ -209,19 +213,18 @@ class Preparation:
                 "No test prompts: give a suite with --suite FILE or the training images with "
                 "--data DIR, so that prompts can be derived from their captions."
             )
-        return LoadedSuite(
-            suite=derive_suite(captions, recipe=_recipe_of(about, images, _metadata(known)))
-        )
+        recipe = suited_to(_recipe_of(about, images, _metadata(known)), kind)
+        return LoadedSuite(suite=derive_suite(captions, recipe=recipe))
 
-    def _profile(
-        self, connection: Connection, images: tuple[CaptionedImage, ...], grid: int | None
-    ) -> str | None:
-        if grid is None or len(images) < _ENOUGH_TO_LEARN:
-            return None
-        pixels = [np.asarray(Image.open(image.path).convert("RGB")) for image in images]
-        captions = [expectation_from_text(image.caption) for image in images]
-        profile = learn_profile(pixels, captions, grid)
-        return save_document(connection, "profile", "training images", profile.as_json())
+    def _profiled(self, images: tuple[CaptionedImage, ...], loaded: LoadedSuite) -> Profiled:
+        """Return what the run is measured as: the setting wins over the suite, that over a look."""
+        chosen = self.settings.profile
+        return profile_of(
+            images,
+            loaded.suite.recipe.grid,
+            chosen=chosen if chosen != "auto" else loaded.profile,
+            grid_is_told=loaded.grid_is_told,
+        )
 
     def _training_cells(
         self, connection: Connection, images: tuple[CaptionedImage, ...], grid: int | None
@@ -251,6 +254,13 @@ def save_document(connection: Connection, kind: str, name: str, body: dict[str, 
     return key
 
 
+def _save_profile(connection: Connection, profile: TrainingProfile | None) -> str | None:
+    """Store a profile, if there is one, and return its digest."""
+    if profile is None:
+        return None
+    return save_document(connection, "profile", "training images", profile.as_json())
+
+
 def _metadata(known: list[Row]) -> dict[str, str]:
     """Return what the trainer wrote into the newest of a run's checkpoints."""
     facts = known[-1]["facts"] if known else {}
@@ -265,8 +275,19 @@ def _recipe_of(about: Row, images: Iterable[CaptionedImage], metadata: dict[str,
     sizes = {Image.open(image.path).size for image in images}
     small = {size for size in sizes if max(size) <= 128}
     if sizes and not small:
-        return replace(recipe, grid=None)
+        return replace(recipe, grid=grid_of_images(tuple(images)))
     return replace(recipe, grid=min(size[0] for size in small)) if small else recipe
+
+
+def suited_to(recipe: Recipe, kind: str) -> Recipe:
+    """Return a recipe nobody wrote as base models of the family ``kind`` are drawn by default.
+
+    SD 3 and Flux follow a flow, with guidances as their authors' examples have them.
+    """
+    if kind not in FLOW:
+        return recipe
+    guidance = "3.50" if kind == "flux" else "7.00"
+    return replace(recipe, sampler="euler", guidance=guidance, clip_skip=1)
 
 
 def _captions_in_headers(known: list[Row]) -> list[str]:

@@ -5,7 +5,7 @@ or the name of a palette of the suite.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -106,7 +106,7 @@ def _whole(step: str, value: str, most: int) -> int:
     return number
 
 
-def _colors(name: str, colors: list[object]) -> tuple[str, ...]:
+def _colors(name: str, colors: Sequence[object]) -> tuple[str, ...]:
     """Return 2 to 256 different colors as "#rrggbb"."""
     tidy = [normal_hex(color) if isinstance(color, str) else None for color in colors]
     for color, normal in zip(colors, tidy, strict=True):

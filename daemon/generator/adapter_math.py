@@ -155,6 +155,38 @@ class Change:
         return merged * (magnitude / length.clamp_min(torch.finfo(torch.float32).eps)) - weight
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Some rows of a change: what it does to one of several layers that its file keeps as one."""
+
+    change: Change
+    start: int
+    stop: int
+    total: int  # rows of the whole
+
+    @property
+    def module(self) -> str:
+        """How the file spells the whole."""
+        return self.change.module
+
+    def fits(self, size: torch.Size) -> bool:
+        """Say whether the rows have the form of a weight of ``size``.
+
+        DoRA's magnitude by input spans all rows, of which each layer here has its own: refused.
+        """
+        whole = torch.Size((self.total, *size[1:]))
+        return (
+            size[0] == self.stop - self.start
+            and self.change.magnitude is None
+            and self.change.fits(whole)
+        )
+
+    def delta(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return what is added to the pristine ``weight`` (float32) of this layer."""
+        whole = weight[:1].expand(self.total, *weight.shape[1:])  # only its shape is used
+        return self.change.delta(whole)[self.start : self.stop]
+
+
 def _trimmed(size: tuple[int, ...]) -> tuple[int, ...]:
     """Return ``size`` without the ones at its end."""
     end = len(size)

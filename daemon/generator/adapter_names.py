@@ -10,6 +10,8 @@ from diffusers.loaders.lora_conversion_utils import _maybe_map_sgm_blocks_to_dif
 from diffusers.loaders.single_file_utils import DIFFUSERS_TO_LDM_MAPPING
 from torch import nn
 
+from daemon.generator.transformer_names import diffusers_names
+
 # What a name begins with, dots as underscores, and the part it means. A text encoder's name with a
 # number means a base model that has two, and one without a number a base model that has one.
 _PARTS = {
@@ -19,6 +21,22 @@ _PARTS = {
     "lycoris_": "unet",  # LyCORIS' own wrapper, SimpleTuner
     "text_encoder_": "text_encoder",
 }
+_PARTS_OF_TRANSFORMERS = {
+    "transformer_": "transformer",
+    "lora_transformer_": "transformer",
+    "lora_unet_": "transformer",  # kohya, whatever the model is
+    "diffusion_model_": "transformer",
+    "lycoris_": "transformer",
+    "text_encoder_": "text_encoder",
+    "text_encoder_2_": "text_encoder_2",
+    "text_encoder_3_": "text_encoder_3",
+    "lora_te_": "text_encoder",
+    "lora_te1_": "text_encoder",
+    "lora_te2_": "text_encoder_2",
+    "clip_l_": "text_encoder",
+    "clip_g_": "text_encoder_2",
+}
+_T5 = ("lora_te3_", "t5xxl_")
 _PARTS_OF_ONE = {"lora_te_": "text_encoder"}
 _PARTS_OF_TWO = {
     "lora_te1_": "text_encoder",
@@ -60,19 +78,37 @@ class ModuleNames:
     def __init__(self, parts: Mapping[str, nn.Module]) -> None:
         """Index all modules with a weight of ``parts``: "unet", "text_encoder", "text_encoder_2"."""
         self._config: Any = getattr(parts.get("unet"), "config", None)
-        self.family = _family(self._config, two="text_encoder_2" in parts)
-        prefixes = _PARTS | (_PARTS_OF_TWO if "text_encoder_2" in parts else _PARTS_OF_ONE)
+        self._main = "transformer" if "transformer" in parts else "unet"
+        if self._main == "transformer":
+            third = "text_encoder_3" in parts
+            self.family = "sd3" if _is_sd3(parts["transformer"]) else "flux"
+            self._blocks = len(getattr(parts["transformer"], "transformer_blocks", ()))
+            last = "text_encoder_3" if third else "text_encoder_2"
+            prefixes = _PARTS_OF_TRANSFORMERS | dict.fromkeys(_T5, last)
+        else:
+            self.family = _family(self._config, two="text_encoder_2" in parts)
+            prefixes = _PARTS | (_PARTS_OF_TWO if "text_encoder_2" in parts else _PARTS_OF_ONE)
         self._prefixes = sorted(prefixes.items(), key=lambda item: len(item[0]), reverse=True)
         self.modules: dict[str, nn.Module] = dict(_named(parts))
         self._full = {_flat(*name.split(".", 1)): name for name in self.modules}
 
     def find(self, name: str) -> str | None:
-        """Return the key in ``modules`` that ``name`` means, or None."""
-        flat = name.replace(".", "_")
-        for prefix, part in self._prefixes:
+        """Return the key in ``modules`` that ``name`` means, or None; the first of several."""
+        return next(iter(self.find_all(name)), None)
+
+    def find_all(self, name: str) -> tuple[str, ...]:
+        """Return the keys in ``modules`` that ``name`` means; none unless all of them are there.
+
+        Several are layers that stand below each other as rows of one.
+        """
+        flat, part = name.replace(".", "_"), self._main  # raw PEFT names say no part
+        for prefix, meant in self._prefixes:
             if flat.startswith(prefix):
-                return self._lookup(part, flat.removeprefix(prefix))
-        return self._lookup("unet", flat)  # raw PEFT names say no part, and then mean the UNet
+                flat, part = flat.removeprefix(prefix), meant
+                break
+        names = diffusers_names(flat, self._blocks) if part == "transformer" else (flat,)
+        found = [self._lookup(part, one) for one in names]
+        return tuple(one for one in found if one) if all(found) else ()
 
     def _lookup(self, part: str, flat: str) -> str | None:
         """Return the full name of the module of ``part`` whose name without dots is ``flat``."""
@@ -98,6 +134,11 @@ class ModuleNames:
         for original, name in _INSIDE:
             mapped = mapped.replace(original, name)
         return str(mapped).removeprefix("lora_unet_")
+
+
+def _is_sd3(transformer: nn.Module) -> bool:
+    """Tell SD 3's transformer from Flux', which has single blocks, too."""
+    return not hasattr(transformer, "single_transformer_blocks")
 
 
 def _named(parts: Mapping[str, nn.Module]) -> Iterator[tuple[str, nn.Module]]:

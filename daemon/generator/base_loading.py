@@ -12,20 +12,27 @@ import transformers
 
 from core.errors import Fixable
 from core.formats.base_model import base_sha256, family, vae_sha256
+from daemon.generator.flow_models import FlowEncoder, open_flow
 from daemon.generator.job import DrawJob, JobError
 from daemon.generator.memory import place
 from daemon.generator.merging import Merger
 from daemon.generator.noise_schedule import NoiseSchedule, told_by
 from daemon.generator.prompt_text import PromptEncoder, TextPart, penultimate
 from daemon.generator.single_file import likely_prediction, open_single_file, open_vae
-from daemon.generator.suitability import check_family
+from daemon.generator.suitability import FLOW, check_family
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 _MARGIN = 2 * 1024**3  # bytes left free on a GPU beyond the weights, for the drawing itself
-_MERGED = ("unet", "text_encoder", "text_encoder_2")  # the parts that a LoRA can change
+_MERGED = (
+    "unet",
+    "transformer",
+    "text_encoder",
+    "text_encoder_2",
+    "text_encoder_3",
+)  # the parts that a LoRA can change
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -37,7 +44,8 @@ class Base:
     scheduler_config: dict[str, Any]  # the base's own, before any sampler replaced it
     noise: NoiseSchedule  # what the base says itself
     merger: Merger
-    encoder: PromptEncoder
+    encoder: PromptEncoder | FlowEncoder
+    family: str  # "sd1", "sd2", "sdxl", "sd3", "flux"
     empty_is_zero: bool  # an empty negative prompt is zeros and not encoded, as SDXL's say
     precision: str
     facts: dict[str, Any]  # library versions and device, for the provenance of an image
@@ -56,11 +64,14 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def choose_precision(wanted: str, device: torch.device) -> str:
+def choose_precision(wanted: str, device: torch.device, kind: str = "unknown") -> str:
     """Return "fp16" on CUDA and "fp32" elsewhere for "auto", else what was asked for.
 
-    fp16 rather than bf16: a small change of the weights survives rounding to fp16 far better.
+    fp16 rather than bf16: a small change of the weights survives rounding to fp16 far better. But
+    T5 and the transformers of SD 3 and Flux were trained in bf16 and overflow fp16.
     """
+    if wanted == "auto" and kind in FLOW and device.type == "cuda":
+        return "bf16"
     if wanted == "auto":
         return "fp16" if device.type == "cuda" else "fp32"
     if wanted not in _DTYPES:
@@ -77,6 +88,7 @@ def load_base(job: DrawJob, device: torch.device, precision: str) -> Base:
             or cannot be loaded; "oom" when the GPU is too full to start.
     """
     _check(job)
+    kind = family(job.base_path)
     pipeline = _open(job, _DTYPES[precision])
     parts = {name: part for name in _MERGED if (part := getattr(pipeline, name, None)) is not None}
     _check_room(list(parts.values()), pipeline.vae, device, offloaded=job.squeeze == "offloaded")
@@ -87,9 +99,10 @@ def load_base(job: DrawJob, device: torch.device, precision: str) -> Base:
     return Base(
         pipeline=pipeline,
         scheduler_config=dict(pipeline.scheduler.config),
-        noise=_noise(job.base_path),
+        noise=NoiseSchedule() if kind in FLOW else _noise(job.base_path),
         merger=Merger(parts),
-        encoder=_encoder(pipeline),
+        encoder=FlowEncoder(pipeline, kind) if kind in FLOW else _encoder(pipeline),
+        family=kind,
         empty_is_zero=bool(pipeline.config.get("force_zeros_for_empty_prompt")),
         precision=precision,
         facts={**library_versions(), "device": device_name(device), "precision": precision},
@@ -189,6 +202,8 @@ def _open(job: DrawJob, dtype: torch.dtype) -> Any:
             doing = f"The VAE {job.vae_path}"
             parts["vae"] = open_vae(job.vae_path, kind, dtype)
             doing = f"The base model {path}"
+        if kind in FLOW:
+            return open_flow(path, kind, dtype, **parts)
         parts |= _XL if kind == "sdxl" else _SD
         if path.is_dir():
             return _open_folder(path, kind, dtype, parts)

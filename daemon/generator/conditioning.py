@@ -39,8 +39,10 @@ def encode_negative(base: Base, merged: Merged, recipe: Recipe) -> Encoded:
     )
 
 
-def conditions(prompts: Sequence[Encoded], negative: Encoded) -> dict[str, torch.Tensor]:
-    """Return the arguments for a batch of ``prompts``, all with the same negative prompt."""
+def conditions(prompts: Sequence[Encoded], negative: Encoded | None) -> dict[str, torch.Tensor]:
+    """Return the arguments for a batch of ``prompts``, all with the same negative prompt, if any."""
+    if negative is None:
+        return _stacked("", prompts)
     return _stacked("", prompts) | _stacked("negative_", [negative] * len(prompts))
 
 

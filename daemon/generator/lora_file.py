@@ -18,7 +18,6 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from core.formats.base_model import FAMILIES
 from core.formats.checkpoint_file import COMPANION, pair_sha256
 from core.formats.checkpoint_layout import read_family
 from daemon.generator import adapter_math
@@ -35,7 +34,8 @@ _FOREIGN = (  # part of a tensor's name -> what it belongs to; the more telling 
     (r"\.vera_lambda", "VeRA"),
     (r"^bundle_emb", "a LoRA with an embedding bundled in"),
 )
-_WITHOUT_UNET = {"flux", "sd3"}
+_TOLD = re.compile(r"flux|sd3|stable-diffusion-3", re.IGNORECASE)
+_KNOWN_BLOCKS = re.compile(r"(^|\.)(single_)?transformer_blocks[._]\d")
 _UNET = re.compile(r"(down|up|input|output)_blocks|mid(dle)?_block")
 _TRANSFORMER = ("transformer.", "diffusion_model.")
 
@@ -143,16 +143,18 @@ def _refuse_foreign(name: str, tensors: Mapping[str, torch.Tensor]) -> None:
 def _refuse_transformers(
     name: str, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str], family: str
 ) -> None:
-    """Raise when the LoRA is for a model that has no UNet."""
-    if any(_UNET.search(key) for key in tensors):
+    """Raise when the LoRA is for a transformer that is neither SD 3 nor Flux, as far as it says."""
+    if family != "unknown" or any(_UNET.search(key) for key in tensors):
         return
-    nameless = family == "unknown" and any(key.startswith(_TRANSFORMER) for key in tensors)
-    if family in _WITHOUT_UNET or nameless:
-        told = metadata.get("modelspec.architecture") or metadata.get("ss_base_model_version")
-        kind = FAMILIES.get(family) or told or "a transformer whose name it does not tell"
+    if not any(key.startswith(_TRANSFORMER) for key in tensors):
+        return
+    told = metadata.get("modelspec.architecture") or metadata.get("ss_base_model_version")
+    likely = _TOLD.search(told) if told else any(_KNOWN_BLOCKS.search(key) for key in tensors)
+    if not likely:
+        kind = told or "a transformer whose name it does not tell"
         message = (
-            f"{name} is a LoRA for {kind}, and this version draws models with a UNet only: SD 1, "
-            "SD 2 and SDXL. It was not drawn."
+            f"{name} is a LoRA for {kind}, and this version draws SD 1, SD 2, SDXL, SD 3 and Flux. "
+            "It was not drawn."
         )
         raise JobError("bad_lora", message)
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from core.formats.base_model import FAMILIES
-from daemon.generator.adapter_math import Change
+from daemon.generator.adapter_math import Change, Rows
 from daemon.generator.adapter_names import ModuleNames
 from daemon.generator.job import JobError
 from daemon.generator.lora_file import LoraWeights
@@ -52,7 +53,7 @@ class Merger:
         Raises:
             JobError: "bad_lora", and then the weights are the base model's.
         """
-        changes: dict[_Slot, list[tuple[Change, float]]] = {}
+        changes: dict[_Slot, list[tuple[Change | Rows, float]]] = {}
         text_state = []
         for lora, strength in loras:
             targets = self._targets(lora)
@@ -79,28 +80,41 @@ class Merger:
             self._value(slot).copy_(self._pristine[slot])
         self._dirty.clear()
 
-    def _targets(self, lora: LoraWeights) -> dict[_Slot, Change]:
+    def _targets(self, lora: LoraWeights) -> dict[_Slot, Change | Rows]:
         """Return the weight or bias each change belongs to.
 
         Raises:
             JobError: not every change has one of its own that it fits.
         """
-        found = {change.module: self._names.find(change.module) for change in lora.changes}
-        missing = [name for name, module in found.items() if module is None]
+        found = {change.module: self._names.find_all(change.module) for change in lora.changes}
+        missing = [name for name, modules in found.items() if not modules]
         if missing:
             self._refuse(lora, missing, "are not in this base model")
-        targets = {
-            _Slot(found[change.module] or "", change.parameter): change for change in lora.changes
-        }
-        if len(targets) != len(lora.changes):
-            message = f"The LoRA names {len(lora.changes) - len(targets)} layers twice."
+        pieces = [
+            piece for change in lora.changes for piece in self._pieces(change, found[change.module])
+        ]
+        targets = dict(pieces)
+        if len(targets) != len(pieces):
+            message = f"The LoRA names {len(pieces) - len(targets)} layers twice."
             raise JobError("bad_lora", message)
         wrong = [change.module for slot, change in targets.items() if not self._fits(slot, change)]
         if wrong:
             self._refuse(lora, wrong, "have another shape in this base model")
         return targets
 
-    def _fits(self, slot: _Slot, change: Change) -> bool:
+    def _pieces(self, change: Change, modules: Sequence[str]) -> list[tuple[_Slot, Change | Rows]]:
+        """Return a change by where it belongs; one of several layers, each its rows of it."""
+        slots = [_Slot(module, change.parameter) for module in modules]
+        if len(slots) == 1:
+            return [(slots[0], change)]
+        sizes = [int(self._value(_Slot(name, "weight")).shape[0]) for name in modules]
+        ends = list(accumulate(sizes))
+        return [
+            (slot, Rows(change=change, start=end - size, stop=end, total=ends[-1]))
+            for slot, size, end in zip(slots, sizes, ends, strict=True)
+        ]
+
+    def _fits(self, slot: _Slot, change: Change | Rows) -> bool:
         """Say whether ``slot`` exists and has the shape of ``change``."""
         value = getattr(self._names.modules[slot.module], slot.parameter, None)
         return value is not None and change.fits(value.shape)
@@ -111,7 +125,7 @@ class Merger:
         assert isinstance(value, torch.Tensor)
         return value
 
-    def _change_all(self, changes: Mapping[_Slot, Iterable[tuple[Change, float]]]) -> int:
+    def _change_all(self, changes: Mapping[_Slot, Iterable[tuple[Change | Rows, float]]]) -> int:
         """Merge all ``changes``; return how many modules differ from the base afterwards."""
         if not changes:
             return 0
@@ -124,7 +138,7 @@ class Merger:
         }
         return len(differ)
 
-    def _change(self, slot: _Slot, stack: Iterable[tuple[Change, float]]) -> torch.Tensor:
+    def _change(self, slot: _Slot, stack: Iterable[tuple[Change | Rows, float]]) -> torch.Tensor:
         """Merge ``stack`` into one weight; return whether it changed and whether it overflowed.
 
         The two flags stay on the device, so that a GPU is asked once and not once a weight.

@@ -155,7 +155,8 @@ class TextPart:
         positions = int(tokenizer.model_max_length)
         rows = self._rows(text, positions - 2, embeddings)
         truncated = sum(len(row) for row in rows[chunks:])
-        ids, weights, vectors = [], [], {}
+        ids, weights = [], []
+        vectors: dict[tuple[int, int], torch.Tensor] = {}
         for chunk, row in enumerate((rows + [[]] * chunks)[:chunks]):
             padding = positions - 2 - len(row)
             inside = [0 if isinstance(token, torch.Tensor) else token for token, _ in row]
@@ -200,7 +201,8 @@ class TextPart:
                 for vector in embeddings.vectors(span.embedding, self._name, width)
             ]
         else:
-            yield from ([(token, span.weight)] for token in self._ids(span.text))
+            for token in self._ids(span.text):
+                yield [(token, span.weight)]
 
     def _ids(self, text: str) -> list[int]:
         """Return the tokens of ``text`` without start and end.

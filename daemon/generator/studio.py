@@ -17,15 +17,17 @@ import numpy.typing as npt
 import torch
 
 from core.errors import Fixable
+from core.formats.base_model import family
 from daemon.generator.base_loading import Base, choose_device, choose_precision, load_base
 from daemon.generator.conditioning import conditions, encode, encode_negative
 from daemon.generator.embedding_vectors import EmbeddingFolder
+from daemon.generator.flow_models import flow_sampler
 from daemon.generator.job import DrawJob, DrawSample, JobError, largest_batch
 from daemon.generator.lora_file import read_lora
 from daemon.generator.noise_schedule import combine, told_by
 from daemon.generator.result_files import why_refused, write_result
 from daemon.generator.samplers import Sampler, find_sampler
-from daemon.generator.suitability import check_job
+from daemon.generator.suitability import FLOW, check_job
 
 if TYPE_CHECKING:
     from core.nouns import Recipe
@@ -71,7 +73,8 @@ class Studio:
         """
         started = time.monotonic()
         check_job(job)
-        sampler = _sampler(job.recipe)
+        kind = family(job.base_path)
+        sampler = flow_sampler(job.recipe, kind) if kind in FLOW else _sampler(job.recipe)
         base = self._load(job)
         base.encoder.embeddings = EmbeddingFolder(job.embeddings)
         noise = _noise(job, base, sampler)
@@ -108,7 +111,7 @@ class Studio:
     def _load(self, job: DrawJob) -> Base:
         """Return the resident base model, loading it when another one is asked for."""
         device = choose_device(job.device)
-        precision = choose_precision(job.recipe.precision, device)
+        precision = choose_precision(job.recipe.precision, device, family(job.base_path))
         vae = (job.vae_path, job.recipe.vae)
         key = (job.base_path, job.base_sha256, vae, str(device), precision, job.squeeze)
         if self._base is None or self._base_key != key:
@@ -191,7 +194,7 @@ class Studio:
         )
         return np.asarray(
             pipeline(
-                **conditions(wanted, plan.negative),
+                **conditions(wanted, None if plan.base.family == "flux" else plan.negative),
                 width=recipe.width,
                 height=recipe.height,
                 num_inference_steps=recipe.steps,
@@ -245,6 +248,8 @@ def _noise(job: DrawJob, base: Base, sampler: Sampler) -> dict[str, Any]:
     Raises:
         JobError: "bad_recipe", zero terminal SNR with a sampler that cannot do it.
     """
+    if base.family in FLOW:
+        return {}  # a flow has neither betas nor a kind of prediction to choose
     noise = combine(base.noise, [told_by(lora.path) for lora in job.loras])
     options = noise.options(base.scheduler_config)
     flag = "rescale_betas_zero_snr"

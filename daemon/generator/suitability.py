@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from core.formats.base_model import base_name, family, mismatch
+from core.formats.base_model import FAMILIES, base_name, family, mismatch
 from core.formats.checkpoint_header import Header, Tensor, read_header
 from core.formats.checkpoint_layout import is_family_certain, read_layout
 from core.nouns import Recipe
 from daemon.generator.job import DrawJob, JobError, LoraFile
 
+FLOW = frozenset({"sd3", "flux"})  # transformers that follow a flow, instead of a UNet
 _DRAWN = frozenset({"sd1", "sd2", "sdxl"})
 
 
@@ -37,17 +38,16 @@ def check_family(path: Path, kind: str) -> None:
     Raises:
         JobError: "no_base".
     """
-    if kind in _DRAWN:
+    if kind in _DRAWN or (kind in FLOW and path.is_dir()):
         return
     name = base_name(path)
-    told = {
-        "sd3": f"{name} is a Stable Diffusion 3 model, which has no UNet.",
-        "flux": f"{name} is a Flux model, which has no UNet.",
-    }.get(kind, f"It cannot be told what kind of base model {name} is.")
+    told = f"It cannot be told what kind of base model {name} is."
+    if kind in FLOW:
+        told = f"{name} is {FAMILIES[kind]} in one file, whose text encoders are elsewhere."
     message = (
         f"{told} This version draws Stable Diffusion 1 and 2 and SDXL, from a diffusers folder or "
-        "an original .safetensors file. Choose a base model of these, or judge this run by the "
-        "trainer's own samples."
+        "an original .safetensors file, and SD 3 and Flux from a diffusers folder. Choose a base "
+        "model of these, or judge this run by the trainer's own samples."
     )
     raise JobError("no_base", message)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ from daemon.demo.story import DATASET, MODEL, SUITE
 from daemon.generator.client import Generator
 from daemon.neighbors import Neighbors
 from daemon.outbox import Outbox
-from daemon.preparation import Preparation
+from daemon.preparation import Preparation, suited_to
 from daemon.sharing import Sharing
 from daemon.worker import Worker
 
@@ -185,3 +186,27 @@ def test_a_family_that_is_only_assumed_blocks_nothing(database: Database, tmp_pa
     tensors = {name: one for name, one in made.kohya_tensors().items() if "lora_te_" in name}
     about = prepared(database, tmp_path, suite=SUITE, tensors=tensors, base=base)
     assert about["blocked_reason"] is None
+
+
+def test_a_recipe_nobody_wrote_suits_its_base_model() -> None:
+    """What follows a flow is drawn with Euler; the rest stays as it was trained."""
+    recipe = Recipe(clip_skip=2, width=768)
+    assert suited_to(recipe, "sdxl") == recipe
+    flux = suited_to(recipe, "flux")
+    assert (flux.sampler, flux.guidance, flux.clip_skip, flux.width) == ("euler", "3.50", 1, 768)
+
+
+@pytest.mark.parametrize("is_set", ["", '["python", "draw.py", "{prompt}"]'])
+def test_a_suite_for_another_renderer_is_pinned_to_its_command(
+    is_set: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stored recipe names the command line; without the setting the run says what to set."""
+    monkeypatch.setenv("EPOCHWATCH_RENDERER_COMMAND", is_set)
+    suite = tmp_path / "suite.toml"
+    suite.write_text('[recipe]\nrenderer = "command"\n[[prompt]]\ntext = "pixel art, a cat"\n')
+    about = prepared(database, tmp_path, suite=suite)
+    if is_set:
+        assert about["blocked_reason"] is None
+        assert re.fullmatch("command:[0-9a-f]{12}", about["recipe"]["renderer"])
+    else:
+        assert "set renderer_command" in about["blocked_reason"]

@@ -105,15 +105,11 @@ def test_a_file_that_is_not_whole_is_refused_with_counts(
 @pytest.mark.parametrize(
     ("key", "metadata", "family"),
     [
-        ("diffusion_model.double_blocks.0.img_attn.qkv", {}, "Flux"),
-        ("transformer.single_transformer_blocks.0.attn.to_q", {}, "Flux"),
-        ("lora_unet_double_blocks_0_img_attn_qkv", {}, "Flux"),
-        ("lora_unet_joint_blocks_0_context_block_attn_qkv", {}, "SD 3"),
         ("diffusion_model.layers.0.attention.qkv", {}, "a transformer whose name it does not tell"),
         ("transformer.transformer_blocks.0.attn.to_q", {"ss_base_model_version": "qwen"}, "qwen"),
     ],
 )
-def test_a_lora_for_a_model_without_a_unet_is_refused_with_its_name(
+def test_a_lora_for_a_transformer_that_is_not_drawn_is_refused_with_its_name(
     key: str, metadata: dict[str, str], family: str, make_lora: MakeLora
 ) -> None:
     """The names that ai-toolkit and kohya's trainer give to the modules of transformers."""

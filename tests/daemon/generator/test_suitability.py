@@ -72,18 +72,18 @@ def test_what_is_not_certain_is_left_to_the_merge(make_job: MakeJob, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("pipeline", "words"),
-    [("StableDiffusion3Pipeline", "Stable Diffusion 3 model"), ("FluxPipeline", "a Flux model")],
+    ("block", "kind"),
+    [("joint_blocks.0.x_block.attn", "SD 3"), ("double_blocks.0.img_attn.norm.key_norm", "Flux")],
 )
-def test_transformers_are_refused_with_what_is_drawn(
-    pipeline: str, words: str, make_job: MakeJob, tmp_path: Path
+def test_transformers_in_one_file_are_refused_with_what_is_drawn(
+    block: str, kind: str, make_job: MakeJob, tmp_path: Path
 ) -> None:
-    """The sentence says what it is and what would work; the name is the hub's."""
-    folder = tmp_path / "models--org--great" / "snapshots" / "abc"
-    folder.mkdir(parents=True)
-    (folder / "model_index.json").write_text(json.dumps({"_class_name": pipeline}))
-    with pytest.raises(JobError, match=rf"org/great is .*{words}.*1 and 2 and SDXL") as caught:
-        check_job(make_job(base_path=folder))
+    """The sentence says what it is and what would work: its diffusers folder."""
+    path = tmp_path / "great.safetensors"
+    save_file({f"model.diffusion_model.{block}.scale": torch.zeros(1)}, path)
+    words = rf"great.safetensors is {kind} in one file.*from a diffusers folder"
+    with pytest.raises(JobError, match=words) as caught:
+        check_job(make_job(base_path=path))
     assert caught.value.kind == "no_base"
 
 
