@@ -19,6 +19,7 @@ from core.rules.beside import (
     Need,
     Room,
     Rung,
+    as_gib,
     decide,
     estimate,
     has_improved,
@@ -33,6 +34,12 @@ from daemon.neighbors import Neighbors
 _LESSON_SECONDS = 3600.0  # after that, what ran out of memory may be tried again
 _IDLE_SECONDS = 60.0  # until an idle drawing process is ended beside others
 _OVERHEAD = {True: GIB // 2, False: GIB * 6 // 10}  # of CUDA on a GPU; of torch itself on a CPU
+_MANNERS = {
+    "auto": "auto: shares where it fits, else waits",
+    "share": "share: draws beside a trainer, in the end on the CPU",
+    "wait": "wait: draws only while no other program uses the GPU",
+    "cpu": "cpu: draws on the CPU, on half the cores",
+}
 
 
 class NoRoom(Retryable):
@@ -210,6 +217,16 @@ def sharing_of(settings: Settings, our_pid: Callable[[], int | None]) -> Sharing
         cap=None if settings.memory_cap is None else int(settings.memory_cap * GIB),
         batch=settings.batch,
     )
+
+
+def manners(settings: Settings) -> str:
+    """Return in one line how the test images are drawn beside a trainer on this machine now."""
+    found = read_memory("cpu" if settings.beside == "cpu" else settings.device)
+    how = _MANNERS[settings.beside]
+    cap = "" if settings.memory_cap is None else f", at most {settings.memory_cap:g} GiB"
+    if found is None:
+        return f"{how}{cap}; how much memory {settings.device} has is known once it draws"
+    return f"{how}{cap}; {found.name}: {as_gib(found.free)} of {as_gib(found.total)} free"
 
 
 def threads_of(settings: Settings) -> int | None:

@@ -62,6 +62,7 @@ def doctor() -> None:
     from core.store.database import rows
     from core.store.opening import open_database, open_image_store
     from daemon.actions.notify import Notifier
+    from daemon.sharing import manners
 
     settings = load_settings()
 
@@ -98,6 +99,7 @@ def doctor() -> None:
         "disk": disk,
         "alert addresses": alerts,
         "drawing": _device,
+        "beside a trainer": lambda: manners(settings),
     }
     failed = [name for name, check in checks.items() if not _passes(name, check)]
     if failed:

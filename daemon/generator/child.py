@@ -26,7 +26,13 @@ if TYPE_CHECKING:
     from daemon.generator.studio import Studio
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_NO_MEMORY = ("out of memory", "can't allocate", "cannot allocate", "can't start new thread")
+_NO_MEMORY = (
+    "out of memory",
+    "can't allocate",
+    "cannot allocate",
+    "can't start new thread",
+    "could not create a primitive",
+)
 _NO_LIBRARIES = (
     "The libraries that draw cannot be imported. Install them beside Epochwatch with "
     "pip install 'epochwatch[gpu]'."

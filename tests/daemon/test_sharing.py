@@ -12,7 +12,7 @@ from core.rules.beside import GIB, Decision, Rung
 from core.settings import Settings
 from daemon.memory_readings import Reading
 from daemon.neighbors import Neighbors
-from daemon.sharing import NoRoom, Sharing, sharing_of, threads_of
+from daemon.sharing import NoRoom, Sharing, manners, sharing_of, threads_of
 
 BASE = "b" * 64
 
@@ -137,3 +137,10 @@ def test_settings_become_manners(tmp_path: Path) -> None:
     assert threads is not None
     assert threads >= 1
     assert threads_of(Settings(home=tmp_path)) is None
+
+
+def test_doctor_says_how_it_is_drawn_here(tmp_path: Path) -> None:
+    """The mode, the cap, the device and what is free of it, in one line."""
+    said = manners(Settings(home=tmp_path, beside="cpu", memory_cap=1.5))
+    assert said.startswith("cpu: draws on the CPU, on half the cores, at most 1.5 GiB; ")
+    assert "free" in said or "is known once it draws" in said
