@@ -102,6 +102,7 @@ class Settings(BaseSettings):
     comfyui_workflow: _Place | None = None  # your workflow, in API format, with placeholders
     comfyui_lora_folder: _Place | None = None  # that ComfyUI reads LoRAs from and we may write to
     comfyui_lora_prefix: str = ""  # before the names of its files, as ComfyUI lists them
+    profile: Literal["auto", "pixel-art", "character", "style", "votes"] = "auto"  # measured as
     tests: Literal["thrifty", "even", "full"] = "full"
     stop: Literal["careful", "normal", "eager"] = "normal"
     price_per_hour: float | None = Field(default=None, ge=0)  # of the GPU, in your currency

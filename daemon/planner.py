@@ -6,6 +6,7 @@ Reads checkpoints and documents, writes grids, samples and jobs. Needs neither G
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -60,7 +61,7 @@ def _ask_for_epoch(connection: Connection, checkpoint: Row, *, priority: int) ->
     run(
         connection,
         "grids.ask",
-        origin=f"baseline/{run_id}/{digest(baseline)[:16]}",
+        origin=baseline_origin(run_id, baseline),
         run_id=run_id,
         purpose="baseline",
         position=None,
@@ -85,6 +86,11 @@ def _ask_for_epoch(connection: Connection, checkpoint: Row, *, priority: int) ->
         why=f"{tier} test of {checkpoint['position']}",
         by_whom="epochwatch",
     )
+
+
+def baseline_origin(run_id: int, body: Mapping[str, Any]) -> str:
+    """Return what a baseline is asked for once by: its run, and all that is asked of it."""
+    return f"baseline/{run_id}/{digest(body)[:16]}"
 
 
 def _tier(checkpoint: Row, its_plan: RunPlan | None) -> Tier:

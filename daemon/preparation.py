@@ -37,8 +37,8 @@ from core.settings import Settings
 from core.store import set_level, weightings
 from core.store.database import Connection, Database, Row, bump, row, rows, run
 from daemon.generator.renderers import renderer_identity
-from daemon.profiling import Profiled, grid_of_images, profile_of
 from daemon.generator.suitability import FLOW
+from daemon.profiling import Profiled, grid_of_images, profile_of
 
 _LOOK_AGAIN = 20.0  # seconds until a blocked run is looked at again
 

@@ -35,6 +35,7 @@ from daemon.judge import Judge
 from daemon.outbox import Outbox
 from daemon.planner import plan
 from daemon.preparation import Preparation
+from daemon.proving import Proving
 from daemon.sharing import sharing_of, threads_of
 from daemon.spool import Spool
 from daemon.watcher import Watcher
@@ -60,6 +61,7 @@ class Service:
     is_clerk: bool = False  # stands in for hosts that are gone
     intake: Intake | None = None
     preparation: Preparation | None = None
+    proving: Proving | None = None
     worker: Worker | None = None
     weights: Weights | None = None
     judge: Judge | None = None
@@ -105,6 +107,8 @@ class Service:
                 self._guarded(lambda: intake.take(watcher.scan()))
                 if self.preparation is not None:
                     self._guarded(self.preparation.prepare)
+                if self.proving is not None:
+                    self._guarded(self.proving.prove)
                 self._looked = True
                 watcher.wait(_SCAN_SECONDS)
 
@@ -284,6 +288,7 @@ def opened(
         intake.remember()
         service.preparation = Preparation(database=database, settings=settings)
         service.preparation.restore_bases()
+        service.proving = Proving(database=database, store=store, settings=settings)
         service.worker = _worker_of(service, stack)
         with database.transaction() as connection:
             run(connection, "grids.release_host", host=settings.host_name)

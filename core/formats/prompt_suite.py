@@ -8,7 +8,7 @@ import re
 import tomllib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from core.errors import Fixable
 from core.formats.finishing import read_palettes
@@ -21,7 +21,9 @@ from core.nouns import TIERS, Expectation, Prompt, Recipe, Suite, Tier
 
 _JSON_PROMPT = r'(?<!\\)"prompt"\s*:'  # the key, which no text can hold unescaped
 _COMMON_KEYS = ("prefix", "suffix", "trigger")
-_SUITE_KEYS = {"name", "recipe", "palettes", "prompt", *_COMMON_KEYS}
+Profile = Literal["auto", "pixel-art", "character", "style", "votes"]
+_PROFILES: tuple[Profile, ...] = get_args(Profile)
+_SUITE_KEYS = {"name", "profile", "recipe", "palettes", "prompt", *_COMMON_KEYS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,8 @@ class LoadedSuite:
 
     suite: Suite
     strength: float = 1.0  # 0-2, at which the run's own LoRA is tested
+    profile: Profile = "auto"  # what the images are measured as
+    grid_is_told: bool = False  # rather than left at the default
 
 
 def read_suite(path: Path, embeddings: Path | None = None) -> LoadedSuite:
@@ -84,7 +88,7 @@ def _from_toml(text: str, stem: str, problems: Problems, reader: PromptReader) -
         recipe, prompts = prompts_of_entries(entries, where, problems, reader)
         return LoadedSuite(suite=_with_room(Suite(name=stem, recipe=recipe, prompts=prompts)))
     for key in sorted(body.keys() - _SUITE_KEYS):
-        known = ", ".join(("name", *_COMMON_KEYS))
+        known = ", ".join(("name", "profile", *_COMMON_KEYS))
         problems.add(lines.of(key), f"unknown key '{key}'; known are {known}, [recipe], [[prompt]]")
     palettes = _palettes(body, lines, problems)
     table = read_recipe(body.get("recipe", {}), lines, problems, reader, palettes)
@@ -101,13 +105,21 @@ def _from_toml(text: str, stem: str, problems: Problems, reader: PromptReader) -
     if not isinstance(name, str) or not name.strip():
         problems.add(lines.of("name"), "name must be text")
         name = stem
+    profile = body.get("profile", "auto")
+    if profile not in _PROFILES:
+        problems.add(lines.of("profile"), f"profile must be one of {', '.join(_PROFILES)}")
     prompts = tuple(prompt for prompt in read if prompt)
     suite = Suite(name=name, recipe=table.recipe, prompts=prompts)
     if table.fixed_length:
         _check_room(suite, lines.of("token_length", "recipe"), problems)
     else:
         suite = _with_room(suite)
-    return LoadedSuite(suite=suite, strength=table.strength)
+    return LoadedSuite(
+        suite=suite,
+        strength=table.strength,
+        profile=profile,
+        grid_is_told=isinstance(body.get("recipe"), dict) and "grid" in body["recipe"],
+    )
 
 
 def _palettes(body: dict[str, Any], lines: Lines, problems: Problems) -> dict[str, tuple[str, ...]]:

@@ -29,12 +29,13 @@ def watch(
     base_model: str | None,
     suite: Path | None,
     data: Path | None,
+    profile: str | None = None,
     run_name: str | None,
     once: bool,
     stop_means: Means | None = None,
 ) -> None:
     """Watch folders until asked to stop, or until everything there is tested."""
-    settings = load_settings(base_model=base_model, suite=suite, data=data)
+    settings = load_settings(base_model=base_model, suite=suite, data=data, profile=profile)
     start_logs(settings)
     folders = _folders(paths)
     with opened(settings, folders, run_name=run_name, stop_means=stop_means) as service:
@@ -69,13 +70,14 @@ def evaluate(
     base_model: str | None,
     suite: Path | None,
     data: Path | None,
+    profile: str | None = None,
     run_name: str | None,
 ) -> None:
     """Test files and folders at hand with a progress bar, then print what came out."""
     missing = [path for path in files if not path.exists()]
     if missing:
         raise Fixable(f"There is no file or folder {missing[0]}.")
-    settings = load_settings(base_model=base_model, suite=suite, data=data)
+    settings = load_settings(base_model=base_model, suite=suite, data=data, profile=profile)
     start_logs(settings, quiet=True)
     folders = [path.absolute() for path in files if path.is_dir()]
     wanted = [path.absolute() for path in files if not path.is_dir()]
