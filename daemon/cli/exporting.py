@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from core.store.database import Connection, Row
 
 _LOG = ("version", "date", "dataset_size", "steps", "win_rate", "notes")
-_TABLES = ("log", "runs", "epochs", "prompts")
+_TABLES = {
+    "log": "exports.log",
+    "runs": "exports.runs",
+    "epochs": "exports.epochs",
+    "prompts": "exports.prompts",
+}
 
 
 def export(
@@ -37,7 +42,7 @@ def export(
         raise Fixable(f"{table!r} is no table; write one of: {', '.join(_TABLES)}.")
     with open_database(load_settings()) as database, database.transaction() as connection:
         run_id = run_called(connection, run) if run is not None else None
-        found = rows(connection, f"exports.{table}", run_id=run_id)
+        found = rows(connection, _TABLES[table], run_id=run_id)
         if table == "log":
             found = [{**each, "win_rate": _win_rate(connection, each)} for each in found]
     columns = _LOG if table == "log" else tuple(found[0]) if found else ()
