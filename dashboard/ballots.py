@@ -11,25 +11,22 @@ import secrets
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from core.errors import Fixable
 from core.store import comparisons, voting
 from core.store.database import Connection
 from dashboard import desk
 from dashboard.access import is_signed, shared_key, sign
-from dashboard.link import Away, shared_link
+from dashboard.link import Away
 from dashboard.parts.safe import Html, fill
+from dashboard.posting import NO_STORE, Refused, asked, body_of, refusal_of, reply
 
-_T = TypeVar("_T")
-_LONGEST = 32 * 1024  # bytes of a request
 _PARTS = Path(__file__).with_name("parts")
-_NO_STORE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 _GONE = "This link is not open: it has expired, was revoked, or was never made. Ask for a new one."
 
 
@@ -41,39 +38,6 @@ def ticket(session_id: int) -> str:
 def is_ticket(session_id: int, mark: str) -> bool:
     """Say whether a ticket was made here for a sitting."""
     return is_signed(shared_key(), f"ballot {session_id}", mark)
-
-
-class Refused(Exception):
-    """A request that is not answered, with its status and the words for it."""
-
-    def __init__(self, status: int, words: str) -> None:
-        """Keep both."""
-        super().__init__(words)
-        self.status, self.words = status, words
-
-
-async def _body(request: Request) -> dict[str, Any]:
-    """Return the JSON of a request that came from a page of ours.
-
-    Raises Refused.
-    """
-    origin = urlsplit(request.headers.get("origin", ""))
-    if origin.scheme not in ("http", "https") or origin.netloc != request.headers.get("host"):
-        raise Refused(403, "This request does not come from a page of this dashboard.")
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise Refused(415, "Answers are sent as JSON.")
-    content = b""
-    async for piece in request.stream():
-        content += piece
-        if len(content) > _LONGEST:
-            raise Refused(413, "This is too long for an answer.")
-    try:
-        found = json.loads(content)
-    except ValueError:
-        raise Refused(400, "This is no JSON.") from None
-    if not isinstance(found, dict):
-        raise Refused(400, "This is no answer.")
-    return found
 
 
 def _session_of(body: dict[str, Any]) -> int:
@@ -102,50 +66,27 @@ def _given(body: dict[str, Any]) -> desk.Answer:
     )
 
 
-def _asked(question: Callable[[Connection], _T]) -> _T:
-    """Ask inside one transaction. Raises Away, and Refused for what a judge can repair."""
-    try:
-        with shared_link().transaction() as connection:
-            return question(connection)
-    except Fixable as trouble:
-        raise Refused(409, str(trouble)) from trouble
-
-
-async def _reply(work: Callable[[], dict[str, Any]]) -> Response:
-    try:
-        found = await run_in_threadpool(work)
-    except Refused as refusal:
-        return _refusal(refusal)
-    except Away:
-        return JSONResponse({"error": "The database is away."}, 503, headers=_NO_STORE)
-    return JSONResponse(found, headers=_NO_STORE)
-
-
-def _refusal(refused: Refused) -> Response:
-    return JSONResponse({"error": refused.words}, refused.status, headers=_NO_STORE)
-
-
 async def _ballot(
     request: Request, work: Callable[[int, dict[str, Any]], dict[str, Any]]
 ) -> Response:
     """Answer for the sitting that a request has a ticket for."""
     try:
-        body = await _body(request)
+        body = await body_of(request)
         session = _session_of(body)
     except Refused as refused:
-        return _refusal(refused)
-    return await _reply(lambda: work(session, body))
+        return refusal_of(refused)
+    return await reply(lambda: work(session, body))
 
 
 def _next(session: int, body: dict[str, Any], base: str) -> dict[str, Any]:
     ways = 4 if body.get("ways") == 4 else 2
-    return {"desk": _asked(lambda c: desk.desk(c, session, base=base, ways=ways))}
+    return {"desk": asked(lambda c: desk.desk(c, session, base=base, ways=ways))}
 
 
 def _answer(session: int, body: dict[str, Any], base: str) -> dict[str, Any]:
     """Store an answer, and only then look what comes next: it stands whatever becomes of that."""
     given = _given(body)
-    kept = _asked(lambda c: desk.answer(c, session, given))
+    kept = asked(lambda c: desk.answer(c, session, given))
     try:
         return {**kept, **_next(session, body, base)}
     except (Refused, Away):
@@ -153,7 +94,7 @@ def _answer(session: int, body: dict[str, Any], base: str) -> dict[str, Any]:
 
 
 def _end(session: int, words: str) -> dict[str, Any]:
-    _asked(lambda c: voting.end(c, session))
+    asked(lambda c: voting.end(c, session))
     return {"ended": True, "words": words}
 
 
@@ -185,11 +126,11 @@ async def _guest(
     """Answer for the sitting of a guest's link, begun by the first request of its page."""
     token = request.path_params["token"]
     try:
-        body = await _body(request)
+        body = await body_of(request)
     except Refused as refused:
-        return _refusal(refused)
-    return await _reply(
-        lambda: work(_asked(lambda c: _guest_session(c, token)).id, body, f"/guest/{token}/blind")
+        return refusal_of(refused)
+    return await reply(
+        lambda: work(asked(lambda c: _guest_session(c, token)).id, body, f"/guest/{token}/blind")
     )
 
 
@@ -213,11 +154,11 @@ async def guest_page(request: Request) -> Response:
     """Answer /guest/{token}: a page of its own that holds one ballot and nothing else."""
     token = request.path_params["token"]
     try:
-        found = await run_in_threadpool(lambda: _asked(lambda c: _invited(c, token)))
+        found = await run_in_threadpool(lambda: asked(lambda c: _invited(c, token)))
     except Away:
-        return PlainTextResponse("503 - try again in a minute", 503, headers=_NO_STORE)
+        return PlainTextResponse("503 - try again in a minute", 503, headers=NO_STORE)
     if found is None:
-        return PlainTextResponse(f"404 - {_GONE}", 404, headers=_NO_STORE)
+        return PlainTextResponse(f"404 - {_GONE}", 404, headers=NO_STORE)
     nonce = secrets.token_urlsafe(16)
     body = _guest_markup(found, nonce, token)
     policy = (
@@ -225,7 +166,7 @@ async def guest_page(request: Request) -> Response:
         f"style-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     return HTMLResponse(
-        body, headers={**_NO_STORE, "Content-Security-Policy": policy, "X-Robots-Tag": "noindex"}
+        body, headers={**NO_STORE, "Content-Security-Policy": policy, "X-Robots-Tag": "noindex"}
     )
 
 
