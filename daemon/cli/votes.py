@@ -21,10 +21,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command()
 def stats(comparison: Number, json_: AsJson = False) -> None:
     """Show what the votes on a comparison say now."""
+    from core.polls import answered
     from core.rules.poll import as_json
     from core.settings import load_settings
     from core.store.opening import open_database
-    from core.polls import answered
     from daemon.cli.output import print_json
 
     with open_database(load_settings()) as database, database.transaction() as connection:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import secrets
+import zlib
 
 import numpy as np
+import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -21,11 +23,11 @@ def picture(seed: int, *, flat: bool = False) -> Image.Image:
     return Image.fromarray(cells).resize((96, 96), Image.Resampling.NEAREST)
 
 
-def chunks(png: bytes) -> list[bytes]:
-    """Return the names of a file's chunks."""
+def chunks(png: bytes) -> list[tuple[bytes, int]]:
+    """Return the name and length of each of a file's chunks."""
     names, at = [], 8
     while at < len(png):
-        names.append(png[at + 4 : at + 8])
+        names.append((png[at + 4 : at + 8], int.from_bytes(png[at : at + 4], "big")))
         at += 12 + int.from_bytes(png[at : at + 4], "big")
     return names
 
@@ -38,6 +40,27 @@ def test_both_sides_have_one_length_and_their_own_pixels() -> None:
     for before, file in zip(sides, files, strict=True):
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(file))), np.asarray(before))
     assert chunks(files[0]) == chunks(files[1])
+
+
+@pytest.mark.parametrize("side", [96, 97, 98, 99, 100, 101])
+def test_every_length_of_packed_pixels_can_be_filled_up(side: int) -> None:
+    """Another program decodes the file, strictly, whatever had to be filled in."""
+    before = picture(side).resize((side, 60))
+    file = blinded([before, picture(1, flat=True)], secrets.token_bytes)[0]
+    image = Image.open(io.BytesIO(file))
+    image.verify()
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(file))), np.asarray(before))
+    assert len(zlib.decompress(b"".join(_idat(file)))) == 60 * (3 * side + 1)
+
+
+def _idat(png: bytes) -> list[bytes]:
+    found, at = [], 8
+    while at < len(png):
+        length = int.from_bytes(png[at : at + 4], "big")
+        if png[at + 4 : at + 8] == b"IDAT":
+            found.append(png[at + 8 : at + 8 + length])
+        at += 12 + length
+    return found
 
 
 def test_two_showings_of_one_picture_share_no_bytes_of_identity() -> None:

@@ -1,0 +1,496 @@
+"""Voting as people do it: from the keyboard, in two tabs, over a bad line, and blind."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+from served_dashboard import CHROMIUM, FLAGS, dashboard
+
+from core.store import voting
+from core.store.database import Database
+from core.store.files import open_store
+from dashboard.access import read_key, sign
+from seeded_comparison import Made, compare
+from throwaway_postgres import ThrowawayServer, throwaway_server
+
+sync_api = pytest.importorskip("playwright.sync_api")
+LOOK_MS = 270  # a little over the quarter of a second in which a new pair takes no answer
+SERVINGS = 200
+SHOWN = 228  # golds show one slot twice and are left out
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium here"),
+    pytest.mark.timeout(120),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """Everything that runs for these tests."""
+
+    postgres: ThrowawayServer
+    database: Database
+    home: Path
+    url: str
+    log: Path
+    pair: Made  # base against epoch 7, 64 prompts and seeds
+    four: Made
+    half: Made
+
+    def session(self, made: Made, judge: str) -> voting.Session:
+        """Return a judge's open sitting."""
+        with self.database.transaction() as connection:
+            return voting.begin(connection, made.id, judge, "local")
+
+    def votes(self, made: Made, judge: str) -> list[voting.Serving]:
+        """Return what a judge was shown, in order."""
+        with self.database.transaction() as connection:
+            found = voting.served(connection, made.id)
+        return [each for each in found if each.judge == judge]
+
+    def answers(self, made: Made, judge: str) -> list[dict[str, Any]]:
+        """Return every answer that a judge ever gave."""
+        shown = {each.id for each in self.votes(made, judge)}
+        with self.database.transaction() as connection:
+            found = voting.revisions(connection, made.id)
+        return [each for each in found if each["serving_id"] in shown]
+
+    def address(self, session: voting.Session) -> str:
+        """Return where a sitting goes on."""
+        mark = sign(read_key(self.home), f"ballot {session.id}")
+        return f"{self.url}/vote?id={session.comparison}&sitting={session.id}-{mark}"
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A database with three comparisons and a dashboard that shows it."""
+    home = tmp_path_factory.mktemp("home")
+    with throwaway_server() as postgres:
+        store = open_store(home / "store")
+        with psycopg.connect(postgres.dsn) as connection:
+            pair = compare(connection, store, units=64)
+            labels = ("base", "epoch 5", "epoch 7", "epoch 9")
+            four = compare(connection, store, labels, units=5, title="four")
+            half = compare(connection, store, units=10, drawn=2, title="half")
+        with (
+            Database(postgres.dsn) as database,
+            dashboard(home, postgres.dsn) as (url, log),
+        ):
+            yield House(
+                postgres=postgres,
+                database=database,
+                home=home,
+                url=url,
+                log=log,
+                pair=pair,
+                four=four,
+                half=half,
+            )
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A browser."""
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A page that notes every error."""
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    tab = context.new_page()
+    tab.errors = []
+    tab.on("pageerror", lambda error: tab.errors.append(str(error)))
+    tab.set_default_timeout(20_000)
+    yield tab
+    assert tab.errors == []
+    context.close()
+
+
+def shown(tab: Any, after: str = "") -> str:
+    """Wait until another pair is shown and return its serving."""
+    tab.wait_for_function(
+        "before => { const box = document.querySelector('.ewb');"
+        " return box && box.dataset.shown && box.dataset.shown !== before; }",
+        arg=after,
+    )
+    return str(tab.evaluate("document.querySelector('.ewb').dataset.shown"))
+
+
+def press(tab: Any, keys: str, times: int) -> str:
+    """Answer so many pairs by these keys in turn, and return the serving that is shown then."""
+    now = shown(tab)
+    for number in range(times):
+        tab.wait_for_timeout(LOOK_MS)
+        tab.keyboard.press(
+            {"<": "ArrowLeft", ">": "ArrowRight"}.get(keys[number % len(keys)], keys)
+        )
+        now = shown(tab, now)
+    return now
+
+
+def settle(tab: Any) -> None:
+    """Wait until every answer was acknowledged."""
+    tab.wait_for_function(
+        "() => Object.keys(localStorage).every(key => !key.startsWith('ew-ballot'))"
+    )
+
+
+def test_sixty_blind_votes_from_the_keyboard_take_less_than_two_minutes(
+    page: Any, house: House
+) -> None:
+    """Name, a number of votes, sixty arrow keys, and the result follows the end."""
+    page.goto(f"{house.url}/vote?id={house.pair.id}")
+    page.get_by_label("Your name").fill("Mara")
+    page.get_by_role("button", name="Vote", exact=True).click()
+    now = shown(page)
+    started = time.monotonic()
+    for number in range(60):
+        page.wait_for_timeout(LOOK_MS)
+        page.keyboard.press(("ArrowLeft", "ArrowRight", "ArrowLeft", " ", "b")[number % 5])
+        now = shown(page, now)
+    seconds = time.monotonic() - started
+    settle(page)
+    answers = house.answers(house.pair, "Mara")
+    print(f"60 votes: {seconds:.1f} s, {seconds / 60:.2f} s a vote with {LOOK_MS} ms to look")
+    assert seconds < 120 - 60 * (0.8 - LOOK_MS / 1000)  # with 0.8 s to look at each as well
+    assert len(answers) == 60
+    assert Counter(each["choice"] for each in answers) == {
+        "left": 24,
+        "right": 12,
+        "tie": 12,
+        "both_bad": 12,
+    }
+    assert all(each["milliseconds"] >= 250 for each in answers)
+    page.get_by_role("button", name="End and see which was which").first.click()
+    page.locator("[data-part=poll]").wait_for()
+    assert "epoch 7" in page.locator("[data-part=poll]").inner_text()
+    page.get_by_role("tab", name="Judges").click()
+    page.locator("td >> text=Mara").wait_for()
+
+
+def test_the_next_pair_is_there_before_the_click(page: Any, house: House) -> None:
+    """No picture is asked for between an answer and the next pair."""
+    page.goto(house.address(house.session(house.pair, "Prefetch")))
+    first = shown(page)
+    page.wait_for_timeout(1200)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.keyboard.press("ArrowLeft")
+    second = shown(page, first)
+    assert not [address for address in asked if f"/blind/{second}/" in address]
+
+
+def test_a_double_click_answers_one_pair_once(page: Any, house: House) -> None:
+    """The second click falls on the next pair and is not taken for an answer to it."""
+    page.goto(house.address(house.session(house.pair, "Double")))
+    first = shown(page)
+    page.wait_for_timeout(LOOK_MS)
+    page.locator(".ewb-pic").first.dblclick()
+    shown(page, first)
+    page.keyboard.press("ArrowRight")  # too early as well
+    page.wait_for_timeout(500)
+    settle(page)
+    assert [each["choice"] for each in house.answers(house.pair, "Double")] == ["left"]
+
+
+def test_two_tabs_store_each_answer_once_and_say_so(page: Any, house: House) -> None:
+    """The same pairs are on both desks; the tab that comes second is told what stands."""
+    session = house.session(house.pair, "Tabs")
+    page.goto(house.address(session))
+    other = page.context.new_page()
+    other.goto(house.address(session))
+    assert shown(page) == shown(other)
+    page.wait_for_timeout(LOOK_MS)
+    page.keyboard.press("ArrowLeft")
+    settle(page)
+    other.keyboard.press("ArrowRight")
+    other.locator("text=answered in another tab already: left").wait_for()
+    settle(other)
+    answers = house.answers(house.pair, "Tabs")
+    assert [each["choice"] for each in answers] == ["left"]
+    other.close()
+
+
+def test_a_reload_goes_on_where_it_was_and_an_undo_reaches_back(page: Any, house: House) -> None:
+    """The pair that was looked at comes again; the last answer can still be taken back."""
+    page.goto(house.address(house.session(house.pair, "Reload")))
+    first = shown(page)
+    now = press(page, "<", 2)
+    settle(page)
+    page.reload()
+    assert shown(page) == now
+    page.keyboard.press("u")
+    undone = shown(page, now)
+    page.wait_for_timeout(LOOK_MS)
+    page.keyboard.press("n")
+    page.keyboard.type("too blurry on the right")
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowRight")
+    assert shown(page, undone) == now
+    settle(page)
+    stands = {each.id: each for each in house.votes(house.pair, "Reload")}
+    assert (stands[first].choice, stands[first].revision) == ("left", 0)
+    assert (stands[undone].choice, stands[undone].revision) == ("right", 2)
+    assert stands[undone].note == "too blurry on the right"
+
+
+def test_answers_given_without_a_line_are_kept_and_stored_once(page: Any, house: House) -> None:
+    """Lost before the server, lost on the way back, and a reload in between."""
+    page.goto(house.address(house.session(house.pair, "Line")))
+    first = shown(page)
+    page.wait_for_timeout(1000)
+    page.context.set_offline(True)
+    page.keyboard.press("ArrowLeft")
+    second = shown(page, first)
+    page.locator("text=not saved yet").wait_for()
+    assert house.answers(house.pair, "Line") == []
+    page.context.set_offline(False)
+    page.reload()
+    settle(page)
+    assert shown(page) == second
+
+    def lose_the_reply(route: Any) -> None:
+        route.fetch()  # it is stored ...
+        route.abort()  # ... and nobody hears of it
+
+    page.route("**/vote/answer", lose_the_reply, times=2)
+    page.wait_for_timeout(LOOK_MS)
+    page.keyboard.press("ArrowRight")
+    shown(page, second)
+    settle(page)
+    answers = house.answers(house.pair, "Line")
+    assert [(each["serving_id"], each["choice"]) for each in answers] == [
+        (first, "left"),
+        (second, "right"),
+    ]
+
+
+def test_the_database_goes_away_during_a_vote(page: Any, house: House) -> None:
+    """The answer waits in the browser and is stored when it is back."""
+    page.goto(house.address(house.session(house.pair, "Outage")))
+    first = shown(page)
+    page.wait_for_timeout(1000)
+    house.postgres.stop()
+    try:
+        page.keyboard.press("ArrowLeft")
+        page.locator("text=not saved yet").wait_for()
+    finally:
+        house.postgres.start()
+    settle(page)
+    assert [each["serving_id"] for each in house.answers(house.pair, "Outage")] == [first]
+
+
+def test_several_are_ranked_by_keys_and_become_votes_on_pairs(page: Any, house: House) -> None:
+    """One, two, three: the last follows by itself."""
+    page.goto(house.address(house.session(house.four, "Rank")))
+    now = shown(page)
+    page.locator("text=Rank several at once").click()
+    page.wait_for_function("() => document.querySelectorAll('.ewb-pic').length === 4")
+    now = shown(page, now)
+    page.wait_for_timeout(LOOK_MS)
+    for key in "312":
+        page.keyboard.press(key)
+    shown(page, now)
+    settle(page)
+    ranked = [each for each in house.votes(house.four, "Rank") if each.choice == "ranking"]
+    assert [each.ranking for each in ranked] == [(2, 0, 1, 3)]
+
+
+def test_pictures_not_drawn_yet_are_waited_for_with_progress(page: Any, house: House) -> None:
+    """What is drawn is voted on; then the page says how far the rest is."""
+    page.goto(house.address(house.session(house.half, "Wait")))
+    now = shown(page)
+    while page.locator(".ewb-idle").count() == 0:
+        page.wait_for_timeout(LOOK_MS)
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_function(
+            "before => document.querySelector('.ewb-idle')"
+            " || document.querySelector('.ewb').dataset.shown !== before",
+            arg=now,
+        )
+        now = page.evaluate("document.querySelector('.ewb').dataset.shown")
+    page.locator("text=4 of 20 images are drawn").wait_for()
+
+
+def test_a_guest_votes_by_tap_on_one_comparison_only(browser: Any, house: House) -> None:
+    """No account, no other page, and no result; then the link is closed."""
+    with house.database.transaction() as connection:
+        token, link = voting.invite(connection, house.pair.id, "Nadia", created_by="me", hours=1)
+    stranger = _call(house, "next", house.session(house.four, "Stranger"))[0]["desk"]
+    alien = stranger["servings"][0]["id"]
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
+    tab = context.new_page()
+    complaints: list[str] = []
+    tab.on("console", lambda message: complaints.append(message.text))
+    tab.goto(f"{house.url}/guest/{token}")
+    first = shown(tab)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    tab.wait_for_timeout(LOOK_MS)
+    tab.locator(".ewb-pic").nth(1).tap()
+    shown(tab, first)
+    settle(tab)
+    assert [each["choice"] for each in house.answers(house.pair, "Nadia")] == ["right"]
+    assert "epoch 7" not in tab.content()
+    assert complaints == []
+    answer = tab.request.get(f"{house.url}/guest/{token}/blind/{alien}/0.png")
+    assert answer.status == 404
+    with house.database.transaction() as connection:
+        voting.revoke(connection, link.token_sha256[:8])
+    assert "not open" in tab.goto(f"{house.url}/guest/{token}").text()
+    context.close()
+
+
+# ---- blind means blind
+
+
+def _call(house: House, what: str, session: voting.Session, **body: Any) -> tuple[Any, float]:
+    content = {
+        "session": session.id,
+        "ticket": sign(read_key(house.home), f"ballot {session.id}"),
+        "ways": 2,
+        **body,
+    }
+    request = urllib.request.Request(
+        f"{house.url}/vote/{what}",
+        data=json.dumps(content).encode(),
+        headers={"Content-Type": "application/json", "Origin": house.url},
+    )
+    started = time.perf_counter()
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer), time.perf_counter() - started
+
+
+def _features(address: str, headers: Any, file: bytes, seconds: float) -> list[float]:
+    """Return what a browser sees of one picture besides its pixels, as numbers."""
+    from PIL import Image
+
+    outside, at, pixels = bytearray(), 8, 0
+    while at < len(file):
+        length, kind = int.from_bytes(file[at : at + 4], "big"), file[at + 4 : at + 8]
+        if kind == b"IDAT":
+            pixels += length
+        else:
+            outside += file[at : at + 12 + length]
+        at += 12 + length
+    path = address.rsplit("/", 2)[1]
+    letters = Counter(path)
+    histogram = np.bincount(np.frombuffer(bytes(outside), np.uint8), minlength=256) / len(outside)
+    return [
+        float(len(file)),
+        float(headers["content-length"]),
+        float(len(headers.items())),
+        seconds,
+        *(float(each) for each in Image.open(io.BytesIO(file)).size),
+        *(float(letters[chr(each)]) for each in range(45, 123)),
+        *histogram,
+    ]
+
+
+def _watch(house: House) -> tuple[np.ndarray, np.ndarray]:
+    """Return features [servings, n] of left less right, and whether the base was on the left."""
+    seen: dict[str, Any] = {}
+    found = []
+    for number in range(4):  # a judge sees each pair once
+        judge = f"Reader {number} of {time.monotonic()}"
+        session = house.session(house.pair, judge)
+        desk = _call(house, "next", session)[0]["desk"]
+        for _ in range(SHOWN // 4):
+            each = desk["servings"][0]
+            sides = []
+            for address in each["pictures"]:
+                started = time.perf_counter()
+                with urllib.request.urlopen(house.url + address, timeout=10) as answer:
+                    file = answer.read()
+                    sides.append(
+                        _features(address, answer.headers, file, time.perf_counter() - started)
+                    )
+                    assert answer.headers["cache-control"] == "no-store"
+                    assert answer.headers["etag"] is None
+            seen[each["id"]] = np.subtract(*sides)
+            desk = _call(
+                house, "answer", session, serving=each["id"], revision=0, choice="tie", note=""
+            )[0]["desk"]
+        found += [
+            (seen[each.id], each.slots[0] == house.pair.slots[0].key)
+            for each in house.votes(house.pair, judge)
+            if each.id in seen and each.purpose != "gold"
+        ]
+    assert len(found) > SERVINGS - 20
+    return np.array([each for each, _ in found]), np.array([left for _, left in found])
+
+
+def _guessed(features: np.ndarray, truth: np.ndarray) -> float:
+    """Return how often a nearest-centroid guess is right, each fifth guessed from the others."""
+    spread = features.std(axis=0)
+    scaled = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    right = 0
+    for fold in range(5):
+        mine = np.arange(len(truth)) % 5 == fold
+        base = scaled[~mine & truth].mean(axis=0)
+        other = scaled[~mine & ~truth].mean(axis=0)
+        nearer = ((scaled[mine] - base) ** 2).sum(1) < ((scaled[mine] - other) ** 2).sum(1)
+        right += int((nearer == truth[mine]).sum())
+    return right / len(truth)
+
+
+def test_nothing_but_the_pixels_tells_the_sides_apart(house: House) -> None:
+    """Lengths, headers, addresses, timing and bytes of 200 servings say no more than a coin."""
+    for _ in range(2):  # a coin leaves 42 to 58 % once in fifty times; twice running, hardly ever
+        features, truth = _watch(house)
+        assert (features[:, :3] == 0).all()  # lengths and number of headers
+        guessed = _guessed(features, truth)
+        timing = _guessed(features[:, [3]], truth)
+        print(f"guessed {guessed:.1%} of {len(truth)}, by timing alone {timing:.1%}")
+        if 0.42 <= guessed <= 0.58 and 0.42 <= timing <= 0.58:
+            return
+    raise AssertionError("the sides can be told apart")
+
+
+def test_a_page_of_an_open_sitting_holds_no_name_hash_or_sample(page: Any, house: House) -> None:
+    """Neither in its markup, nor in what it asks for, nor in what it is told."""
+    session = house.session(house.pair, "Scan")
+    told: list[str] = []
+    page.on(
+        "response",
+        lambda answer: told.append(answer.url + (answer.text() if "/vote/" in answer.url else "")),
+    )
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda f: told.append(str(f))))
+    page.goto(house.address(session))
+    press(page, "<", 3)
+    settle(page)
+    everything = page.content() + "".join(told)
+    with house.database.transaction() as connection:
+        images = connection.execute("SELECT image_sha256 FROM epochwatch.images").fetchall()
+    secrets = [
+        *(slot.key for slot in house.pair.slots),
+        *house.pair.samples.values(),
+        *(str(each["image_sha256"]) for each in images),
+    ]
+    assert [secret for secret in secrets if secret[:16] in everything] == []
+    for each in page.evaluate(
+        "[...document.querySelectorAll('.ewb img')].map(each => each.outerHTML)"
+    ):
+        assert "epoch" not in each
+        assert "base" not in each
+
+
+def test_the_log_has_no_traceback(house: House) -> None:
+    """After all of the above the server has nothing to complain about."""
+    assert "Traceback" not in house.log.read_text(encoding="utf-8", errors="replace")
