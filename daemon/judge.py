@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean, median
 from typing import Any
 
@@ -14,6 +14,7 @@ from core.nouns import EpochScore, Measurement, Verdict, digest
 from core.rules.advice import Advice, Dial, ScoreRow, advise, evidence_digest
 from core.rules.alerting import Event, Told, events
 from core.rules.gates import GateState, must_pending
+from core.rules.learning_rate import Schedule, course, schedule_of_run
 from core.rules.overfitting import SetLevel
 from core.rules.scoring import EpochSummary, average_of, band, summarize_epoch, verdict
 from core.rules.strengths import StrengthFinding
@@ -102,8 +103,15 @@ class Judge:
         gates = gates_of(connection, about, epochs, results, ended=ended)
         findings = findings_of(connection, run_id)
         check, sets = check_of(connection, run_id), self._sets.judge(connection, run_id, epochs)
+        saves = rows(connection, "checkpoints.current", run_id=run_id)
         advice, evidence = advice_on(
-            about, epochs, ended=ended, gates=gates, findings=findings, check=check
+            about,
+            epochs,
+            ended=ended,
+            gates=gates,
+            findings=findings,
+            check=check,
+            schedule=schedule_of_run(about, saves[-1]["facts"] if saves else None),
         )
         evidence = digest([evidence, [level.as_json() for level in sets.values()]])
         if self._seen.get(run_id) == evidence:
@@ -249,6 +257,7 @@ def advice_on(
     gates: Sequence[GateState] = (),
     findings: Sequence[StrengthFinding] = (),
     check: Check | None = None,
+    schedule: Schedule | None = None,
 ) -> tuple[Advice, str]:
     """Return the advice on a run and the digest of all that it rests on.
 
@@ -283,12 +292,15 @@ def advice_on(
         effective=effective,
         must_pending=must_pending(gates),
         unit="step" if about["position_unit"] == "step" else "epoch",
+        schedule=schedule,
     )
     context: dict[str, Any] = {
         "effective": {str(place): score for place, score in effective.items()}
     }
     if price is not None:
         context["bill"] = [price, resumable]
+    if schedule is not None:
+        context["learning_rate"] = asdict(schedule)
     if check is not None:
         context["votes"] = [check.hits, check.pairs]
     said = [gate.sentence for gate in gates if gate.must and gate.state in ("pending", "failed")]
@@ -337,7 +349,16 @@ def advice_body(
             }
             for point in advice.chart
         ],
+        "rates": _rates(advice),
     }
+
+
+def _rates(advice: Advice) -> list[dict[str, float]]:
+    """Return the learning rate over the whole chart; nothing where it is not known."""
+    if advice.schedule is None:
+        return []
+    drawn = course(advice.schedule, [point.position for point in advice.chart], points=60)
+    return [{"position": each["position"], "share": round(each["share"], 4)} for each in drawn]
 
 
 def epoch_cells(position: int, epoch: TestedEpoch, advice: Advice) -> dict[str, Any]:

@@ -69,6 +69,7 @@ class Advice:
     basis: str
     dial: Dial
     unit: Unit
+    schedule: Schedule | None = None  # of the learning rate, where it is known
     rules_version: int = RULES_VERSION
 
     @property
@@ -197,6 +198,7 @@ def advise(
         basis=basis,
         dial=dial,
         unit=unit,
+        schedule=schedule,
     )
 
 

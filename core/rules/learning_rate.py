@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, assert_never, cast
+from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 from core.formats.checkpoint_metadata import Values
 
@@ -104,7 +104,7 @@ def schedule_from(metadata: Mapping[str, str], *, in_epochs: bool = True) -> Sch
         return None
     rates = (values.real("ss_unet_lr", 0, 1000), values.real("ss_learning_rate", 0, 1000))
     return Schedule(
-        kind=cast("Kind", kind),
+        kind=kind,
         peak=next((rate for rate in rates if rate), None),
         total=total,
         epochs=epochs,
@@ -112,6 +112,28 @@ def schedule_from(metadata: Mapping[str, str], *, in_epochs: bool = True) -> Sch
         cycles=values.whole("ss_lr_scheduler_num_cycles", 1, total) or 1,
         power=values.real("ss_lr_scheduler_power", 0, _LARGEST_POWER) or 1.0,
     )
+
+
+def schedule_of_run(
+    run: Mapping[str, Any], facts: Mapping[str, str] | None = None
+) -> Schedule | None:
+    """Return the schedule of a run: by its newest checkpoint's metadata, else by its own columns.
+
+    ``run`` holds the columns of ``training_runs``; its number of cycles, which trainers do not
+    write into their files, counts where the metadata has none.
+    """
+    columns = {
+        "ss_lr_scheduler": "lr_scheduler",
+        "ss_lr_scheduler_num_cycles": "lr_scheduler_cycles",
+        "ss_max_train_steps": "total_steps",
+        "ss_num_epochs": "max_train_epochs",
+        "ss_unet_lr": "unet_lr",
+        "ss_learning_rate": "learning_rate",
+        "ss_optimizer": "optimizer_type",
+    }
+    known = {key: str(run[name]) for key, name in columns.items() if run.get(name) is not None}
+    told = {key: str(value) for key, value in (facts or {}).items() if key.startswith("ss_")}
+    return schedule_from({**known, **told}, in_epochs=run.get("position_unit") != "step")
 
 
 def course(

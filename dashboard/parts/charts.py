@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.charts.progress import Progress, Theme, best_chart, score_chart
+from core.charts.progress import Progress, Theme, best_chart, rate_chart, score_chart
 from core.store.gallery import Advice, EpochResult, PersonScore
 from dashboard.parts import standing
 
@@ -28,6 +28,7 @@ def progress_of(
         p_best=standing.chances(body),
         pick=body.get("pick"),
         unit=unit,
+        rates=tuple(body.get("rates") or ()),
     )
 
 
@@ -36,6 +37,10 @@ def show(progress: Progress, *, key: str, height: int = 300) -> None:
     colors = theme()
     scores = score_chart(progress, theme=colors, height=height)
     st.altair_chart(scores, theme=None, width="stretch", key=f"{key}-score")
+    if progress.rates:
+        st.altair_chart(
+            rate_chart(progress, theme=colors), theme=None, width="stretch", key=f"{key}-rate"
+        )
     if progress.p_best:
         st.altair_chart(
             best_chart(progress, theme=colors), theme=None, width="stretch", key=f"{key}-best"

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from core.rules.learning_rate import KINDS, Kind, Schedule, course, schedule_from
+from core.rules.learning_rate import (
+    KINDS,
+    Kind,
+    Schedule,
+    course,
+    schedule_from,
+    schedule_of_run,
+)
 
 OWNERS = {
     "ss_lr_scheduler": "cosine_with_restarts",
@@ -93,3 +100,20 @@ def test_the_course_draws_a_restart_upright() -> None:
     assert min(row["share"] for row in rows) == pytest.approx(0, abs=1e-3)
     assert max(row["share"] for row in rows) == pytest.approx(1, abs=1e-3)
     assert all(0 <= row["share"] <= 1 for row in course(found, [10]))
+
+
+def test_a_runs_own_columns_fill_what_files_do_not_tell() -> None:
+    """Trainers do not write the cycles down; the file's words come before the columns."""
+    run = {
+        "lr_scheduler": "cosine",
+        "lr_scheduler_cycles": 4,
+        "total_steps": 800,
+        "max_train_epochs": 8,
+        "position_unit": "epoch",
+    }
+    alone, with_file = schedule_of_run(run), schedule_of_run(run, OWNERS)
+    assert alone is not None
+    assert with_file is not None
+    assert (alone.kind, alone.total) == ("cosine", 800)
+    assert (with_file.kind, with_file.total, with_file.cycles) == ("cosine_with_restarts", 1000, 4)
+    assert schedule_of_run({"position_unit": "epoch"}) is None
