@@ -206,7 +206,9 @@ class Preparation:
         self, known: list[Row], about: Row, images: tuple[CaptionedImage, ...], kind: str
     ) -> LoadedSuite:
         if self.settings.suite is not None:
-            return _marked_by_origin(read_suite(self.settings.suite, self.settings.embeddings), images)
+            return _marked_by_origin(
+                read_suite(self.settings.suite, self.settings.embeddings), images
+            )
         captions = [image.caption for image in images] or _captions_in_headers(known)
         if not captions:
             raise Fixable(

@@ -41,6 +41,7 @@ _FAMILY_OF_WIDTH = {768: "sd1", 1024: "sd2", 2048: "sdxl"}  # of the text states
 _FAMILY_KEYS = (  # (what a key must contain, family); the first that is found decides
     ("joint_blocks", "sd3"), ("lora_te3_", "flux"),
     ("double_blocks_", "flux"), ("double_blocks.", "flux"), ("single_transformer_blocks", "flux"),
+    ("transformer.transformer_blocks.", "unknown"),  # SD 3's in diffusers, and of others
     ("lora_te1_", "sdxl"), ("lora_te2_", "sdxl"), ("text_encoder_2.", "sdxl"), ("clip_g.", "sdxl"),
     ("lora_unet_input_blocks_", "sdxl"), ("lora_unet_middle_block_", "sdxl"),
     ("lora_unet_output_blocks_", "sdxl"),  # kohya has Stability's names for SDXL alone

@@ -95,3 +95,16 @@ def test_a_job_keeps_its_vae_on_the_way_to_the_child(make_job: MakeJob, tmp_path
     assert DrawJob.from_json(json.loads(json.dumps(job.as_json()))) == job
     with pytest.raises(ValueError, match="does not know the VAE"):
         make_job(vae_path=tmp_path / "vae.safetensors")
+
+
+def test_a_transformer_with_two_text_encoders_is_not_taken_for_sdxl(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
+    """SD 3's LoRAs in diffusers' names: which transformer it is, the merge finds out."""
+    folder = tmp_path / "sd3"
+    folder.mkdir()
+    (folder / "model_index.json").write_text('{"_class_name": "StableDiffusion3Pipeline"}')
+    names = ("transformer.transformer_blocks.0.attn.to_q", "text_encoder_2.text_model.q_proj")
+    path = tmp_path / "sd3.safetensors"
+    save_file({f"{n}.lora_{end}.weight": torch.zeros(1, 1) for n in names for end in "AB"}, path)
+    check_job(make_job(LoraFile(path=path, sha256="0" * 64), base_path=folder))
