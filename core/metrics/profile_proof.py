@@ -18,7 +18,7 @@ from core.metrics.proof import Proof, prove
 from core.nouns import Expectation, Measurement
 
 FEWEST_CAPTIONS = 15  # that name a color, before it is asked to prove itself
-FEWEST_BASE = 5  # images of the base model
+FEWEST_BASE = 4  # images of the base model
 _APART = 20.0  # CIEDE2000 from which another caption's color is plainly another
 _SCORES = ("visual_quality", "style_match")
 _NO_SWAP = "it cannot tell a training image's own color from that of another one's caption"
