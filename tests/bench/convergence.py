@@ -18,11 +18,13 @@ from core.rules.advice import THRESHOLDS
 from core.rules.backtest import ALWAYS, Choice, Replay, policies
 from core.rules.curve import fit
 from core.rules.planning import Spread
+from core.rules.score_rows import ScoreRow
 from tests.bench.convergence_simulation import (
     EPOCHS,
     FAMILIES,
     JUDGING,
     PROMPTS,
+    SUITE,
     TUNING,
     History,
     cases,
@@ -71,9 +73,29 @@ def main() -> None:
             "policies": _table(histories),
             "P(best): claimed, true, epochs": calibration(own),
         }
+    found["cpu ms of one update"] = {
+        f"{epochs} x {PROMPTS}": update_ms(epochs) for epochs in (EPOCHS, 100)
+    }
     found["P(best) over all plans"] = calibration(claims)
     found["cpu seconds"] = round(time.process_time() - started, 1)
     print(json.dumps(found, indent=1))
+
+
+def update_ms(epochs: int, repeats: int = 20) -> float:
+    """Return the median CPU time of one fit to ``epochs`` tested in full, in milliseconds."""
+    rng = np.random.default_rng(0)
+    rows = [
+        ScoreRow(position=epoch, unit=prompt.name, score=float(rng.uniform(4, 8)))
+        for epoch in range(1, epochs + 1)
+        for prompt in SUITE
+    ]
+    fit(rows, epochs)  # fills what is kept between fits
+    times = []
+    for _ in range(repeats):
+        start = time.process_time()
+        fit(rows, epochs)
+        times.append(1000 * (time.process_time() - start))
+    return round(float(np.median(times)), 1)
 
 
 def score(history: History, choice: Choice, depths: Sequence[int]) -> Score:
