@@ -26,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from dashboard import ballots, blind, images
+from dashboard import ballots, blind, corrections, images
 from dashboard.access import Gate, GateMiddleware, shared_key
 from dashboard.link import Link, shared_link
 from dashboard.pulse import events, shared_pulse
@@ -99,6 +99,7 @@ app = st.App(
         Route("/img/{sha256}.png", images.original),
         Route("/thumb/{sha256}.webp", images.thumb),
         Route("/picture/{run_id}/{sample_id}", images.picture),
+        Route("/picture/{run_id}/{sample_id}/objection", corrections.object_to, methods=["POST"]),
         Route("/blind/{serving}/{place}.png", blind.picture),
         Route("/vote/next", ballots.next_pair, methods=["POST"]),
         Route("/vote/answer", ballots.answer, methods=["POST"]),

@@ -16,7 +16,7 @@ from core.errors import EpochwatchError
 from core.metrics import TrainingProfile
 from core.nouns import Expectation
 from core.settings import load_settings
-from core.store import gallery
+from core.store import gallery, objections
 from core.store.database import Connection, row
 from core.store.files import ImageStore
 from core.store.image_bytes import on_white, open_png
@@ -101,6 +101,14 @@ def _profile(connection: Connection, run_id: int) -> TrainingProfile | None:
     return TrainingProfile.from_json(found["body"]) if found else None
 
 
+def _objections(sample_id: str) -> tuple[objections.Objection, ...]:
+    """Return what stands against a picture's scores; none while the database is away."""
+    try:
+        return shared_reads().ask_anew(lambda c: objections.of_sample(c, sample_id))
+    except Away:
+        return ()
+
+
 async def picture(request: Request) -> Response:
     """Answer /picture/{run}/{sample}: the close-up as HTML, or with ?as=measured as a picture."""
     run_id, sample_id = request.path_params["run_id"], request.path_params["sample_id"]
@@ -116,5 +124,11 @@ async def picture(request: Request) -> Response:
         return PlainTextResponse("404 - no such picture", status_code=404)
     if request.query_params.get("as") == "measured":
         return await run_in_threadpool(_measured, int(run_id), detail)
-    page = closeup.page(detail, links.measured(int(run_id), sample_id))
+    against = await run_in_threadpool(_objections, sample_id)
+    page = closeup.page(
+        detail,
+        links.measured(int(run_id), sample_id),
+        objections=against,
+        object_to=links.objection(int(run_id), sample_id),
+    )
     return HTMLResponse(page, headers={"Cache-Control": "no-store"})

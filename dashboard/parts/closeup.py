@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.store.gallery import PictureDetail
+from core.store.objections import Objection
 from dashboard.parts import links, sheet, words
 from dashboard.parts.safe import Html, fill, join, text
 
 
-def page(detail: PictureDetail, measured: str | None = None) -> Html:
-    """Return the close-up; ``measured`` is the address of the picture of what was measured."""
+def page(
+    detail: PictureDetail,
+    measured: str | None = None,
+    *,
+    objections: Sequence[Objection] = (),
+    object_to: str | None = None,
+) -> Html:
+    """Return the close-up.
+
+    ``measured`` is the address of the picture of what was measured, ``object_to`` the one that
+    takes objections to its scores.
+    """
     return fill(
-        '<div class="ew-closeup">{measured}{image}<div><h3>{name}</h3><p>{place}</p>{scores}{issues}'
+        '<div class="ew-closeup">{measured}{image}<div><h3>{name}</h3><p>{place}</p>{scores}{wrong}{issues}'
         "<p class='ew-quiet'>{prompt}</p>{metrics}{recipe}</div></div>",
         measured=_measured(detail, measured),
         image=_image(detail),
         name=detail.prompt_name,
         place=_place(detail),
         prompt=detail.prompt_text,
-        scores=_scores(detail),
+        scores=_scores(detail, object_to),
+        wrong=_wrong(detail, objections, object_to),
         issues=_issues(detail.body or {}),
         metrics=_metrics(detail.body or {}),
         recipe=_recipe(detail),
@@ -55,7 +67,48 @@ def _place(detail: PictureDetail) -> str:
     return f"{place}, seed {detail.seed}{origin}"
 
 
-def _scores(detail: PictureDetail) -> Html:
+def _wrong(detail: PictureDetail, objections: Sequence[Objection], object_to: str | None) -> Html:
+    """Return what people hold against the scores, and as whom this browser speaks."""
+    if object_to is None or not detail.body:
+        return text("")
+    lines = join(
+        fill(
+            '<li data-score="{score}" data-direction="{direction}" data-judge="{judge}">'
+            "{judge}: {score} is {words}{note}</li>",
+            score=each.score,
+            direction=each.direction,
+            judge=each.judge,
+            words=each.direction.replace("_", " "),
+            note=f" ({each.note})" if each.note else "",
+        )
+        for each in objections
+    )
+    return fill(
+        '<div class="ew-wrong" data-object="{address}"><label>A score is wrong? Say so as '
+        '<input type="text" maxlength="80" value="somebody" aria-label="your name"></label>'
+        '<ul>{lines}</ul><p role="status"></p></div>',
+        address=object_to,
+        lines=lines,
+    )
+
+
+def _sides(name: str, value: float | None) -> Html:
+    """Return the two buttons that call a score wrong; a score that is not there has none."""
+    if value is None:
+        return text("")
+    return join(
+        fill(
+            '<button type="button" data-wrong="{name} {direction}" aria-pressed="false"'
+            ' title="the {name} score is {words}; click again to take it back">{words}</button>',
+            name=name,
+            direction=direction,
+            words=direction.replace("_", " "),
+        )
+        for direction in ("too_high", "too_low")
+    )
+
+
+def _scores(detail: PictureDetail, object_to: str | None) -> Html:
     reasons: Mapping[str, Any] = (detail.body or {}).get("reasons") or {}
     parts = (
         ("visual", detail.visual, reasons.get("visual_quality")),
@@ -65,10 +118,11 @@ def _scores(detail: PictureDetail) -> Html:
     )
     cells = (
         fill(
-            '<div title="{why}"><b>{score}</b><span>{name}</span></div>',
+            '<div title="{why}"><b>{score}</b><span>{name}</span>{sides}</div>',
             why=why,
             score=words.score(value),
             name=name,
+            sides=_sides(name, value) if object_to and name != "average" else "",
         )
         for name, value, why in parts
     )

@@ -36,6 +36,12 @@ def measured(run_id: int, sample_id: str) -> str:
     return f"{closeup(run_id, sample_id)}&as=measured"
 
 
+def objection(run_id: int, sample_id: str) -> str:
+    """Return the address that takes what a person says of a picture's scores."""
+    signature = sign(shared_key(), f"picture {run_id} {sample_id}")
+    return f"/picture/{run_id}/{sample_id}/objection?s={signature}"
+
+
 def is_closeup_ours(run_id: str, sample_id: str, signature: str) -> bool:
     """Say whether the address of a close-up was made here."""
     return is_signed(shared_key(), f"picture {run_id} {sample_id}", signature)

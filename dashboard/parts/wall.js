@@ -111,11 +111,13 @@ function newBox() {
   };
   box.addEventListener("click", (event) => {
     const button = event.target.closest("[data-go]");
+    const wrong = event.target.closest("[data-wrong]");
     if (button) go(button.dataset.go);
+    else if (wrong) object(box, wrong);
     else if (event.target === box) box.close();
   });
   box.addEventListener("keydown", (event) => {
-    if (event.key.startsWith("Arrow")) { event.preventDefault(); event.stopPropagation(); go(event.key); }
+    if (event.key.startsWith("Arrow") && event.target.tagName !== "INPUT") { event.preventDefault(); event.stopPropagation(); go(event.key); }
   });
   box.addEventListener("close", () => box.ewOpener && box.ewOpener.isConnected && box.ewOpener.focus());
   document.body.appendChild(box);
@@ -128,9 +130,53 @@ async function fetchInto(box, address) {
     const answer = await fetch(address, { credentials: "same-origin" });
     const words = await answer.text();
     if (box.ewOpener.dataset.open !== address) return;
-    if (answer.ok) inside.innerHTML = words;
+    if (answer.ok) { inside.innerHTML = words; signObjections(inside); }
     else inside.textContent = words;
   } catch {
     inside.textContent = "The dashboard does not answer.";
   }
+}
+
+const NAME = "epochwatch-judge";
+
+function rememberedName() {
+  try { return localStorage.getItem(NAME) || ""; } catch { return ""; }
+}
+
+// Put this browser's name into the close-up, and press the buttons of what it said before.
+function signObjections(inside) {
+  const wrong = inside.querySelector(".ew-wrong");
+  if (!wrong) return;
+  const name = wrong.querySelector("input");
+  name.value = rememberedName() || name.value;
+  const press = () => inside.querySelectorAll("[data-wrong]").forEach((button) => {
+    const [score, direction] = button.dataset.wrong.split(" ");
+    const mine = [...wrong.querySelectorAll("li")].some((line) => line.dataset.judge === name.value.trim() &&
+      line.dataset.score === score && line.dataset.direction === direction);
+    button.setAttribute("aria-pressed", mine);
+  });
+  name.addEventListener("change", () => {
+    try { localStorage.setItem(NAME, name.value.trim()); } catch { /* a private window keeps no name */ }
+    press();
+  });
+  press();
+}
+
+// One click calls a score wrong, another on the same button takes it back.
+async function object(box, button) {
+  const wrong = box.querySelector(".ew-wrong"), said = wrong.querySelector("[role=status]");
+  const [score, direction] = button.dataset.wrong.split(" ");
+  const taken = button.getAttribute("aria-pressed") === "true";
+  button.disabled = true;
+  try {
+    const answer = await fetch(wrong.dataset.object, {
+      method: "POST", credentials: "same-origin", headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ score, direction: taken ? "withdrawn" : direction, judge: wrong.querySelector("input").value }),
+    });
+    if (answer.ok) return void fetchInto(box, box.ewOpener.dataset.open);
+    said.textContent = (await answer.json()).error || "Not stored.";
+  } catch {
+    said.textContent = "Not stored: the dashboard does not answer.";
+  }
+  button.disabled = false;
 }
