@@ -84,6 +84,7 @@ def _measured(run_id: int, detail: gallery.PictureDetail) -> Response:
             Expectation.from_json(dict(detail.expect)),
             shared_reads().ask(_profile, run_id),
             detail.recipe.get("grid"),
+            detail.recipe.get("finishing", "cells"),
         )
     except (EpochwatchError, Away) as trouble:
         return PlainTextResponse(f"404 - {trouble}", status_code=404)

@@ -48,13 +48,16 @@ def annotate(
     expectation: Expectation,
     profile: TrainingProfile | None,
     grid: int | None,
+    finishing: str = "cells",
 ) -> Image.Image:
     """Return an RGB picture of what was measured on (H, W, 3) uint8.
 
-    ``grid`` is the number of cells asked for, None to find it. An image that cannot be measured is
+    ``grid`` is the number of cells asked for, None to find it; ``finishing`` is the recipe's. An image that cannot be measured is
     shown with the reason. Raises Fixable when ``pixels`` is no 8-bit RGB image.
     """
-    measured, evidence = evidence_of(pixels, expect=expectation, grid=grid, profile=profile)
+    measured, evidence = evidence_of(
+        pixels, expect=expectation, grid=grid, profile=profile, finishing=finishing
+    )
     height, width = pixels.shape[:2]
     scale = SIDE / max(height, width)
     large = _enlarged(pixels, scale)
