@@ -249,6 +249,12 @@ def score_rows(epochs: Mapping[int, TestedEpoch]) -> tuple[ScoreRow, ...]:
     )
 
 
+def _why_unscored(epochs: Mapping[int, TestedEpoch]) -> str | None:
+    """Return why no image that is measured has a score, as the first of them says it."""
+    measured = [each for epoch in epochs.values() for _, each in epoch.measured]
+    return next(iter(measured[0].reasons.values()), None) if measured else None
+
+
 def advice_on(
     about: Row,
     epochs: Mapping[int, TestedEpoch],
@@ -293,6 +299,7 @@ def advice_on(
         must_pending=must_pending(gates),
         unit="step" if about["position_unit"] == "step" else "epoch",
         schedule=schedule,
+        unscored=None if evidence_rows else _why_unscored(epochs),
     )
     context: dict[str, Any] = {
         "effective": {str(place): score for place, score in effective.items()}

@@ -120,6 +120,7 @@ def advise(
     must_pending: str | None = None,
     unit: Unit = "epoch",
     schedule: Schedule | None = None,
+    unscored: str | None = None,
 ) -> Advice:
     """Judge a run by its scores (0-10), one row per position and unit, in any order.
 
@@ -130,7 +131,8 @@ def advise(
     ``must_pending`` names a must-have criterion that still fails before its gate: a plateau is
     then no reason to stop. ``seconds_per_epoch`` is per save when positions are steps.
     ``resumable`` tells whether the trainer's saved state was seen beside its checkpoints; it is
-    said, with what ends the bill, where there is a price. ``schedule`` is the learning rate's: a
+    said, with what ends the bill, where there is a price. ``unscored`` says why images that are
+    measured have no score, such as with votes only. ``schedule`` is the learning rate's: a
     drop right after a restart stops nothing, and a stop while the rate is high says so.
 
     A stop is advised when the chance that a later position beats the pick by 0.25 is below the
@@ -146,7 +148,13 @@ def advise(
     means = dict(effective) if effective is not None else averages(clean)
     words = convergence.judge(means, ended=ended)
     if latest is None:
-        return _without_scores(words, ended=ended, basis=basis, dial=dial, unit=unit, notes=notes)
+        if unscored:
+            nothing = f"The machine gives no score here ({unscored}): people's votes decide."
+        else:
+            nothing = f"No {unit} has a measured score yet, so there is nothing to judge."
+        return _without_scores(
+            words, nothing, ended=ended, basis=basis, dial=dial, unit=unit, notes=notes
+        )
 
     curve = fit(clean, planned, ended=ended)
     threshold = THRESHOLDS[dial]
@@ -292,6 +300,7 @@ def _chart(curve: Curve, words: Convergence) -> tuple[ChartPoint, ...]:
 
 def _without_scores(
     words: Convergence,
+    sentence: str,
     *,
     ended: bool,
     basis: str,
@@ -310,7 +319,7 @@ def _without_scores(
         p_later_better=None,
         expected_gain=None,
         stop=False,
-        sentence=f"No {unit} has a measured score yet, so there is nothing to judge.",
+        sentence=sentence,
         reasons=notes,
         epochs_saved=None,
         estimated_best=None,

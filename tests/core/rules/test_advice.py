@@ -312,3 +312,13 @@ def test_a_stop_at_a_high_learning_rate_says_so() -> None:
     assert "The learning rate is still at 58 % of its peak." in early.sentence
     assert late.stop
     assert "learning rate" not in late.sentence
+
+
+def test_where_the_machine_gives_no_score_the_votes_decide() -> None:
+    """Votes only is no missing measurement: the sentence says who decides, and nothing stops."""
+    found = advise([], planned=6, unscored="not applicable: the profile is votes only")
+
+    assert "votes decide" in found.sentence
+    assert "votes only" in found.sentence
+    assert not found.stop
+    assert found.pick is None
