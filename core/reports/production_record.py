@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from core.rules.strengths import StrengthFinding
+
 VERSION = 1
 _PARAMETERS = (
     "network_dim", "network_alpha", "resolution", "learning_rate", "unet_lr", "text_encoder_lr",
@@ -27,11 +29,12 @@ def production_record(
     issues: Sequence[str],
     excluded: Sequence[str],
     versions: Mapping[str, Any],
+    strengths: StrengthFinding | None = None,
 ) -> dict[str, Any]:
     """Return the record of a checkpoint; ``about`` is its run with its set-up.
 
     What is not known is None. ``score`` is 0-10, ``issues`` those of its test images, ``excluded``
-    the traits that are not ready.
+    the traits that are not ready, ``strengths`` what a sweep of strengths says.
     """
     body = (suite or {}).get("body") or {}
     unit = "step" if about["position_unit"] == "step" else "epoch"
@@ -57,7 +60,8 @@ def production_record(
         "issues": list(issues),
         "excluded_traits": list(excluded),
         "strength": about["strength"] or "1.00",
-        "strength_range": None,
+        "strength_range": strengths and [strengths.usable[0], strengths.usable[-1]],
+        "strength_best": strengths and strengths.best,
         "recipe": body.get("recipe"),
         "suite": {"name": (suite or {}).get("name"), "digest": about["suite"]},
         "versions": dict(versions),
@@ -92,7 +96,7 @@ def as_text(live: Mapping[str, Any]) -> str:
         ("Date", live["promoted_at"]),
         ("Parameters", _parameters(live["parameters"])),
         ("Base", base),
-        ("Strength", live["strength"]),
+        ("Strength", _strength(live)),
         ("Trigger", live["trigger"] or "none"),
         ("Caption Format", _captions(live)),
         ("Issues", ", ".join(live["issues"]).replace("_", " ") or "None"),
@@ -103,6 +107,12 @@ def as_text(live: Mapping[str, Any]) -> str:
     ]
     said = [f"- **{name}:** {_one_line(value)}" for name, value in lines]
     return "# Production model\n\n" + "\n".join(said) + "\n"
+
+
+def _strength(live: Mapping[str, Any]) -> str:
+    span = live.get("strength_range")
+    usable = f", usable from {span[0]} to {span[1]}" if span else ""
+    return f"tested at {live['strength']}{usable}"
 
 
 def _floored(score: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -52,7 +52,7 @@ def record(live: Promotion) -> Html:
         ("score", f"{words.score(body.get('score'))} of 10"),
         ("checked", body.get("verdict")),
         ("set aside", _set_aside(live)),
-        ("strength", body.get("strength")),
+        ("strength", _strength(body)),
         ("trigger", body.get("trigger")),
         ("base model", base.get("name")),
         ("parameters", parameters),
@@ -64,6 +64,13 @@ def record(live: Promotion) -> Html:
         ("SHA-256", live.sha256),
     ]
     return sheet.table(("", ""), [(key, value or "\u2013") for key, value in lines])
+
+
+def _strength(body: Mapping[str, Any]) -> str:
+    span = body.get("strength_range")
+    return f"tested at {body.get('strength')}" + (
+        f", usable from {span[0]} to {span[1]}" if span else ""
+    )
 
 
 def _set_aside(promoted: Promotion) -> str:

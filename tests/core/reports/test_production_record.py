@@ -12,6 +12,7 @@ from PIL import Image
 
 from core.reports.production_record import as_text, live_record, production_record
 from core.reports.sample_settings import as_parameters, sample_settings, with_settings
+from core.rules.strengths import StrengthFinding
 
 ABOUT: dict[str, Any] = {
     "run_name": "SD15\nFINAL", "position_unit": None, "base_model": "sd15.safetensors",
@@ -43,6 +44,21 @@ def test_the_record_holds_what_a_generator_and_its_owner_need() -> None:
     assert record["parameters"] == {"network_dim": 32, "network_alpha": 16, "resolution": "512x512"}
     assert (record["trigger"], record["strength"], record["unit"]) == ("punk", "0.80", "epoch")
     assert record["strength_range"] is None
+    swept = StrengthFinding(
+        position=7, best="0.80", means={}, losses={}, usable=("0.60", "0.80"), units=9
+    )
+    assert _record(strengths=swept)["strength_range"] == ["0.60", "0.80"]
+    assert "usable from 0.60 to 0.80" in as_text(
+        live_record(
+            _record(strengths=swept),
+            number=1,
+            by_whom="",
+            decided_at=datetime(2025, 1, 1, tzinfo=UTC),
+            reason="",
+            overridden=[],
+            rolled_back_from=None,
+        )
+    )
     bare = _record(suite=None, score=None)
     assert (bare["trigger"], bare["recipe"], bare["score"]) == (None, None, None)
     json.dumps(bare)
@@ -66,6 +82,7 @@ def test_the_owners_form_says_it_in_lines_that_stay_lines() -> None:
         "- **Status:** Production, in spite of speed: go",
     ):
         assert line in text.splitlines()
+    assert "- **Strength:** tested at 0.80" in text.splitlines()
     back = as_text({**live, "rolled_back_from": 2, "score": None})
     assert "went back from number 2" in back
     assert "- **Score:** not known" in back
