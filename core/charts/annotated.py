@@ -52,8 +52,10 @@ def annotate(
 ) -> Image.Image:
     """Return an RGB picture of what was measured on (H, W, 3) uint8.
 
-    ``grid`` is the number of cells asked for, None to find it; ``finishing`` is the recipe's. An image that cannot be measured is
-    shown with the reason. Raises Fixable when ``pixels`` is no 8-bit RGB image.
+    ``grid`` is the number of cells asked for, None to find it; ``finishing`` is the recipe's. An
+    image that cannot be measured is shown with the reason.
+
+    Raises Fixable when ``pixels`` is no 8-bit RGB image.
     """
     measured, evidence = evidence_of(
         pixels, expect=expectation, grid=grid, profile=profile, finishing=finishing
