@@ -223,7 +223,8 @@ def forecast(votes: tuple[Vote, ...], slots: tuple[str, ...]) -> str:
     a, b = slots[:2]
     if len(slots) > 2:
         found = rank(votes, slots)
-        a, b = sorted(slots, key=lambda slot: -found.p_best[slot])[:2]
+        known = max(found.groups, key=len)  # a slot without votes is the best of a group of its own
+        a, b = sorted(known, key=lambda slot: -found.p_best[slot])[:2] if votes else slots[:2]
     stands = win_rate(votes, a, b)
     noun = "votes" if stands.counted == "votes" else "prompts and seeds"
     about = "" if len(slots) == 2 else " between the two that lead"

@@ -93,7 +93,7 @@ def read_poll(
     """
     ranking = rank(votes, slots)
     a = slots[0]
-    b = max(slots[1:], key=lambda slot: (ranking.p_best[slot], ranking.strengths[slot].value))
+    b = _candidate(ranking, slots)
     result = win_rate(votes, a, b)
     judges = judge_checks(votes)
     return Poll(
@@ -119,6 +119,16 @@ def read_poll(
         themes=tuple(note_themes(notes)),
         notes=tuple(notes),
         seconds={slot: tuple(each) for slot, each in (seconds or {}).items()},
+    )
+
+
+def _candidate(ranking: Ranking, slots: Sequence[str]) -> str:
+    """Return the best of the slots that votes link with the first; the second where none is."""
+    known = next(group for group in ranking.groups if slots[0] in group)
+    linked = [slot for slot in slots[1:] if slot in known]
+    return max(
+        linked or slots[1:2],
+        key=lambda slot: (ranking.p_best[slot], ranking.strengths[slot].value),
     )
 
 

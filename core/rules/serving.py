@@ -15,7 +15,7 @@ import numpy as np
 
 from core.rules.ballots import Served, as_votes, is_answered
 from core.rules.davidson import rank
-from core.rules.next_pair import leading, next_pair
+from core.rules.next_pair import RANDOM_SHARE, leading, next_pair
 from core.rules.votes import Purpose, Vote
 
 if TYPE_CHECKING:
@@ -162,6 +162,8 @@ def _fresh(
         list(category),
         judge=judge,
         rng=np.random.default_rng(chance.getrandbits(128)),
+        # Of two slots there is one pair, which needs no ranking to be chosen.
+        random_share=1.0 if len(slots) == 2 else RANDOM_SHARE,
     )
     if found is None:
         return None
