@@ -14,7 +14,7 @@ from core.rules.gates import GateState, judge_gates
 from core.store.database import Connection, Row, row, rows
 
 if TYPE_CHECKING:
-    from daemon.judge import TestedEpoch
+    from core.tested import TestedEpoch
 
 log = structlog.get_logger()
 

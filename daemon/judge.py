@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
 import structlog
 
-from core.nouns import EpochScore, Measurement, Verdict, digest
+from core.nouns import Measurement, digest
 from core.rules.advice import Advice, Dial, ScoreRow, advise, evidence_digest
 from core.rules.alerting import Event, Told, events
 from core.rules.gates import GateState, must_pending
 from core.rules.learning_rate import Schedule, course, schedule_of_run
 from core.rules.overfitting import SetLevel
-from core.rules.scoring import EpochSummary, average_of, band, summarize_epoch, verdict
+from core.rules.scoring import average_of, band
 from core.rules.strengths import StrengthFinding
 from core.store import owners_tables
 from core.store.database import Connection, Database, Row, bump, row, rows, run
+from core.tested import TestedEpoch, has_ended, is_complete, tested_epochs
 from daemon.actions.stop import state_beside
 from daemon.calibrating import Check, check_of, fall_back_on_drift
 from daemon.gatekeeper import gates_of
@@ -27,22 +27,6 @@ from daemon.retest import ask_retest, findings_of, with_findings
 from daemon.set_judgement import SetJudge
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, kw_only=True)
-class TestedEpoch:
-    """One position whose test is over: its images, what they say together, and people's word."""
-
-    rows: tuple[Row, ...]
-    measured: tuple[tuple[Row, Measurement], ...]
-    summary: EpochSummary
-    effective: EpochScore  # a person's score where there is one, else the machine's
-
-    @property
-    def verdict(self) -> Verdict | None:
-        """The verdict of the effective score."""
-        collapsed = "photorealistic" in self.summary.issues
-        return verdict(self.effective.average, photorealistic_collapse=collapsed)
 
 
 @dataclass(kw_only=True)
@@ -181,62 +165,6 @@ class Judge:
         for position in worth_keeping(advice, epochs):
             _keep(connection, run_id, epochs[position].rows[0]["sha256"])
         log.info("advice", run=about["run_name"], sentence=advice.sentence)
-
-
-def tested_epochs(results: Sequence[Row], opinions: Sequence[Row]) -> dict[int, TestedEpoch]:
-    """Group the images of a run by position; only positions whose test is over count."""
-    by_position: dict[int, list[Row]] = defaultdict(list)
-    for found in results:
-        by_position[found["position"]].append(found)
-    by_person: dict[int, list[Row]] = defaultdict(list)
-    for opinion in opinions:
-        by_person[opinion["position"]].append(opinion)
-    return {
-        position: tested
-        for position, group in sorted(by_position.items())
-        if all(found["over"] for found in group)
-        and (tested := _tested(position, group, by_person[position])) is not None
-    }
-
-
-def _tested(position: int, group: list[Row], opinions: list[Row]) -> TestedEpoch | None:
-    measured = tuple(
-        (found, Measurement.from_json(found["body"])) for found in group if found["body"]
-    )
-    if not measured:
-        return None
-    summary = summarize_epoch(
-        position,
-        [measurement for _, measurement in measured],
-        prompts=[found["prompt_name"] for found, _ in measured],
-    )
-    effective = summary.score
-    if opinions:
-        effective = EpochScore(
-            position=position,
-            visual=fmean(float(opinion["visual"]) for opinion in opinions),
-            style=fmean(float(opinion["style"]) for opinion in opinions),
-            prompt=fmean(float(opinion["prompt"]) for opinion in opinions),
-            images=len(measured),
-        )
-    return TestedEpoch(rows=tuple(group), measured=measured, summary=summary, effective=effective)
-
-
-def is_complete(connection: Connection, run_id: int, results: Sequence[Row]) -> bool:
-    """Tell whether the trainer is done and everything it left is tested or parked."""
-    checkpoints = rows(connection, "checkpoints.current", run_id=run_id)
-    over = {found["position"] for found in results if found["over"]}
-    waiting = [
-        found
-        for found in checkpoints
-        if found["position"] not in over and found["invalid_reason"] is None
-    ]
-    return any(found["is_final"] for found in checkpoints) and not waiting
-
-
-def has_ended(about: Row, *, complete: bool) -> bool:
-    """Tell whether nothing more is to come: everything is tested, or somebody ended the run."""
-    return complete or about["status"] in ("completed", "failed", "cancelled")
 
 
 def score_rows(epochs: Mapping[int, TestedEpoch]) -> tuple[ScoreRow, ...]:

@@ -19,7 +19,7 @@ from core.store import comparisons
 from core.store.database import Connection, Row, rows, run
 
 if TYPE_CHECKING:
-    from daemon.judge import TestedEpoch
+    from core.tested import TestedEpoch
 
 _PRIORITY = 30  # below the epochs that are still to be tested
 _CLOSE = 0.6  # chance of the pick below which people are asked

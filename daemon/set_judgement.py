@@ -29,7 +29,7 @@ from core.store.database import Connection
 
 if TYPE_CHECKING:
     from core.metrics.color import Bytes
-    from daemon.judge import TestedEpoch
+    from core.tested import TestedEpoch
 
 log = structlog.get_logger()
 

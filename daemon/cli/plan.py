@@ -104,8 +104,8 @@ def show(run: RunName, json_: AsJson = False) -> None:
 def _evidence(connection: Connection, run_id: int) -> Evidence:
     """Return what the database holds of a run's epochs."""
     from core.store.database import row, rows
+    from core.tested import has_ended, is_complete, tested_epochs
     from daemon.gatekeeper import plan_evidence
-    from daemon.judge import has_ended, is_complete, tested_epochs
 
     about = row(connection, "runs.get", run_id=run_id)
     assert about is not None

@@ -69,7 +69,8 @@ def scores(name: Annotated[str, typer.Argument(help="The run's name.")]) -> None
     from core.settings import load_settings
     from core.store.database import rows
     from core.store.opening import open_database
-    from daemon.judge import score_rows, tested_epochs
+    from core.tested import tested_epochs
+    from daemon.judge import score_rows
 
     with open_database(load_settings()) as database, database.transaction() as connection:
         run_id = run_called(connection, name)
@@ -118,7 +119,7 @@ def log(
 def _machine_score(connection: Connection, run_id: int, position: int) -> EpochScore | None:
     """Return what the machine makes of a position; None before its test is over."""
     from core.store.database import rows
-    from daemon.judge import tested_epochs
+    from core.tested import tested_epochs
 
     tested = tested_epochs(rows(connection, "results.of_run", run_id=run_id), [])
     return tested[position].summary.score if position in tested else None
