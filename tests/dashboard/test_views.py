@@ -57,6 +57,14 @@ def test_the_run_page_without_runs_says_so(
     assert "There are no runs yet" in _page(monkeypatch, tmp_path, empty_database, "run")
 
 
+def test_the_vote_page_without_comparisons_says_how_to_make_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, empty_database: str
+) -> None:
+    """There is nothing to vote on."""
+    words = _page(monkeypatch, tmp_path, empty_database, "vote")
+    assert "epochwatch compare base pick --run NAME" in words
+
+
 def test_the_compare_page_without_comparisons_says_how_to_make_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, empty_database: str
 ) -> None:
@@ -74,7 +82,7 @@ def test_the_pages_of_production_begin_with_what_to_do(
     assert "epochwatch watch PATH" in _page(monkeypatch, tmp_path, empty_database, "try_it")
 
 
-@pytest.mark.parametrize("view", ["live", "run", "compare", "production", "try_it"])
+@pytest.mark.parametrize("view", ["live", "run", "compare", "vote", "production", "try_it"])
 def test_a_missing_database_is_a_sentence_not_a_traceback(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, view: str
 ) -> None:
