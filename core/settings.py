@@ -103,7 +103,8 @@ class Settings(BaseSettings):
     comfyui_lora_folder: _Place | None = None  # that ComfyUI reads LoRAs from and we may write to
     comfyui_lora_prefix: str = ""  # before the names of its files, as ComfyUI lists them
     profile: Literal["auto", "pixel-art", "character", "style", "votes"] = "auto"  # measured as
-    tests: Literal["thrifty", "even", "full"] = "full"
+    scorers: dict[str, _Place] = Field(default_factory=dict)  # name -> folder of a model; none
+    tests: Literal["thrifty", "even", "full", "adaptive"] = "full"
     stop: Literal["careful", "normal", "eager"] = "normal"
     price_per_hour: float | None = Field(default=None, ge=0)  # of the GPU, in your currency
     gpu_name: str = ""  # of the rented GPU: gives a list price where price_per_hour is not set

@@ -22,8 +22,8 @@ from core.store.database import Connection, Database, Row, bump, row, rows, run
 from core.tested import TestedEpoch, has_ended, is_complete, tested_epochs
 from daemon.actions.stop import state_beside
 from daemon.calibrating import Check, check_of, fall_back_on_drift
-from daemon.gatekeeper import gates_of
-from daemon.retest import ask_retest, findings_of, with_findings
+from daemon.gatekeeper import standing_of, tell_of_plan
+from daemon.retest import ask_deeper, ask_retest, findings_of, with_findings
 from daemon.set_judgement import SetJudge
 
 log = structlog.get_logger()
@@ -84,7 +84,7 @@ class Judge:
             return
         complete = is_complete(connection, run_id, results)
         ended = has_ended(about, complete=complete)
-        gates = gates_of(connection, about, epochs, results, ended=ended)
+        standing = standing_of(connection, about, epochs, results, ended=ended)
         findings = findings_of(connection, run_id)
         check, sets = check_of(connection, run_id), self._sets.judge(connection, run_id, epochs)
         saves = rows(connection, "checkpoints.current", run_id=run_id)
@@ -92,11 +92,12 @@ class Judge:
             about,
             epochs,
             ended=ended,
-            gates=gates,
+            gates=standing.gates if standing else (),
             findings=findings,
             check=check,
             schedule=schedule_of_run(about, saves[-1]["facts"] if saves else None),
         )
+        tell_of_plan(connection, about, standing, pick=advice.pick)
         evidence = digest([evidence, [level.as_json() for level in sets.values()]])
         if self._seen.get(run_id) == evidence:
             return
@@ -104,6 +105,7 @@ class Judge:
             self._project(connection, run_id, position, epoch, advice, sets[position])
         self._decide(connection, about, epochs, advice, evidence, complete=complete, check=check)
         ask_retest(connection, about, advice)
+        ask_deeper(connection, about, advice, epochs)
         bump(connection)
         self._seen[run_id] = evidence
 

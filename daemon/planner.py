@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.formats.prompt_suite import for_tier, suite_from_json
@@ -15,7 +15,7 @@ from core.formats.run_plan import RunPlan
 from core.metrics import metric_versions
 from core.nouns import Prompt, Recipe, Stack, Suite, Tier, digest
 from core.rules.gates import deepest_tier
-from core.rules.planning import expand, references, rubric_digest, spread_order, tier_for
+from core.rules.planning import expand, nested, references, rubric_digest, spread_order, tier_for
 from core.rules.trying import is_try, what_to_try
 from core.store import weightings
 from core.store.database import Connection, Database, Row, bump, row, rows, run
@@ -51,7 +51,7 @@ def _interesting_first(untested: list[Row]) -> list[Row]:
 
 def _ask_for_epoch(connection: Connection, checkpoint: Row, *, priority: int) -> None:
     run_id, position = checkpoint["run_id"], checkpoint["position"]
-    tier = _tier(checkpoint, plan_of(connection, run_id))
+    depth = _depth(connection, checkpoint)
     shared = {"suite": checkpoint["suite"], "profile": checkpoint["profile"]}
     baseline = {
         **shared,
@@ -77,13 +77,19 @@ def _ask_for_epoch(connection: Connection, checkpoint: Row, *, priority: int) ->
     run(
         connection,
         "grids.ask",
-        origin=f"epoch/{run_id}/{checkpoint['sha256']}/{tier}",
+        origin=f"epoch/{run_id}/{checkpoint['sha256']}/{depth.name}",
         run_id=run_id,
         purpose="epoch",
         position=position,
-        body={**shared, "tier": tier, "sha256": checkpoint["sha256"], "stack": stack.as_json()},
+        body={
+            **shared,
+            "tier": depth.tier,
+            "prompts": list(depth.prompts),
+            "sha256": checkpoint["sha256"],
+            "stack": stack.as_json(),
+        },
         priority=priority,
-        why=f"{tier} test of {checkpoint['position']}",
+        why=f"{depth.name} test of {checkpoint['position']}",
         by_whom="epochwatch",
     )
 
@@ -91,6 +97,26 @@ def _ask_for_epoch(connection: Connection, checkpoint: Row, *, priority: int) ->
 def baseline_origin(run_id: int, body: Mapping[str, Any]) -> str:
     """Return what a baseline is asked for once by: its run, and all that is asked of it."""
     return f"baseline/{run_id}/{digest(body)[:16]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Depth:
+    """How deep an epoch is tested first; no prompts named are all of the tier."""
+
+    name: str
+    tier: Tier
+    prompts: tuple[str, ...] = ()
+
+
+def _depth(connection: Connection, checkpoint: Row) -> _Depth:
+    """Return how deep an epoch is tested first: as a gate asks, else as the dial says."""
+    its_plan = plan_of(connection, checkpoint["run_id"])
+    gated = its_plan is not None and deepest_tier(its_plan, checkpoint["position"]) is not None
+    if checkpoint["tests"] == "adaptive" and not gated:
+        first = nested(load_suite(connection, checkpoint["suite"]).prompts)[0]
+        return _Depth(name="first", tier="full", prompts=(first.name,))
+    tier = _tier(checkpoint, its_plan)
+    return _Depth(name=tier, tier=tier)
 
 
 def _tier(checkpoint: Row, its_plan: RunPlan | None) -> Tier:

@@ -1,28 +1,33 @@
-"""A second look at the two best: in full, and at three strengths, once for each pair of a run.
+"""Looking again where it tells most: the two best in full and at three strengths, and deeper tests.
 
 Reads the advice, writes grids; what came out of the sweep becomes part of the advice.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from core.formats.prompt_suite import suite_from_json
 from core.formats.slot_text import STRENGTHS
 from core.nouns import Measurement, Slot, Stack, decimal_text
 from core.rules.advice import Advice
 from core.rules.comparing import comparison_body, retest_origin
+from core.rules.deepening import retest_wishes
+from core.rules.planning import nested
 from core.rules.scoring import average_of
 from core.rules.strengths import StrengthFinding, StrengthScore, find_strengths
 from core.store import comparisons
-from core.store.database import Connection, Row, rows, run
+from core.store.database import Connection, Row, row, rows, run
 
 if TYPE_CHECKING:
     from core.tested import TestedEpoch
 
 _PRIORITY = 30  # below the epochs that are still to be tested
 _CLOSE = 0.6  # chance of the pick below which people are asked
+_SAVING = 3  # an adaptive run draws this many times fewer images than full tests would
 
 
 def ask_retest(connection: Connection, about: Row, advice: Advice) -> bool:
@@ -36,23 +41,65 @@ def ask_retest(connection: Connection, about: Row, advice: Advice) -> bool:
     pair = advice.top_two
     if len(pair) < 2 or not (advice.stop or advice.ended):
         return False
-    before = rows(connection, "comparisons.retests_of_run", run_id=about["id"])
+    asked = rows(connection, "comparisons.retests_of_run", run_id=about["id"])
+    before = [found for found in asked if found["origin"].startswith("retest/")]
     origin = retest_origin(about["id"], pair)
     if any(found["origin"].startswith(f"{origin}/") for found in before):
         return False
     if before and not advice.ended:
         return False
-    current = {
-        found["position"]: found
-        for found in rows(connection, "checkpoints.current", run_id=about["id"])
-        if found["invalid_reason"] is None
-    }
-    if about["base_sha256"] is None or not set(pair) <= set(current):
+    current = _drawable(connection, about)
+    if not set(pair) <= set(current):
         return False
-    for position in pair:
-        _ask_in_full(connection, about, current[position], f"{origin}/{position}")
+    if about["tests"] != "adaptive":  # which deepens within its own budget
+        for position in pair:
+            _ask_again(connection, about, current[position], f"{origin}/{position}")
     _ask_side_by_side(connection, about, [current[position] for position in sorted(pair)], origin)
     return True
+
+
+def ask_deeper(
+    connection: Connection, about: Row, advice: Advice, epochs: Mapping[int, TestedEpoch]
+) -> bool:
+    """Ask for more prompts of the likeliest best epochs of a run that is tested adaptively.
+
+    The run may draw a third of what full tests of all its epochs would; a part of that in
+    proportion while it trains, all of it once it is stopped or over. Nothing is asked for while a
+    deeper test is still open, since its outcome decides what to ask next.
+    """
+    if about["tests"] != "adaptive" or about["suite"] is None:
+        return False
+    asked = rows(connection, "comparisons.retests_of_run", run_id=about["id"])
+    if any(found["is_open"] and found["origin"].startswith("deepen/") for found in asked):
+        return False
+    document = row(connection, "results.document", digest=about["suite"])
+    assert document is not None  # the set-up refers to it
+    names = [prompt.name for prompt in nested(suite_from_json(document["body"]).prompts)]
+    depths = {
+        position: len({found["prompt_name"] for found, _ in epoch.measured})
+        for position, epoch in epochs.items()
+    }
+    chances = {at: p for at, p in advice.p_best.items() if at in depths}
+    wishes = retest_wishes(
+        chances,
+        depths,
+        spare=_budget(about, advice, len(depths), len(names)) - sum(depths.values()),
+        full=len(names),
+    )
+    current = _drawable(connection, about)
+    for position, depth in wishes.items():
+        if position in current:
+            origin = f"deepen/{about['id']}/{position}/{depth}"
+            _ask_again(connection, about, current[position], origin, names[:depth])
+    return bool(wishes)
+
+
+def _budget(about: Row, advice: Advice, tested: int, full: int) -> int:
+    """Return the prompts that may be drawn so far, all epochs together."""
+    planned = about["max_train_epochs"] if about["position_unit"] != "step" else None
+    epochs = max(planned or tested + 3, tested)
+    whole = math.ceil(full * epochs / _SAVING)
+    return whole if advice.stop or advice.ended else whole * tested // epochs
 
 
 def findings_of(connection: Connection, run_id: int) -> tuple[StrengthFinding, ...]:
@@ -99,8 +146,25 @@ def with_findings(
     return replace(advice, reasons=(*advice.reasons, *said))
 
 
-def _ask_in_full(connection: Connection, about: Row, checkpoint: Row, origin: str) -> None:
-    """Ask for the full suite at the strength the run is tested at; what is drawn stays."""
+def _drawable(connection: Connection, about: Row) -> dict[int, Row]:
+    """Return the current checkpoints that can be drawn, by position; none without a base model."""
+    if about["base_sha256"] is None:
+        return {}
+    return {
+        found["position"]: found
+        for found in rows(connection, "checkpoints.current", run_id=about["id"])
+        if found["invalid_reason"] is None
+    }
+
+
+def _ask_again(
+    connection: Connection,
+    about: Row,
+    checkpoint: Row,
+    origin: str,
+    prompts: Sequence[str] = (),
+) -> None:
+    """Ask for these prompts (none: all) at the strength the run is tested at; what is drawn stays."""
     stack = _stack(about, checkpoint, about["strength"])
     run(
         connection,
@@ -113,11 +177,12 @@ def _ask_in_full(connection: Connection, about: Row, checkpoint: Row, origin: st
             "suite": about["suite"],
             "profile": about["profile"],
             "tier": "full",
+            "prompts": list(prompts),
             "sha256": checkpoint["sha256"],
             "stack": stack.as_json(),
         },
         priority=_PRIORITY,
-        why=f"second look at {checkpoint['position']}, one of the two best",
+        why=f"another look at {checkpoint['position']}, one of the best so far",
         by_whom="epochwatch",
     )
 
@@ -128,6 +193,7 @@ def _ask_side_by_side(connection: Connection, about: Row, pair: Sequence[Row], o
     own = about["strength"] or "1.00"
     names = " and ".join(str(found["position"]) for found in pair)
     shared: dict[str, Any] = {"suite": about["suite"], "profile": about["profile"]}
+    shared["tier"] = "full" if about["tests"] == "full" else "medium"
     base = Slot(label="base", stack=Stack(base_sha256=about["base_sha256"]))
     sweep = comparison_body(
         title=f"{about['run_name']}: {unit}s {names} at three strengths",

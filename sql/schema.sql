@@ -229,7 +229,7 @@ CREATE TABLE epochwatch.run_setups (
     profile epochwatch.sha256,
     base_sha256 epochwatch.sha256,
     strength TEXT NOT NULL DEFAULT '1.00',
-    tests TEXT NOT NULL DEFAULT 'full' CHECK (tests IN ('thrifty', 'even', 'full')),
+    tests TEXT NOT NULL DEFAULT 'full' CHECK (tests IN ('thrifty', 'even', 'full', 'adaptive')),
     stop TEXT NOT NULL DEFAULT 'normal' CHECK (stop IN ('careful', 'normal', 'eager')),
     price_per_hour NUMERIC,
     blocked_reason TEXT,

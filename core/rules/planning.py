@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 Item = TypeVar("Item")
-Spread = Literal["thrifty", "even", "full"]
+Spread = Literal["thrifty", "even", "full", "adaptive"]
 TABLE_LENGTH = 10  # epochs of the run that the owner's table was written for
 # The owner's progressive table for ten epochs: quick up to 7, medium after; 5 and 7 stand alone.
 _MIDDLE, _EXPECTED_BEST = 5, 7
@@ -34,19 +34,26 @@ def tier_for(
     """
     if named and epoch in named:
         return named[epoch]
-    if dial == "even":
-        return "medium"
-    if dial == "full":
-        return "full"
-    if dial == "thrifty":
-        return _progressive(epoch, planned or TABLE_LENGTH)
-    assert_never(dial)
+    match dial:
+        case "even":
+            return "medium"
+        case "full" | "adaptive":
+            return "full"
+        case "thrifty":
+            return _progressive(epoch, planned or TABLE_LENGTH)
+        case _:
+            assert_never(dial)
 
 
 def prompts_for(tier: Tier, prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
     """Return the prompts a tier draws; tiers are nested, quick in medium in full."""
     depth = TIERS.index(tier)
     return tuple(prompt for prompt in prompts if TIERS.index(prompt.tier) <= depth)
+
+
+def nested(prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
+    """Return the prompts in the order in which deeper tests add them: by tier, then as written."""
+    return tuple(sorted(prompts, key=lambda prompt: TIERS.index(prompt.tier)))
 
 
 def expand(stack: Stack, prompts: Sequence[Prompt], recipe: Recipe) -> tuple[Sample, ...]:

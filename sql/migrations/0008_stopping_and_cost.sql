@@ -3,6 +3,11 @@ ALTER TABLE epochwatch.run_setups ADD COLUMN stopping JSONB;
 ALTER TABLE epochwatch.run_setups ADD COLUMN budget NUMERIC;
 ALTER TABLE epochwatch.run_setups ADD COLUMN gpu_name TEXT;
 
+-- Tests may also start with one prompt an epoch and deepen where it tells most.
+ALTER TABLE epochwatch.run_setups DROP CONSTRAINT run_setups_tests_check;
+ALTER TABLE epochwatch.run_setups ADD CONSTRAINT run_setups_tests_check
+    CHECK (tests IN ('thrifty', 'even', 'full', 'adaptive'));
+
 CREATE TABLE epochwatch.trainers (
     host TEXT NOT NULL,
     pid INTEGER NOT NULL,

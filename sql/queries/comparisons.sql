@@ -58,8 +58,14 @@ SELECT name FROM epochwatch.hosts
 WHERE last_seen > now() - interval '20 seconds' AND state IN ('drawing', 'watching') LIMIT 1;
 
 -- name: retests_of_run
--- Second looks that were asked for.
-SELECT origin, position FROM epochwatch.grids WHERE run_id = %(run_id)s AND purpose = 'retest';
+-- Second looks and deeper tests that were asked for.
+SELECT g.origin, g.position,
+       g.planned_at IS NULL OR EXISTS (
+           SELECT FROM epochwatch.jobs j
+           WHERE j.grid_id = g.id AND j.finished_at IS NULL AND j.parked_reason IS NULL
+       ) AS is_open
+FROM epochwatch.grids g
+WHERE g.run_id = %(run_id)s AND (g.purpose = 'retest' OR starts_with(g.origin, 'retest/'));
 
 -- name: sweep_of_run
 -- Every measured image of the run's checkpoints alone, at any strength, as far as a comparison asked for it.

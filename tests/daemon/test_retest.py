@@ -60,7 +60,7 @@ def test_the_loop_is_bounded(house: House) -> None:
         asked = rows(connection, "comparisons.retests_of_run", run_id=run_id)
     pairs = {each["origin"].rpartition("/")[0] for each in asked}
     assert 1 <= len(pairs) <= 2
-    assert len(asked) == 2 * len(pairs)
+    assert len(asked) == 4 * len(pairs)  # both in full, the sweep, and the pair to vote on
 
 
 def test_before_a_stop_nothing_is_drawn_twice(house: House) -> None:
@@ -78,3 +78,22 @@ def test_an_epoch_stays_tested_while_it_is_looked_at_again(house: House) -> None
     assert {each["position"] for each in found} == set(range(1, 7))
     assert all(each["over"] for each in found)
     assert len({each["sample_id"] for each in found}) == len(found)
+
+
+def test_an_adaptive_run_starts_with_one_prompt_and_deepens_the_best(house: House) -> None:
+    """Three times fewer images than full tests, most of them where the best epoch may be."""
+    run_id = 0
+    for epoch in range(1, 7):
+        run_id = house.arrive(epoch, tests="adaptive")
+        for _ in range(3):
+            house.draw(QUALITY)
+            house.judge.judge()
+    with house.database.transaction() as connection:
+        found = rows(connection, "results.of_run", run_id=run_id)
+        advice = row(connection, "results.current_advice", run_id=run_id)
+    depths = {epoch: sum(each["position"] == epoch for each in found) for epoch in range(1, 7)}
+    assert min(depths.values()) == 1
+    assert depths[3] == max(depths.values()) > 1
+    assert sum(depths.values()) <= 6 * 4 // 3
+    assert advice is not None
+    assert advice["body"]["pick"] == 3

@@ -17,12 +17,12 @@ from core.formats.prompt_suite import suite_to_json
 from core.nouns import CheckpointFacts, Expectation, Prompt, Recipe, Suite
 from core.store import migrate
 from core.store.database import Database, Row, row, run
+from core.store.documents import save_document
 from core.store.files import LocalStore
 from core.store.registration import Arrival, register
 from daemon.judge import Judge
 from daemon.outbox import Outbox
 from daemon.planner import plan
-from daemon.preparation import save_document
 from pictures import enlarged, portraits, with_random_cells
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
@@ -50,7 +50,7 @@ class House:
     outbox: Outbox
     judge: Judge
 
-    def arrive(self, epoch: int, *, planned: int = 6) -> int:
+    def arrive(self, epoch: int, *, planned: int = 6, tests: str = "full") -> int:
         """Register an epoch of the run."""
         told = CheckpointFacts(
             family="sd1", kind="lora", layout="kohya", output_name="punk", session_id="1", epoch=epoch,
@@ -73,7 +73,7 @@ class House:
                 key = save_document(connection, "suite", "four", suite_to_json(SUITE))
                 run(
                     connection, "runs.save_setup", run_id=run_id, suite=key, profile=None,
-                    base_sha256=BASE, strength="1.00", tests="full", stop="normal",
+                    base_sha256=BASE, strength="1.00", tests=tests, stop="normal",
                     price_per_hour=0.44, blocked_reason=None, doubts=[],
                 )  # fmt: skip
         return run_id
