@@ -27,7 +27,7 @@ from core.rules.composite import DEFAULT_WEIGHTS, plain_average, sub_scores
 from core.rules.scoring import average_of
 from core.store import weightings
 from core.store.database import Connection, Row
-from daemon.preparation import save_document
+from core.store.documents import save_document
 
 log = structlog.get_logger()
 

@@ -1,4 +1,4 @@
-"""Brings a run's plan and its tested epochs together, so that its gates can be judged."""
+"""Holds a run's plan against its tested epochs for the judge, and tells people what came out."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import structlog
 
 from core.errors import Fixable
 from core.formats.run_plan import RunPlan, plan_from_json
-from core.rules.gate_evidence import EpochEvidence, Evidence, epoch_evidence
-from core.rules.gates import GateState, judge_gates
-from core.store.database import Connection, Row, row, rows
+from core.plans import Standing, judged
+from core.store.database import Connection, Row, row
+from daemon.telling import tell
 
 if TYPE_CHECKING:
     from core.tested import TestedEpoch
@@ -31,40 +31,24 @@ def plan_of(connection: Connection, run_id: int) -> RunPlan | None:
         return None
 
 
-def gates_of(
+def standing_of(
     connection: Connection,
     about: Row,
     epochs: Mapping[int, TestedEpoch],
     results: Sequence[Row],
     *,
     ended: bool,
-) -> tuple[GateState, ...]:
-    """Return the states of the gates of the run's plan; none without a plan that can be read."""
+) -> Standing | None:
+    """Return how the run's plan stands; None without a plan that can be read."""
     plan = plan_of(connection, about["id"])
     if plan is None:
-        return ()
-    return judge_gates(plan, plan_evidence(connection, about["id"], epochs, results, ended=ended))
+        return None
+    return judged(connection, about["id"], plan, epochs, results, ended=ended)
 
 
-def plan_evidence(
-    connection: Connection,
-    run_id: int,
-    epochs: Mapping[int, TestedEpoch],
-    results: Sequence[Row],
-    *,
-    ended: bool,
-) -> Evidence:
-    """Return what a plan is judged by; saved epochs that are not tested yet are still to come."""
-    checkpoints = rows(connection, "checkpoints.current", run_id=run_id)
-    saved = {found["position"] for found in checkpoints if found["invalid_reason"] is None}
-    over = {found["position"] for found in results if found["over"]}
-    tested = [
-        epoch_evidence(
-            position,
-            [(found["prompt_name"], measurement) for found, measurement in epoch.measured],
-            epoch.effective,
-        )
-        for position, epoch in epochs.items()
-    ]
-    rest = [EpochEvidence(position=one, over=one in over) for one in sorted(saved - set(epochs))]
-    return Evidence(epochs=(*tested, *rest), ended=ended)
+def tell_of_plan(
+    connection: Connection, about: Row, standing: Standing | None, *, pick: int | None
+) -> None:
+    """Have people told of gates that came out and of decision points reached, each once."""
+    for event in standing.events(about) if standing else ():
+        tell(connection, about["id"], event, pick)

@@ -36,6 +36,7 @@ from core.rules.validity import Trial, doubts, trained_recipe
 from core.settings import Settings
 from core.store import set_level, weightings
 from core.store.database import Connection, Database, Row, bump, row, rows, run
+from core.store.documents import save_document
 from daemon.generator.renderers import renderer_identity
 from daemon.generator.suitability import FLOW
 from daemon.profiling import Profiled, grid_of_images, profile_of
@@ -246,14 +247,6 @@ def _fingerprint(path: Path) -> str:
     files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
     facts = [(each.name, each.stat().st_size, each.stat().st_mtime_ns) for each in files]
     return digest(facts)
-
-
-def save_document(connection: Connection, kind: str, name: str, body: dict[str, Any]) -> str:
-    """Store a body under its digest and return the digest."""
-    body = json.loads(json.dumps(body))
-    key = digest({"kind": kind, "body": body})
-    run(connection, "results.save_document", digest=key, kind=kind, name=name, body=body)
-    return key
 
 
 def _save_profile(connection: Connection, profile: TrainingProfile | None) -> str | None:

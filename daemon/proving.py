@@ -20,9 +20,9 @@ from core.metrics.set_level import evenly
 from core.nouns import Expectation, Measurement, Recipe
 from core.settings import Settings
 from core.store.database import Connection, Database, Row, bump, rows, run
+from core.store.documents import save_document
 from core.store.files import ImageStore
 from daemon.planner import baseline_origin, load_suite
-from daemon.preparation import save_document
 from daemon.profiling import caption_of, enlarged, said_of_proofs
 from daemon.rescoring import Rescoring
 

@@ -113,16 +113,37 @@ def read_plan(path: Path, *, is_metric: Callable[[str], bool] | None = None) -> 
             f"The plan {path} cannot be read ({trouble}), so no gate is set by it; "
             "check the path, and save the file as UTF-8 text."
         ) from trouble
-    problems = Problems(source=path.name, kind="plan", consequence="no gate is set by it")
+    return plan_of_text(text, source=path.name, name=path.stem, is_metric=is_metric)
+
+
+def plan_of_text(
+    text: str, *, source: str, name: str, is_metric: Callable[[str], bool] | None = None
+) -> RunPlan:
+    """Understand a plan's text; ``source`` is what problems call it, ``name`` its name by default.
+
+    Raises Fixable that names every problem with its line.
+    """
+    problems = Problems(source=source, kind="plan", consequence="no gate is set by it")
     try:
         body = tomllib.loads(text)
     except tomllib.TOMLDecodeError as trouble:
         problems.add(None, f"not valid TOML: {trouble}")
-        body = {}
+    except (ValueError, RecursionError) as trouble:  # thousands of digits or of brackets
+        problems.add(None, f"not a plan that a person would write: {trouble}")
     problems.raise_if_any()
-    plan = _plan_of(body, path.stem, PlanLines(text), problems, is_metric or bool)
+    if _has_nul(body):
+        problems.add(None, "it holds a NUL character, which the database cannot keep")
+    plan = _plan_of(body, name, PlanLines(text), problems, is_metric or bool)
     problems.raise_if_any()
     return plan
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(_has_nul(each) for pair in value.items() for each in pair)
+    if isinstance(value, list):
+        return any(_has_nul(each) for each in value)
+    return isinstance(value, str) and "\x00" in value
 
 
 def plan_to_json(plan: RunPlan) -> dict[str, Any]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 EventKind = Literal[
     "failure", "run_finished", "stop_advised", "degrading", "plateau", "new_best",
     "trainer_stopped", "stop_failed", "stop_held", "budget", "idle",
+    "gate_failed", "gate_passed", "decision",
 ]  # fmt: skip
 KINDS: tuple[EventKind, ...] = (  # of advice, the most important first
     "failure",

@@ -57,6 +57,7 @@ class Look:
     holds: bool | None  # None: it cannot be told, and ``shown`` says why
     shown: str
     value: float | None = None  # the mean that was compared
+    hits: int | None = None  # prompts that meet it; None where none is counted or measured
 
 
 def is_metric(name: str) -> bool:
@@ -112,13 +113,16 @@ def look_at(criterion: Criterion, epoch: EpochEvidence) -> Look:
 def _counted(criterion: Criterion, wanted: int, among: int, epoch: EpochEvidence) -> Look:
     values = _by_prompt(criterion.metric, epoch)[:among]
     hits = sum(_meets(criterion, value) is True for value in values)
+    holds: bool | None = None
     shown = f"{_of(hits, len(values))} prompts"
     if hits >= wanted:
-        return Look(position=epoch.position, holds=True, shown=shown)
-    if len(values) - hits > among - wanted:
-        return Look(position=epoch.position, holds=False, shown=shown)
-    why = "" if values or not epoch.over else f": {_why_none(criterion.metric, epoch)}"
-    return _unknown(epoch, f"{_of(len(values), among)} prompts are measured, {hits} hold{why}")
+        holds = True
+    elif len(values) - hits > among - wanted:
+        holds = False
+    else:
+        why = "" if values or not epoch.over else f": {_why_none(criterion.metric, epoch)}"
+        shown = f"{_of(len(values), among)} prompts are measured, {hits} hold{why}"
+    return Look(position=epoch.position, holds=holds, shown=shown, hits=hits if values else None)
 
 
 def _meets(criterion: Criterion, value: float) -> bool | None:

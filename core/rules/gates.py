@@ -6,12 +6,14 @@ meets it and failed by the last that could have; what cannot be measured is neit
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.formats.run_plan import STEADY, Decision, Expected, Gate, RunPlan
 from core.rules.convergence import flips, is_oscillating
 from core.rules.gate_evidence import Evidence, Look, criterion_words, look_at
+from core.rules.scoring import EPSILON
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 State = Literal["pending", "passed", "failed", "unmeasured"]
 _LEAST_STEADY = 3  # epochs, fewer cannot go there and back
+_NOTHING = "nothing measured yet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,7 @@ class GateState:
     must: bool
     stop_at: int | None  # where the plan stops training because it failed
     failing: bool  # it is open, and the latest epoch that could tell does not meet it
+    so_far: str = ""  # how near an open one is: "epoch 3: 9 of 12 so far, 3 to go"
 
     def as_json(self) -> dict[str, Any]:
         """Return the form that is printed."""
@@ -132,7 +136,7 @@ def _reached(gate: Gate, evidence: Evidence) -> GateState:
         known = [look.holds for look in looks if look.holds is not None]
         failing = bool(known) and not known[-1]
         said = f"open until epoch {gate.by_epoch}{so_far}."
-        return _state(gate, "pending", said, failing=failing)
+        return _state(gate, "pending", said, failing=failing, so_far=_distance(gate, looks))
     if last is not None:
         return _state(
             gate, "unmeasured", f"cannot be measured at epoch {last.position}: {last.shown}."
@@ -154,7 +158,8 @@ def _steady(gate: Gate, evidence: Evidence) -> GateState:
         )
     if _waiting(gate, evidence, looks) or not _is_due(gate, evidence):
         so_far = f"; steady at {_list([look.position for look in told])}" if told else ""
-        return _state(gate, "pending", f"open until epoch {gate.by_epoch}{so_far}.")
+        said = f"open until epoch {gate.by_epoch}{so_far}."
+        return _state(gate, "pending", said, so_far=so_far.removeprefix("; ") or _NOTHING)
     if len(told) < _LEAST_STEADY:
         why = f"{len(told)} epochs are measured, and a turn needs {_LEAST_STEADY}"
         if not told and looks:
@@ -209,6 +214,7 @@ def _state(
     decided: Look | None = None,
     *,
     failing: bool = False,
+    so_far: str = "",
 ) -> GateState:
     sentence = f"{gate.name} ({criterion_words(gate.criterion)}): {said}"
     if state == "failed":
@@ -222,7 +228,25 @@ def _state(
         must=gate.must,
         stop_at=gate.stop_at if state == "failed" else None,
         failing=failing,
+        so_far=so_far,
     )
+
+
+def _distance(gate: Gate, looks: Sequence[Look]) -> str:
+    """Say how near the latest epoch that can tell comes to an open gate."""
+    told = [look for look in looks if look.hits is not None or look.value is not None]
+    if not told:
+        return _NOTHING
+    last, wanted = told[-1], gate.criterion.at_least
+    if wanted is not None and last.hits is not None:
+        to_go = max(0, wanted[0] - last.hits)
+        return f"epoch {last.position}: {last.hits} of {wanted[0]} so far, {to_go} to go"
+    assert last.value is not None
+    assert gate.criterion.threshold is not None
+    beyond = last.value - gate.criterion.threshold
+    apart = f"{math.ceil(abs(beyond) * 100 - EPSILON) / 100:g}"
+    rest = f"{apart} to go" if gate.criterion.op in (">=", ">") else f"{apart} too much"
+    return f"epoch {last.position}: {last.shown} so far, {rest}"
 
 
 def _expectation(expected: Expected, evidence: Evidence) -> ExpectationState:

@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from core.formats.run_plan import Decision, RunPlan
-    from core.rules.gate_evidence import Evidence
-    from core.store.database import Connection, Row
+    from core.plans import Registration, Standing
 
 app = typer.Typer(help="Plans of runs, with gates set beforehand.", no_args_is_help=True)
 
@@ -43,96 +42,70 @@ def check(file: File, json_: AsJson = False) -> None:
 @app.command("set")
 def set_(run: RunName, file: File) -> None:
     """Register a plan for a run; that it is changed after results exist is recorded."""
-    from core.formats.run_plan import plan_to_json, read_plan
+    from core import plans
+    from core.formats.run_plan import read_plan
     from core.rules.gate_evidence import is_metric
     from core.settings import load_settings
-    from core.store.database import bump, row
     from core.store.opening import open_database
     from daemon.cli.runs import judge_name, run_called
-    from daemon.preparation import save_document
 
     plan = read_plan(file, is_metric=is_metric)
     with open_database(load_settings()) as database, database.transaction() as connection:
         run_id = run_called(connection, run)
-        digest = save_document(connection, "plan", plan.name, plan_to_json(plan))
-        done = row(connection, "plans.register", run_id=run_id, digest=digest, by_whom=judge_name())
-        bump(connection)
-    if done is None:
+        late = plans.register(connection, run_id, plan, by_whom=judge_name())
+    if late is None:
         print(f"This plan stands for {run} already: nothing was changed.")
         return
     print(f"{plan.name} is the plan of {run} now: {len(plan.gates)} gates.")
-    if done["after_results"]:
+    if late:
         print("The run has results already: it is recorded that the plan was set after them.")
 
 
 @app.command()
 def show(run: RunName, json_: AsJson = False) -> None:
     """Show a run's plan with the state of each gate, and whether it was changed after results."""
+    from dataclasses import asdict
+
+    from core import plans
     from core.errors import Fixable
-    from core.formats.run_plan import plan_from_json
-    from core.rules.gates import judge_expectations, judge_gates
+    from core.formats.run_plan import plan_to_json
     from core.settings import load_settings
-    from core.store.database import row, rows
     from core.store.opening import open_database
     from daemon.cli.output import print_json
     from daemon.cli.runs import run_called
 
     with open_database(load_settings()) as database, database.transaction() as connection:
         run_id = run_called(connection, run)
-        found = row(connection, "plans.current", run_id=run_id)
-        if found is None:
+        standing = plans.look(connection, run_id)
+        if standing is None:
             raise Fixable(f"{run} has no plan. Set one: epochwatch plan set {run} FILE")
-        plan = plan_from_json(found["body"])
-        history = rows(connection, "plans.history", run_id=run_id)
-        evidence = _evidence(connection, run_id)
+        history = plans.history(connection, run_id)
     if json_:
-        gates, phases = judge_gates(plan, evidence), judge_expectations(plan, evidence)
         print_json(
             {
                 "run": run,
-                "plan": found["body"],
-                "history": history,
-                "gates": [each.as_json() for each in gates],
-                "expectations": [each.as_json() for each in phases],
+                "plan": plan_to_json(standing.plan),
+                "history": [asdict(each) for each in history],
+                "gates": [each.as_json() for each in standing.gates],
+                "expectations": [each.as_json() for each in standing.expectations],
             }
         )
         return
     print("\n".join(_history_lines(history)))
-    _print_standing(plan, evidence)
+    _print_standing(standing)
 
 
-def _evidence(connection: Connection, run_id: int) -> Evidence:
-    """Return what the database holds of a run's epochs."""
-    from core.store.database import row, rows
-    from core.tested import has_ended, is_complete, tested_epochs
-    from daemon.gatekeeper import plan_evidence
-
-    about = row(connection, "runs.get", run_id=run_id)
-    assert about is not None
-    results = rows(connection, "results.of_run", run_id=run_id)
-    opinions = rows(connection, "results.latest_scores", run_id=run_id)
-    epochs = tested_epochs(results, opinions)
-    ended = has_ended(about, complete=is_complete(connection, run_id, results))
-    return plan_evidence(connection, run_id, epochs, results, ended=ended)
-
-
-def _print_standing(plan: RunPlan, evidence: Evidence) -> None:
+def _print_standing(standing: Standing) -> None:
     """Print the plan as the evidence has it."""
-    from core.rules.gates import (
-        decisions_due,
-        hypothesis_sentence,
-        judge_expectations,
-        judge_gates,
-    )
+    from core.rules.gates import hypothesis_sentence
 
-    states = judge_gates(plan, evidence)
-    _print_aims(plan)
-    _say(hypothesis_sentence(plan, states))
-    for state in states:
+    _print_aims(standing.plan)
+    _say(hypothesis_sentence(standing.plan, standing.gates))
+    for state in standing.gates:
         _say(f"- {'must: ' if state.must else ''}{state.sentence}")
-    for phase in judge_expectations(plan, evidence):
+    for phase in standing.expectations:
         _say(f"Expected {phase.sentence}")
-    _print_decisions(decisions_due(plan, states, evidence))
+    _print_decisions(standing.decisions)
 
 
 def _print_aims(plan: RunPlan) -> None:
@@ -170,21 +143,22 @@ def _print_gates(plan: RunPlan) -> None:
 
 def _print_decisions(decisions: Sequence[Decision]) -> None:
     """Print decision points with what is to be done."""
+    from core.rules.plan_news import decision_case
+
     for each in decisions:
-        case = f"{each.gate} {each.outcome}" if each.gate else each.when
-        _say(f"After epoch {each.after_epoch}, {case}:")
+        _say(f"After epoch {each.after_epoch}, {decision_case(each)}:")
         for step in each.do:
             _say(f"  - {step}")
 
 
-def _history_lines(history: Sequence[Row]) -> list[str]:
+def _history_lines(history: Sequence[Registration]) -> list[str]:
     """Return who registered what when, and whether that was before the results."""
     lines = []
     for number, each in enumerate(history):
         what = "Changed" if number else "Registered"
-        when = each["registered_at"].strftime("%Y-%m-%d %H:%M UTC")
-        late = "AFTER results existed" if each["after_results"] else "before any result"
-        lines.append(f"{what} {when} by {each['by_whom']}, {late} ({each['digest'][:12]}).")
+        when = each.registered_at.strftime("%Y-%m-%d %H:%M UTC")
+        late = "AFTER results existed" if each.after_results else "before any result"
+        lines.append(f"{what} {when} by {each.by_whom}, {late} ({each.digest[:12]}).")
     return lines
 
 

@@ -25,3 +25,9 @@ WHERE p.run_id = %(run_id)s ORDER BY p.id DESC LIMIT 1;
 SELECT p.digest, d.name, p.registered_at, p.after_results, p.by_whom
 FROM epochwatch.run_plans p JOIN epochwatch.documents d ON d.digest = p.digest
 WHERE p.run_id = %(run_id)s ORDER BY p.id;
+
+-- name: known
+-- What results said before a plan was set: it counts as told, without standing among what people were told.
+INSERT INTO epochwatch.actions (key, kind, run_id, payload, state, done_at)
+VALUES (%(key)s, 'hook', %(run_id)s, jsonb_build_object('event', %(event)s::text), 'done', now())
+ON CONFLICT (key) DO NOTHING;

@@ -10,8 +10,8 @@ from house import House, open_house
 
 from core.metrics import metric_versions
 from core.store import scores, set_level, weightings
+from core.store.documents import save_document
 from daemon import rescoring
-from daemon.preparation import save_document
 from daemon.rescoring import Rescored, Rescoring
 
 

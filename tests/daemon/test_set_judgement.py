@@ -14,8 +14,8 @@ from core.formats.prompt_suite import suite_to_json
 from core.metrics.set_level import learn_training_cells
 from core.store import set_level
 from core.store.database import bump, row
+from core.store.documents import save_document
 from daemon.planner import plan
-from daemon.preparation import save_document
 from pictures import enlarged, portraits
 
 SEEDS = (1, 2, 3)

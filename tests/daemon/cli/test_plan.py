@@ -15,11 +15,11 @@ from core.formats.prompt_suite import suite_to_json
 from core.formats.run_plan import read_plan
 from core.nouns import CheckpointFacts, Measurement, MetricValue, Prompt, Recipe, Suite
 from core.store.database import Connection, Database, row, rows, run
+from core.store.documents import save_document
 from core.store.registration import Arrival, register
 from daemon.judge import Judge
 from daemon.planner import _tier
 from daemon.planner import plan as ask_for_tests
-from daemon.preparation import save_document
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "examples" / "next_run.toml"
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
