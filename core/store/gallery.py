@@ -142,11 +142,14 @@ class Picture:
     visual: float | None  # 0-10
     style: float | None
     prompt: float | None
+    composite: float | None  # by adopted weights; None: the plain mean stands
     parked: bool
 
     @property
     def average(self) -> float | None:
-        """Plain mean of the scores that exist; None when none does."""
+        """The composite, else the plain mean of the scores that exist; None when none does."""
+        if self.composite is not None:
+            return self.composite
         present = [score for score in (self.visual, self.style, self.prompt) if score is not None]
         return sum(present) / len(present) if present else None
 

@@ -85,7 +85,7 @@ def _wrong(detail: PictureDetail, objections: Sequence[Objection], object_to: st
     )
     return fill(
         '<div class="ew-wrong" data-object="{address}"><label>A score is wrong? Say so as '
-        '<input type="text" maxlength="80" value="somebody" aria-label="your name"></label>'
+        '<input type="text" maxlength="80" value="somebody" aria-label="said by"></label>'
         '<ul>{lines}</ul><p role="status"></p></div>',
         address=object_to,
         lines=lines,

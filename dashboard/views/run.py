@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import streamlit as st
 
-from core.errors import EpochwatchError
-from core.store import gallery
+from core.store import gallery, objections, set_level
 from core.store.costs import run_costs
-from dashboard import writes
-from dashboard.link import Away
+from core.store.database import Connection
 from dashboard.parts import (
     beat,
     charts,
     cost,
     headline,
     outage,
+    own_score,
     safe,
     sheet,
     standing,
     tables,
     wall,
+    whole_sets,
 )
 from dashboard.reads import Reads, current_run, shared_reads
 
@@ -67,18 +68,30 @@ def page_body() -> None:
         )
         return
     facts, lines = reads.ask(gallery.run, run.id) or {}, reads.ask(gallery.checkpoints, run.id)
-    advice = reads.ask(gallery.advice, run.id)
-    results = reads.ask(gallery.epochs, run.id)
+    advice = own_score.advice_or_none(reads.ask(gallery.advice, run.id))
+    results = _results(reads, run)
     stands = standing.of_run(facts, advice, reads.ask(gallery.work, run.id), lines, results)
+    if own_score.is_hiding():
+        stands = replace(stands, sentence="Hidden until your scores are in.")
     sheet.put(headline.markup(run.run_name, standing.progress(facts, lines, run.scored), stands))
     if facts.get("doubts"):
         sheet.put(sheet.doubts(facts["doubts"]))
     _evidence(reads, run, advice)
 
 
+def _results(reads: Reads, run: gallery.RunLine) -> tuple[gallery.EpochResult, ...]:
+    people = reads.ask(gallery.person_scores, run.id)
+    return own_score.without_machine(reads.ask(gallery.epochs, run.id), people)
+
+
+def _pictures(reads: Reads, run: gallery.RunLine) -> tuple[gallery.Picture, ...]:
+    people = reads.ask(gallery.person_scores, run.id)
+    return own_score.pictures_without_machine(reads.ask(gallery.pictures, run.id), people)
+
+
 def _evidence(reads: Reads, run: gallery.RunLine, advice: gallery.Advice | None) -> None:
     unit = run.position_unit or "epoch"
-    results, people = reads.ask(gallery.epochs, run.id), reads.ask(gallery.person_scores, run.id)
+    results, people = _results(reads, run), reads.ask(gallery.person_scores, run.id)
     pick = (
         advice.body.get("pick")
         if advice
@@ -94,7 +107,7 @@ def _evidence(reads: Reads, run: gallery.RunLine, advice: gallery.Advice | None)
 
 def _grid(reads: Reads, run: gallery.RunLine, pick: int | None) -> None:
     unit = run.position_unit or "epoch"
-    pictures, results = reads.ask(gallery.pictures, run.id), reads.ask(gallery.epochs, run.id)
+    pictures, results = _pictures(reads, run), _results(reads, run)
     sheet.put(
         sheet.heading(
             "Prompts by epochs" if unit == "epoch" else "Prompts by steps",
@@ -110,7 +123,7 @@ def _grid(reads: Reads, run: gallery.RunLine, pick: int | None) -> None:
 
 def _numbers(reads: Reads, run: gallery.RunLine, pick: int | None) -> None:
     unit = run.position_unit or "epoch"
-    results, people = reads.ask(gallery.epochs, run.id), reads.ask(gallery.person_scores, run.id)
+    results, people = _results(reads, run), reads.ask(gallery.person_scores, run.id)
     scores, metrics, weak, parameters, files, own = st.tabs(
         [
             "Scores",
@@ -126,66 +139,33 @@ def _numbers(reads: Reads, run: gallery.RunLine, pick: int | None) -> None:
         sheet.put(tables.legend())
     with metrics:
         _or_nothing(results, tables.metrics(results, unit=unit))
+        if levels := reads.ask(set_levels_of, run.id):
+            sheet.put(whole_sets.table(levels, unit))
+        if wrong := reads.ask(called_wrong_of, run.id):
+            sheet.put(whole_sets.called_wrong(wrong, unit))
     with weak:
-        sheet.put(tables.weak_spots(reads.ask(gallery.pictures, run.id), pick, unit))
+        sheet.put(tables.weak_spots(_pictures(reads, run), pick, unit))
     with parameters:
         facts = reads.ask(gallery.run, run.id)
         sheet.put(tables.parameters(facts or {}))
     with files:
         sheet.put(tables.checkpoints(reads.ask(gallery.checkpoints, run.id), datetime.now(UTC)))
     with own:
-        _form(run, [each.position for each in results], unit, pick)
+        own_score.show(run, reads.ask(gallery.pictures, run.id), people, unit=unit, pick=pick)
 
 
 def _or_nothing(results: tuple[gallery.EpochResult, ...], table: safe.Html) -> None:
     sheet.put(table if results else sheet.empty("Nothing is scored yet."))
 
 
-def _form(run: gallery.RunLine, positions: list[int], unit: str, pick: int | None) -> None:
-    if not positions:
-        sheet.put(sheet.empty("There is nothing to score yet."))
-        return
-    with st.form(f"score-{run.id}", clear_on_submit=False, border=False):
-        first, second = st.columns(2)
-        at = first.selectbox(
-            unit,
-            positions,
-            index=positions.index(pick) if pick in positions else len(positions) - 1,
-        )
-        judge = second.text_input("Your name", max_chars=80, key="judge")
-        visual, style, prompt = (
-            column.slider(word, 0.0, 10.0, 7.0, 0.5, format="%.1f")
-            for column, word in zip(
-                st.columns(3), ("Visual quality", "Style match", "Prompt adherence"), strict=True
-            )
-        )
-        note = st.text_area("Note", max_chars=2000, height=80)
-        if st.form_submit_button("Log this score"):
-            _log(
-                writes.Score(
-                    run_id=run.id,
-                    position=at,
-                    judge=judge.strip(),
-                    visual=visual,
-                    style=style,
-                    prompt=prompt,
-                    note=note,
-                )
-            )
+def set_levels_of(connection: Connection, run_id: int) -> tuple[set_level.SetLevelLine, ...]:
+    """Return what all pictures of each position say together."""
+    return set_level.of_run(connection, run_id)
 
 
-def _log(score: writes.Score) -> None:
-    if not score.judge:
-        st.warning("Say who you are, so that your scores stay yours.")
-        return
-    try:
-        writes.log_score(score)
-    except Away:
-        st.error("Not saved: the database is away. Try again when the line above is gone.")
-    except EpochwatchError as trouble:
-        st.error(safe.markdown(trouble))
-    else:
-        st.success(f"Logged. Yours stands beside the machine's score of {score.position}.")
+def called_wrong_of(connection: Connection, run_id: int) -> tuple[objections.Objection, ...]:
+    """Return the scores of a run that people call wrong."""
+    return objections.of_run(connection, run_id)
 
 
 outage.line()

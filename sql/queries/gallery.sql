@@ -91,6 +91,7 @@ SELECT DISTINCT ON (g.purpose = 'baseline', g.position, gs.prompt_name, s.seed)
        CASE WHEN g.purpose = 'baseline' THEN NULL ELSE g.position END AS position,
        gs.ordinal, gs.prompt_name, gs.category, gs.origin, s.prompt AS prompt_text, s.seed,
        gs.sample_id, i.image_sha256, i.defect, m.visual, m.style, m.prompt,
+       (m.body ->> 'composite')::float AS composite,
        j.parked_reason IS NOT NULL AS parked
 FROM epochwatch.grids g
 JOIN epochwatch.grid_samples gs ON gs.grid_id = g.id
@@ -109,7 +110,8 @@ ORDER BY g.purpose = 'baseline', g.position, gs.prompt_name, s.seed, i.sample_id
 -- The images drawn last for a run, newest first.
 SELECT CASE WHEN g.purpose = 'baseline' THEN NULL ELSE g.position END AS position,
        gs.ordinal, gs.prompt_name, gs.category, gs.origin, s.prompt AS prompt_text, s.seed,
-       gs.sample_id, i.image_sha256, i.defect, m.visual, m.style, m.prompt, FALSE AS parked
+       gs.sample_id, i.image_sha256, i.defect, m.visual, m.style, m.prompt,
+       (m.body ->> 'composite')::float AS composite, FALSE AS parked
 FROM epochwatch.grids g
 JOIN epochwatch.grid_samples gs ON gs.grid_id = g.id
 JOIN epochwatch.samples s ON s.sample_id = gs.sample_id
@@ -122,7 +124,8 @@ ORDER BY i.created_at DESC, gs.ordinal DESC LIMIT %(limit)s;
 -- One picture of a run with everything that was measured on it.
 SELECT CASE WHEN g.purpose = 'baseline' THEN NULL ELSE g.position END AS position,
        gs.ordinal, gs.prompt_name, gs.category, gs.origin, s.prompt AS prompt_text, s.seed,
-       gs.sample_id, i.image_sha256, i.defect, m.visual, m.style, m.prompt, FALSE AS parked,
+       gs.sample_id, i.image_sha256, i.defect, m.visual, m.style, m.prompt,
+       (m.body ->> 'composite')::float AS composite, FALSE AS parked,
        m.body, s.recipe, s.stack, gs.expect, i.seconds, i.host, i.width, i.height, i.created_at
 FROM epochwatch.grids g
 JOIN epochwatch.grid_samples gs ON gs.grid_id = g.id
