@@ -19,7 +19,20 @@ from dashboard.parts import beat, outage, safe, sheet, trying, wall
 from dashboard.reads import Reads, shared_reads
 
 _NOTHING = "nothing"
+_RUN = "try-run"  # whose models are tried
 _LARGEST_SEED = 2**53 - 1  # what a browser can count to
+
+
+@st.fragment(run_every="5s")
+@outage.guarded
+def machines() -> None:
+    """Say when nothing can be drawn now; looks by itself, since silence makes no noise."""
+    reads, run_id = shared_reads(), st.session_state.get(_RUN)
+    if run_id is None or outage.state(reads) == "away":
+        return
+    facts = reads.ask(gallery.run, run_id) or {}
+    if said := trying.hindrance(reads.ask_anew(gallery.hosts), facts.get("base_sha256")):
+        sheet.put(sheet.notice(said))
 
 
 @st.fragment
@@ -44,11 +57,9 @@ def asking() -> None:
         list(by_id),
         index=list(by_id).index(first),
         format_func=lambda at: safe.plain(by_id[at].run_name),
-        key="try-run",
+        key=_RUN,
     )
     facts = reads.ask(gallery.run, run_id) or {}
-    if said := trying.hindrance(reads.ask_anew(gallery.hosts), facts.get("base_sha256")):
-        sheet.put(sheet.notice(said))
     try:
         recipe, _ = reads.ask(recipe_of, run_id)
     except Away:
@@ -207,4 +218,5 @@ def _history(known: tuple[Try, ...], shown: Try) -> None:
 
 outage.line()
 asking()
+machines()
 looking()
