@@ -100,7 +100,8 @@ def _using(connection: Connection) -> str:
 
     standing = weightings.current(connection)
     if standing is None or standing.weights is None:
-        return "New runs are scored with the default weights."
+        why = f" {standing.why}" if standing else ""
+        return f"New runs are scored with the default weights.{why}"
     return (
         f"New runs are scored with weights that {standing.adopted_by} adopted on "
         f"{standing.adopted_at:%Y-%m-%d}."
