@@ -349,6 +349,7 @@ def _worker_of(service: Service, stack: ExitStack) -> Worker:
         host=settings.host_name,
         bases=service.preparation.bases,
         find_weights=service.weights.find,
+        weights_at_hand=service.weights.at_hand,
         sharing=sharing_of(settings, lambda: generator.pid),
         image_timeout=settings.image_timeout,
         batch=settings.batch,

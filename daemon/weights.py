@@ -38,6 +38,11 @@ class Weights:
         """
         return self.spool.path(sha256) or self._fetched(sha256)
 
+    def at_hand(self, sha256: str) -> Path | None:
+        """Return a verified file that is on this machine already, or None."""
+        fetched = self._place(sha256)
+        return self.spool.path(sha256) or (fetched if fetched.exists() else None)
+
     def tidy(self) -> list[str]:
         """Remove copies beyond the cap, but none that anybody still looks at; return them."""
         with self.database.transaction() as connection:
@@ -52,7 +57,7 @@ class Weights:
         return removed
 
     def _fetched(self, sha256: str) -> Path | None:
-        path = self.folder / f"{sha256}.safetensors"
+        path = self._place(sha256)
         if path.exists():
             return path
         with self.database.transaction() as connection:
@@ -70,6 +75,10 @@ class Weights:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_whole(path, content)
         return path
+
+    def _place(self, sha256: str) -> Path:
+        """Return where what is fetched from the store lies."""
+        return self.folder / f"{sha256}.safetensors"
 
 
 def weights_of(settings: Settings, database: Database, store: ImageStore, spool: Spool) -> Weights:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from core.nouns import Recipe
 from core.rules.beside import Decision
 from core.store.database import Database, Row, bump, row, rows, run
 from daemon.generator.client import DrawJob, DrawSample, Interrupted, LoraFile, Refused
-from daemon.generator.renderer import Renderer
+from daemon.generator.renderer import Resident
 from daemon.outbox import Outbox
 from daemon.sharing import NoRoom, Sharing
 
@@ -33,11 +34,12 @@ class Worker:
 
     database: Database
     outbox: Outbox
-    generator: Renderer
+    generator: Resident
     host: str
     bases: Mapping[str, Path]  # SHA-256 of a base model or VAE -> where it lies on this host
     find_weights: Callable[[str], Path | None]  # LoRA SHA-256 -> a verified private copy
     sharing: Sharing
+    weights_at_hand: Callable[[str], Path | None] = lambda _sha256: None  # the same, never fetched
     image_timeout: float = 300.0
     batch: int | None = None
     device: str = "auto"
@@ -138,6 +140,8 @@ class Worker:
                 finished.add(event["sample_id"])
             self.sharing.heard(event)
             self._on_event(job, event)
+            if event["event"] in {"loaded", "image"} and decision.rung.squeeze == "none":
+                self._look_ahead(job)
 
         self.generator.draw(
             self._draw_job(job, samples, decision),
@@ -145,6 +149,20 @@ class Worker:
             image_timeout=self.image_timeout * (_CPU_PATIENCE if decision.action == "cpu" else 1),
             should_stop=lambda: self.stopping.is_set() or self.sharing.must_give_way(decision),
         )
+
+    def _look_ahead(self, job: Row) -> None:
+        """Let the files of the job after this one be read meanwhile; it is looked at, not claimed."""
+        with contextlib.suppress(Retryable), self.database.transaction() as connection:
+            following = row(connection, "grids.upcoming", bases=list(self.bases))
+            if following is None or following["renderer"] != _OWN:
+                return
+            loras = [
+                LoraFile(path=path, sha256=sha256)
+                for sha256, _ in following["stack"]["loras"]
+                if (path := self.weights_at_hand(sha256)) is not None
+            ]
+            base = following["base_sha256"]
+            self.generator.prefetch(loras, None if base == job["base_sha256"] else self.bases[base])
 
     def _interrupted(self, trouble: Interrupted) -> None:
         """Return where another try with less memory makes sense; else raise what it was."""

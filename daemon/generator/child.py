@@ -74,6 +74,7 @@ class Ear:
     def __init__(self) -> None:
         """Start listening; the process ends when the parent closes the channel."""
         self.jobs: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.expect: Callable[[list[tuple[Path, str]], Path | None], None] | None = None
         self._stopped: set[str] = set()
         threading.Thread(target=self._listen, daemon=True, name="ear").start()
 
@@ -87,11 +88,19 @@ class Ear:
                 body = json.loads(line)
                 if "stop" in body:
                     self._stopped.add(body["stop"])
+                elif "prefetch" in body:
+                    self._read_ahead(body)
                 else:
                     self._stopped.discard(body["job"])  # the same job may come again
                     self.jobs.put(body)
         finally:
             os._exit(0)  # the parent is gone; a job in hand has no reader
+
+    def _read_ahead(self, body: dict[str, Any]) -> None:
+        """Pass on what the next job will need; before torch is here there is nobody to ask."""
+        if self.expect is not None:
+            files = [(Path(path), sha256) for path, sha256 in body["prefetch"]]
+            self.expect(files, Path(body["base"]) if body["base"] else None)
 
 
 def main() -> int:
@@ -157,9 +166,12 @@ def classify(error: BaseException) -> tuple[Kind, str]:
 def _open_studio(voice: Voice, ear: Ear) -> Studio:
     """Import torch, which takes seconds, and say that jobs are welcome."""
     from daemon.generator.base_loading import library_versions
+    from daemon.generator.reading_ahead import Shelf
     from daemon.generator.studio import Studio
 
-    studio = Studio(voice.say, lambda: ear.stopped(voice.job))
+    shelf = Shelf()
+    ear.expect = shelf.expect
+    studio = Studio(voice.say, lambda: ear.stopped(voice.job), shelf)
     voice.say("ready", pid=os.getpid(), **library_versions())
     return studio
 

@@ -25,7 +25,7 @@ from daemon.generator.job import EXIT_CODES, DrawJob, DrawSample, LoraFile
 from daemon.generator.samplers import find_sampler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
 __all__ = ["DrawJob", "DrawSample", "Generator", "Interrupted", "LoraFile", "Refused"]
@@ -123,6 +123,15 @@ class Generator:
             if not (isinstance(error, Refused) or _was_stopped(error)):
                 self.close()  # its state is not known, or it is of no use any more
             raise
+
+    def prefetch(self, loras: Iterable[LoraFile], base: Path | None = None) -> None:
+        """Let the child read these files while it draws; ``base`` when it is another one's turn.
+
+        For the one that calls ``draw``, from ``on_event``. Without a child nothing happens.
+        """
+        if self._child is not None and self._child.alive:
+            files = [[str(one.path), one.sha256] for one in loras]
+            self._child.send({"prefetch": files, "base": None if base is None else str(base)})
 
     def close(self) -> None:
         """End the child, at once."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 import io
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,7 +20,7 @@ from PIL import Image
 from core.formats.prompt_embeddings import without_hashes
 from core.nouns import Recipe, digest
 from daemon.generator.client import Event, Interrupted, Refused
-from daemon.generator.job import DrawJob, DrawSample
+from daemon.generator.job import DrawJob, DrawSample, LoraFile
 from daemon.generator.result_files import why_refused, write_levels
 
 LARGEST = 256 * 2**20  # bytes of an encoded picture
@@ -44,6 +45,13 @@ class Renderer(Protocol):
 
     def close(self) -> None:
         """Let go of everything."""
+
+
+class Resident(Renderer, Protocol):
+    """The one that keeps a model between jobs, and can be told what comes next."""
+
+    def prefetch(self, loras: Iterable[LoraFile], base: Path | None = None) -> None:
+        """Read these files while drawing; of ``base``, where it is another one, the pages."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from core.errors import Fixable
 from daemon.generator.client import Event, Refused
-from daemon.generator.job import DrawJob
-from daemon.generator.renderer import Renderer
+from daemon.generator.job import DrawJob, LoraFile
+from daemon.generator.renderer import Renderer, Resident
 from daemon.generator.renderer_comfyui import ComfyUI, ComfyUIRenderer
 from daemon.generator.renderer_command import CommandRenderer
 
@@ -62,7 +63,7 @@ def renderer_identity(wanted: str, settings: Settings) -> str:
 class Renderers:
     """Draws each job with the renderer its recipe names."""
 
-    def __init__(self, own: Renderer, settings: Settings) -> None:
+    def __init__(self, own: Resident, settings: Settings) -> None:
         """Draw with ``own``, except what a recipe asks another one for."""
         self._own = own
         self._settings = settings
@@ -89,11 +90,15 @@ class Renderers:
         should_stop: Callable[[], bool],
     ) -> None:
         """Draw all samples of ``job``; raises as ``Generator.draw`` does."""
-        renderer = self._own
+        renderer: Renderer = self._own
         if job.recipe.renderer != OWN:
             renderer = self._other(job.recipe.renderer)
         if job.samples:
             renderer.draw(job, on_event, image_timeout=image_timeout, should_stop=should_stop)
+
+    def prefetch(self, loras: Iterable[LoraFile], base: Path | None = None) -> None:
+        """Let the resident pipeline read ahead; other programs read for themselves."""
+        self._own.prefetch(loras, base)
 
     def close(self) -> None:
         """Close them all."""

@@ -23,8 +23,8 @@ from daemon.generator.conditioning import conditions, encode, encode_negative
 from daemon.generator.embedding_vectors import EmbeddingFolder
 from daemon.generator.flow_models import flow_sampler
 from daemon.generator.job import DrawJob, DrawSample, JobError, largest_batch
-from daemon.generator.lora_file import read_lora
 from daemon.generator.noise_schedule import combine, told_by
+from daemon.generator.reading_ahead import Shelf
 from daemon.generator.result_files import why_refused, write_result
 from daemon.generator.samplers import Sampler, find_sampler
 from daemon.generator.suitability import FLOW, check_job
@@ -55,11 +55,15 @@ class _Plan:
 class Studio:
     """Keeps one base model, and one stack merged into it, from job to job."""
 
-    def __init__(self, say: Say, stopped: Callable[[], bool]) -> None:
-        """Tell what happens by ``say``; give up between two steps when ``stopped()``."""
+    def __init__(self, say: Say, stopped: Callable[[], bool], shelf: Shelf | None = None) -> None:
+        """Tell what happens by ``say``; give up between two steps when ``stopped()``.
+
+        LoRA files that lie on ``shelf`` were read ahead and checked; the others are read now.
+        """
         torch.backends.cudnn.deterministic = True  # the same shape must give the same bits
         self._say = say
         self._stopped = stopped
+        self._shelf = Shelf() if shelf is None else shelf
         self._base: Base | None = None
         self._base_key: tuple[Any, ...] = ()
         self._merged: Merged | None = None
@@ -86,6 +90,7 @@ class Studio:
             modules_changed=merged.modules_changed,
             batch_shape=shape,
             seconds=round(time.monotonic() - started, 3),
+            read_ahead=self._shelf.used,  # files, since this process began
             **base.facts,
         )
         job.out.mkdir(parents=True, exist_ok=True)
@@ -126,7 +131,9 @@ class Studio:
         key = tuple((lora.sha256, lora.strength) for lora in job.loras)
         if self._merged is None or self._stack_key != key:
             self._merged = None
-            stack = [(read_lora(one.path, one.sha256), float(one.strength)) for one in job.loras]
+            stack = [
+                (self._shelf.take(one.path, one.sha256), float(one.strength)) for one in job.loras
+            ]
             self._merged = base.merger.apply(stack)
             self._stack_key = key
         return self._merged

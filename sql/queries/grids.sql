@@ -45,6 +45,21 @@ WHERE id = (
 )
 RETURNING id, grid_id, stack_key, base_sha256, attempts;
 
+-- name: upcoming
+-- What this host would claim next and still has to draw: its base, stack and renderer. Nothing is taken.
+SELECT j.base_sha256, s.stack, s.recipe ->> 'renderer' AS renderer
+FROM (
+    SELECT grid_id, stack_key, base_sha256 FROM epochwatch.jobs
+    WHERE finished_at IS NULL AND parked_reason IS NULL AND not_before <= now()
+      AND (claimed_until IS NULL OR claimed_until < now())
+      AND base_sha256 = ANY (%(bases)s::text[])
+    ORDER BY priority DESC, id LIMIT 1
+) j
+JOIN epochwatch.grid_samples gs ON gs.grid_id = j.grid_id AND gs.stack_key = j.stack_key
+JOIN epochwatch.samples s ON s.sample_id = gs.sample_id
+WHERE NOT EXISTS (SELECT FROM epochwatch.images i WHERE i.sample_id = gs.sample_id)
+LIMIT 1;
+
 -- name: release_host
 -- A host that starts has no work in hand: what it held when it died is free again.
 UPDATE epochwatch.jobs SET claimed_until = NULL
