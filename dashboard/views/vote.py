@@ -14,8 +14,8 @@ from core.store import comparisons, voting
 from core.store.comparisons import ComparisonLine
 from dashboard import ballots, desk
 from dashboard.link import Away, shared_link
-from dashboard.parts import ballot, charts, outage, poll, safe, sheet
-from dashboard.reads import Reads, shared_reads
+from dashboard.parts import ballot, beat, charts, outage, poll, safe, sheet
+from dashboard.reads import shared_reads
 
 _FIRST = ("epochwatch compare base pick --run NAME", "put the pick beside the base model")
 
@@ -87,11 +87,11 @@ def page_body() -> None:
         sheet.put(sheet.empty("There is no such comparison."))
         return
     if st.session_state.get(f"reveal-{line.id}"):
-        _result(reads, line)
+        _result(line)
         _enter(line)
     else:
         _enter(line)
-        _result(reads, line)
+        _result(line)
 
 
 def _sitting() -> voting.Session | None:
@@ -177,7 +177,7 @@ def _begin(
         st.rerun()
 
 
-def _result(reads: Reads, line: ComparisonLine) -> None:
+def _result(line: ComparisonLine) -> None:
     if not line.votes:
         return
     if not st.session_state.get(f"reveal-{line.id}"):
@@ -191,7 +191,19 @@ def _result(reads: Reads, line: ComparisonLine) -> None:
         if not st.button("Show the result", key=f"show-{line.id}"):
             return
         st.session_state[f"reveal-{line.id}"] = True
-    found = reads.ask(polls.answered, line.id)
+    _standing(line.id)
+
+
+@st.fragment(key="vote-result")
+def _standing(comparison_id: int) -> None:
+    """Show the result; reruns by itself when other judges vote."""
+    outage.guarded(lambda: _look(comparison_id))()
+
+
+def _look(comparison_id: int) -> None:
+    reads = shared_reads()
+    beat.listen(outage.state(reads), key="vote-beat")
+    found = reads.ask(polls.answered, comparison_id)
     if found is not None:
         _show(found)
 
