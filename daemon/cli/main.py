@@ -22,6 +22,7 @@ from daemon.cli import (
     production,
     rescore,
     runs,
+    scorers,
     suite,
     votes,
 )
@@ -50,6 +51,7 @@ app.command("compare")(compare.compare)
 app.command("rescore")(rescore.rescore)
 app.command("calibrate")(calibrate.calibrate)
 app.command("backtest")(backtest.backtest)
+app.command("scorers")(scorers.scorers)
 app.command("promote")(production.promote)
 
 BaseModel = Annotated[
