@@ -14,7 +14,7 @@ from core.rules.advice import Advice, Dial, ScoreRow, advise, evidence_digest
 from core.rules.alerting import Event, Told, events
 from core.rules.gates import GateState, must_pending
 from core.rules.learning_rate import Schedule, course, schedule_of_run
-from core.rules.overfitting import SetLevel
+from core.rules.overfitting import SetLevel, warnings
 from core.rules.scoring import average_of, band
 from core.rules.strengths import StrengthFinding
 from core.store import owners_tables
@@ -98,6 +98,7 @@ class Judge:
             schedule=schedule_of_run(about, saves[-1]["facts"] if saves else None),
         )
         tell_of_plan(connection, about, standing, pick=advice.pick)
+        advice = replace(advice, reasons=(*advice.reasons, *warnings(sets, advice.unit)))
         evidence = digest([evidence, [level.as_json() for level in sets.values()]])
         if self._seen.get(run_id) == evidence:
             return

@@ -7,6 +7,7 @@ import base64
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -96,9 +97,12 @@ class TrainingCells:
         """Return the training image nearest to (rows, columns, 3); None for another shape."""
         if image.shape != self.cells.shape[1:]:
             return None
-        colors = lab(self.cells.reshape(len(self.cells), -1, 3))
-        far = differing(lab(image.reshape(-1, 3)), colors)
-        return self._nearest(far)
+        return self._nearest(differing(lab(image.reshape(-1, 3)), self._colors))
+
+    @cached_property
+    def _colors(self) -> Floats:
+        """The cells as CIELAB (n, cells, 3), worked out once."""
+        return lab(self.cells.reshape(len(self.cells), -1, 3))
 
     def _nearest(self, far: Bools) -> Nearest:
         within = ~ring_mask(*self.cells.shape[1:3]).reshape(-1)

@@ -128,6 +128,24 @@ def set_levels(epochs: Sequence[EpochSet], *, no_training: str) -> dict[int, Set
     return {each.position: _level(each, ordered[0], no_training) for each in ordered}
 
 
+def warnings(levels: Mapping[int, SetLevel], unit: str) -> tuple[str, ...]:
+    """Return a sentence for the first position that is over-trained, and that collapsed."""
+    said = []
+    ordered = [levels[position] for position in sorted(levels)]
+    bad = next((level for level in ordered if level.overtrained), None)
+    if bad is not None:
+        said.append(f"From {unit} {bad.position} on it looks over-trained: {bad.said}")
+    for level in ordered:
+        found = level.diversity
+        if found is not None and found.collapsed and found.ratio is not None:
+            said.append(
+                f"At {unit} {level.position} images of one prompt differ only "
+                f"{100 * found.ratio:.0f} % as much as at first (mode collapse)."
+            )
+            break
+    return tuple(said)
+
+
 def _level(epoch: EpochSet, first: EpochSet, no_training: str) -> SetLevel:
     diversity, copies, gap = _diversity(epoch, first), copies_of(epoch), _gap(epoch, first)
     reasons = {}

@@ -13,6 +13,7 @@ from core.rules.overfitting import (
     Spread,
     clopper_pearson,
     set_levels,
+    warnings,
 )
 
 NO_DATA = "no training images"
@@ -68,6 +69,9 @@ def test_all_three_signs_make_over_fitting() -> None:
     assert found[9].gap is not None
     assert found[9].gap.growth == pytest.approx(3.0)
     assert "grow alike" in found[9].said
+    over, collapse = warnings(found, "epoch")
+    assert over.startswith("From epoch 9 on it looks over-trained: images of one prompt")
+    assert "50 % as much as at first" in collapse
 
 
 @pytest.mark.parametrize(
@@ -82,6 +86,7 @@ def test_one_sign_against_it_is_enough(changed: dict[str, Any]) -> None:
     found = set_levels([_epoch(1), _epoch(9, **bad)], no_training=NO_DATA)
 
     assert found[9].overtrained is False
+    assert not any("over-trained" in said for said in warnings(found, "epoch"))
 
 
 def test_without_training_images_it_cannot_be_known() -> None:
