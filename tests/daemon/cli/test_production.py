@@ -10,6 +10,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from core.nouns import Stack
+from core.store import voting
+from core.store.database import Database
 from core.store.files import open_store
 
 
@@ -180,3 +183,46 @@ def test_what_is_not_there_is_told_with_what_is(epochwatch: Any, runs: Runs) -> 
         " RETURNING 1) SELECT * FROM c"
     )
     assert "PEFT adapter of two files" in epochwatch("promote", "punks", 7).err
+
+
+def _vote(dsn: str, better: str, worse: str, *, wins: int, losses: int) -> None:
+    """Let one judge answer as many servings of the two slots, on as many prompts."""
+    with Database(dsn) as database, database.transaction() as connection:
+        sitting = voting.begin(connection, 1, "Nadia", "local")
+        for number in range(wins + losses):
+            serving = voting.serve(
+                connection, sitting, unit=f"prompt {number}", category="characters",
+                slots=[better, worse], samples=[f"{number:064x}", f"{number + 1000:064x}"],
+            )  # fmt: skip
+            assert serving is not None
+            choice = "left" if number < wins else "right"
+            voting.answer(connection, sitting, serving, 0, choice, milliseconds=2000)
+
+
+def test_votes_in_the_database_decide_against_current_production(
+    epochwatch: Any, runs: Runs
+) -> None:
+    """What people voted on the two stacks, in whichever comparison, is what the gate reads."""
+    run_id, base = runs.run("punks"), "b" * 64
+    first, second = runs.epoch(run_id, 6, 8.2), runs.epoch(run_id, 7, 8.4)
+    with psycopg.connect(runs.dsn) as connection:
+        connection.execute(
+            "INSERT INTO epochwatch.run_setups (run_id, base_sha256) VALUES (%s, %s)",
+            (run_id, base),
+        )
+    assert epochwatch("promote", "punks", 6).code == 0
+
+    def gate() -> dict[str, Any]:
+        said = epochwatch("promote", "punks", 7, "--dry-run", "--json")
+        assert said.code == 0, said.err
+        criteria = json.loads(said.out)["criteria"]
+        return next(each for each in criteria if each["key"] == "production")
+
+    assert gate()["state"] == "not known"
+    new, old = (Stack(base_sha256=base, loras=((each, "1.00"),)).key for each in (second, first))
+    _vote(runs.dsn, new, old, wins=31, losses=9)
+    found = gate()
+    assert found["state"] == "met"
+    assert found["found"].startswith("77.5 % of 40 comparisons won (")
+    strict = json.loads(epochwatch("promote", "punks", 7, "--dry-run", "--strict", "--json").out)
+    assert "production" in strict["blocking"]
