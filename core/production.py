@@ -13,16 +13,17 @@ from typing import Any
 from core.errors import Fixable
 from core.formats.checkpoint_file import WEIGHTS
 from core.metrics import metric_versions
-from core.nouns import Measurement, SlotPart, Stack
+from core.nouns import SlotPart, Stack
 from core.reports.production_record import production_record
 from core.rules.ballots import as_votes
 from core.rules.criteria import Ballot, Candidate
 from core.rules.promotion import Checklist, candidate_of, checklist, set_aside
-from core.rules.scoring import FLAG_SHARE, average_of
-from core.rules.strengths import StrengthFinding, StrengthScore, find_strengths
+from core.rules.scoring import FLAG_SHARE
+from core.rules.strengths import StrengthFinding
 from core.store import comparisons, gallery, promotions, voting
-from core.store.database import Connection, rows
+from core.store.database import Connection
 from core.store.promotions import CandidateRows, Decision
+from core.sweeps import findings_of
 
 _SILENT_SECONDS = 30.0  # after which a machine is not at work
 
@@ -157,22 +158,8 @@ def _live_slot(connection: Connection) -> str | None:
 
 def _strengths(connection: Connection, run_id: int, position: int) -> StrengthFinding | None:
     """Return what a sweep of strengths says of this position; None before there is one."""
-    measured = [
-        (each, average_of(Measurement.from_json(each["body"])))
-        for each in rows(connection, "comparisons.sweep_of_run", run_id=run_id)
-        if each["position"] == position
-    ]
-    scores = [
-        StrengthScore(
-            position=position,
-            strength=each["strength"],
-            unit=f"{each['prompt_name']}#{each['seed']}",
-            score=score,
-        )
-        for each, score in measured
-        if score is not None
-    ]
-    return next(iter(find_strengths(scores)), None)
+    found = findings_of(connection, run_id)
+    return next((each for each in found if each.position == position), None)
 
 
 def _own_version() -> str | None:

@@ -19,11 +19,12 @@ from core.rules.scoring import average_of, band
 from core.rules.strengths import StrengthFinding
 from core.store import owners_tables
 from core.store.database import Connection, Database, Row, bump, row, rows, run
+from core.sweeps import findings_of
 from core.tested import TestedEpoch, has_ended, is_complete, tested_epochs
 from daemon.actions.stop import state_beside
 from daemon.calibrating import Check, check_of, fall_back_on_drift
 from daemon.gatekeeper import standing_of, tell_of_plan
-from daemon.retest import ask_deeper, ask_retest, findings_of, with_findings
+from daemon.retest import ask_deeper, ask_retest, with_findings
 from daemon.set_judgement import SetJudge
 
 log = structlog.get_logger()

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from core.formats.prompt_suite import suite_from_json
 from core.formats.slot_text import STRENGTHS
-from core.nouns import Measurement, Slot, Stack, decimal_text
+from core.nouns import Slot, Stack, decimal_text
 from core.rules.advice import Advice
 from core.rules.comparing import comparison_body, retest_origin
 from core.rules.deepening import retest_wishes
 from core.rules.planning import nested
-from core.rules.scoring import average_of
-from core.rules.strengths import StrengthFinding, StrengthScore, find_strengths
+from core.rules.strengths import StrengthFinding
 from core.store import comparisons
 from core.store.database import Connection, Row, row, rows, run
 
@@ -100,24 +99,6 @@ def _budget(about: Row, advice: Advice, tested: int, full: int) -> int:
     epochs = max(planned or tested + 3, tested)
     whole = math.ceil(full * epochs / _SAVING)
     return whole if advice.stop or advice.ended else whole * tested // epochs
-
-
-def findings_of(connection: Connection, run_id: int) -> tuple[StrengthFinding, ...]:
-    """Return what the sweeps of a run say of each position, as far as they are measured."""
-    found = rows(connection, "comparisons.sweep_of_run", run_id=run_id)
-    scores = []
-    for each in found:
-        score = average_of(Measurement.from_json(each["body"]))
-        if score is not None:
-            scores.append(
-                StrengthScore(
-                    position=each["position"],
-                    strength=each["strength"],
-                    unit=f"{each['prompt_name']}#{each['seed']}",
-                    score=score,
-                )
-            )
-    return find_strengths(scores)
 
 
 def with_findings(
