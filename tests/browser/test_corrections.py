@@ -8,12 +8,12 @@ from typing import Any
 
 import psycopg
 import pytest
-from served_dashboard import CHROMIUM, FLAGS, dashboard
 
 from core.store import migrate
 from core.store.files import open_store
 from databases import new_database
 from seeded_history import seed
+from served_dashboard import CHROMIUM, FLAGS, dashboard
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = [

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,20 +17,10 @@ from psycopg.types.json import Jsonb
 
 from core.store.files import open_store
 from seeded_history import Seeded, advice_body, seed, sha
+from served_dashboard import CHROMIUM, FLAGS, dashboard
 from throwaway_postgres import ThrowawayServer, throwaway_server
 
 sync_api = pytest.importorskip("playwright.sync_api")
-ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = os.environ.get("EPOCHWATCH_TEST_BROWSER") or "/usr/bin/chromium"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-sync",
-    "--disable-background-networking",
-    "--disable-component-update",
-]
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium here"),
@@ -52,50 +37,6 @@ class House:
     runs: Seeded
     url: str
     log: Path
-
-
-@contextmanager
-def dashboard(
-    home: Path, dsn: str, *arguments: str, **environment: str
-) -> Iterator[tuple[str, Path]]:
-    """Yield the address and the log of a dashboard process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = home / f"dashboard-{port}.log"
-    env = {**os.environ, "DATABASE_URL": dsn, "EPOCHWATCH_HOME": str(home), **environment}
-    command = [
-        sys.executable,
-        "-m",
-        "streamlit",
-        "run",
-        "dashboard/app.py",
-        "--server.port",
-        str(port),
-        *arguments,
-    ]
-    with (
-        log.open("wb") as out,
-        subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=out) as process,
-    ):
-        try:
-            url = f"http://127.0.0.1:{port}"
-            _wait_for(f"{url}/healthz")
-            yield url, log
-        finally:
-            process.terminate()
-            process.wait(15)
-
-
-def _wait_for(url: str) -> None:
-    for _ in range(150):
-        try:
-            urllib.request.urlopen(url, timeout=2).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise AssertionError("the dashboard did not start")
 
 
 @pytest.fixture(scope="module")

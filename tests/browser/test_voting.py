@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
-from served_dashboard import CHROMIUM, FLAGS, dashboard
 
 from core.store import voting
 from core.store.database import Database
 from core.store.files import open_store
 from dashboard.access import read_key, sign
 from seeded_comparison import Made, compare
+from served_dashboard import CHROMIUM, FLAGS, dashboard
 from throwaway_postgres import ThrowawayServer, throwaway_server
 
 sync_api = pytest.importorskip("playwright.sync_api")
