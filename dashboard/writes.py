@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core import production
+from core import plans, production
+from core.formats.run_plan import RunPlan
 from core.store import promotions, scores
 from core.trials import ask_try
 from core.wishes import ask_comparison
@@ -53,6 +54,15 @@ def compare(
         return ask_comparison(
             connection, run_id=run_id, slots=slots, by_whom=by_whom, prompts=prompts, seeds=seeds
         )
+
+
+def set_plan(run_id: int, plan: RunPlan, *, by_whom: str) -> bool | None:
+    """Make a plan the run's; tell whether there were results, or None where it stands already.
+
+    Raises Away when the database is away.
+    """
+    with shared_link().transaction() as connection:
+        return plans.register(connection, run_id, plan, by_whom=by_whom)
 
 
 def promote(run_id: int, position: int, *, strict: bool, reason: str, by_whom: str) -> int:

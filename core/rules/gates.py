@@ -54,6 +54,13 @@ class ExpectationState:
     missed: tuple[int, ...]
     unknown: tuple[int, ...]  # tested, but not to be told
     sentence: str
+    said: str  # its last part: "held at 3, 4"
+    measured: bool  # False: a person judges it
+
+    @property
+    def span(self) -> str:
+        """Its phase: "3-4", or "4"."""
+        return _span(self.first, self.last)
 
     def as_json(self) -> dict[str, Any]:
         """Return the form that is printed."""
@@ -255,6 +262,7 @@ def _expectation(expected: Expected, evidence: Evidence) -> ExpectationState:
         if expected.first <= epoch.position <= expected.last and epoch.over:
             look = look_at(expected.criterion, epoch) if expected.criterion else None
             places[look.holds if look else None].append(epoch.position)
+    said = _where_held(expected, places)
     return ExpectationState(
         text=expected.text,
         first=expected.first,
@@ -262,22 +270,23 @@ def _expectation(expected: Expected, evidence: Evidence) -> ExpectationState:
         held=tuple(places[True]),
         missed=tuple(places[False]),
         unknown=tuple(places[None]),
-        sentence=_expectation_sentence(expected, places),
+        sentence=f"{_span(expected.first, expected.last)}: {expected.text} ({said})",
+        said=said,
+        measured=expected.criterion is not None,
     )
 
 
-def _expectation_sentence(expected: Expected, places: dict[bool | None, list[int]]) -> str:
+def _span(first: int, last: int) -> str:
+    return f"{first}-{last}" if last > first else str(first)
+
+
+def _where_held(expected: Expected, places: dict[bool | None, list[int]]) -> str:
     if not any(places.values()):
-        said = "not tested yet"
-    elif expected.criterion is None:
-        said = f"a person judges this at {_list(places[None])}"
-    else:
-        words = {True: "held at", False: "not at", None: "cannot be told at"}
-        said = ", ".join(
-            f"{word} {_list(places[key])}" for key, word in words.items() if places[key]
-        )
-    span = f"{expected.first}-{expected.last}" if expected.last > expected.first else expected.first
-    return f"{span}: {expected.text} ({said})"
+        return "not tested yet"
+    if expected.criterion is None:
+        return f"a person judges this at {_list(places[None])}"
+    words = {True: "held at", False: "not at", None: "cannot be told at"}
+    return ", ".join(f"{word} {_list(places[key])}" for key, word in words.items() if places[key])
 
 
 def _list(places: Sequence[int]) -> str:

@@ -51,6 +51,11 @@ def status(word: str | None) -> Html:
     return _badge(shape(form), name, word or "insufficient")
 
 
+def mark(form: str, word: str) -> Html:
+    """Return a badge with a shape and a word that are neither verdict nor status."""
+    return _badge(shape(form), word, word)
+
+
 def pick() -> Html:
     """Return the mark of the epoch to ship."""
     return fill('<span class="ew-pick" data-badge="pick">pick</span>')

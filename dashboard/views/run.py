@@ -17,6 +17,7 @@ from dashboard.parts import (
     headline,
     outage,
     own_score,
+    plan_editor,
     safe,
     sheet,
     standing,
@@ -124,11 +125,12 @@ def _grid(reads: Reads, run: gallery.RunLine, pick: int | None) -> None:
 def _numbers(reads: Reads, run: gallery.RunLine, pick: int | None) -> None:
     unit = run.position_unit or "epoch"
     results, people = _results(reads, run), reads.ask(gallery.person_scores, run.id)
-    scores, metrics, weak, parameters, files, own = st.tabs(
+    scores, metrics, weak, plan, parameters, files, own = st.tabs(
         [
             "Scores",
             "Metrics and issues",
             "Weak spots",
+            "Plan",
             "Parameters",
             "Checkpoints",
             "Log your score",
@@ -145,6 +147,8 @@ def _numbers(reads: Reads, run: gallery.RunLine, pick: int | None) -> None:
             sheet.put(whole_sets.called_wrong(wrong, unit))
     with weak:
         sheet.put(tables.weak_spots(_pictures(reads, run), pick, unit))
+    with plan:
+        plan_editor.show(reads, run, _pictures(reads, run), people)
     with parameters:
         facts = reads.ask(gallery.run, run.id)
         sheet.put(tables.parameters(facts or {}))
