@@ -12,8 +12,10 @@ _THEMES: tuple[tuple[str, str, str], ...] = (
     (
         "better colors",
         "the color palette works",
-        (r"(better|nicer|good|great|right|true|vivid)\W+(\w+\W+)?colou?rs?"
-        r"|colou?rs? (is|are|look)\w* (better|good|right|great|nice)"),
+        (
+            r"(better|nicer|good|great|right|true|vivid)\W+(\w+\W+)?colou?rs?"
+            r"|colou?rs? (is|are|look)\w* (better|good|right|great|nice)"
+        ),
     ),
     (
         "more detail",
@@ -33,14 +35,18 @@ _THEMES: tuple[tuple[str, str, str], ...] = (
     (
         "wrong colors",
         "check the captions' colors",
-        (r"(wrong|bad|off|false|dull|washed)\W+(\w+\W+)?colou?rs?"
-        r"|colou?rs? (is|are|look)\w* (wrong|off|bad)|washed out|(wrong|bad) (hair|eyes?|skin)"),
+        (
+            r"(wrong|bad|off|false|dull|washed)\W+(\w+\W+)?colou?rs?"
+            r"|colou?rs? (is|are|look)\w* (wrong|off|bad)|washed out|(wrong|bad) (hair|eyes?|skin)"
+        ),
     ),
     (
         "wrong background",
         "check how backgrounds are captioned",
-        (r"(wrong|bad|no|noisy|busy|dirty)\W+(\w+\W+)?backgrounds?"
-        r"|backgrounds? (is|are|look)\w* (wrong|off|bad|noisy)"),
+        (
+            r"(wrong|bad|no|noisy|busy|dirty)\W+(\w+\W+)?backgrounds?"
+            r"|backgrounds? (is|are|look)\w* (wrong|off|bad|noisy)"
+        ),
     ),
     (
         "random pixels",
@@ -56,8 +62,10 @@ _THEMES: tuple[tuple[str, str, str], ...] = (
     (
         "wrong shape",
         "anatomy or composition breaks",
-        (r"deform\w*|distort\w*|anatomy"
-        r"|(extra|missing|wrong|broken) (hands?|eyes?|arms?|legs?|face|limbs?|mouth|head)"),
+        (
+            r"deform\w*|distort\w*|anatomy"
+            r"|(extra|missing|wrong|broken) (hands?|eyes?|arms?|legs?|face|limbs?|mouth|head)"
+        ),
     ),
     ("follows the prompt", "adherence is good", r"(follows|matches|fits|like|as in) (the )?prompt"),
     (
