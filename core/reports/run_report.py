@@ -17,6 +17,7 @@ import jinja2
 import vl_convert
 
 from core.charts.progress import Progress, Theme, progress_sheet
+from core.rules.gates import ExpectationState, GateState
 from core.rules.scoring import floor_for_display
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
@@ -42,6 +43,17 @@ class GridRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A run's plan, and how far it came."""
+
+    sentence: str  # how the hypothesis stands
+    hypothesis: str
+    gates: Sequence[GateState]
+    expectations: Sequence[ExpectationState]
+    is_late: bool  # it was set or changed when results existed
+
+
+@dataclass(frozen=True, kw_only=True)
 class Story:
     """Everything the report tells."""
 
@@ -56,6 +68,7 @@ class Story:
     positions: Sequence[int]
     parameters: Mapping[str, Any]
     written_at: datetime
+    planned: Planned | None = None
 
 
 def run_report(story: Story) -> str:

@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from core import plans
 from core.charts.progress import Progress
-from core.errors import EpochwatchError
-from core.reports.run_report import Cell, GridRow, Story, run_report
+from core.errors import EpochwatchError, Fixable
+from core.reports.run_report import Cell, GridRow, Planned, Story, run_report
+from core.rules.gates import hypothesis_sentence
 from core.store import gallery
 from core.store.database import Connection, rows
 from core.store.files import ImageStore
@@ -63,6 +65,23 @@ def story_of(connection: Connection, store: ImageStore, run_id: int) -> Story:
         positions=positions,
         parameters={name: about[name] for name in _PARAMETERS if about.get(name) is not None},
         written_at=datetime.now(UTC),
+        planned=_planned(connection, run_id),
+    )
+
+
+def _planned(connection: Connection, run_id: int) -> Planned | None:
+    try:
+        standing = plans.look(connection, run_id)
+    except Fixable:  # a plan that cannot be read takes no report away
+        return None
+    if standing is None:
+        return None
+    return Planned(
+        sentence=hypothesis_sentence(standing.plan, standing.gates),
+        hypothesis=standing.plan.hypothesis,
+        gates=standing.gates,
+        expectations=standing.expectations,
+        is_late=plans.history(connection, run_id)[-1].after_results,
     )
 
 

@@ -9,6 +9,8 @@ import pytest
 from house import House, open_house
 
 from core import plans
+from core.store.files import LocalStore
+from daemon.actions.report import write_report
 
 QUALITY: dict[int | None, float] = {None: 0.2, 1: 0.5, 2: 0.8, 3: 1.0, 4: 0.9}
 PLAN = """
@@ -126,6 +128,18 @@ def test_nobody_is_alerted_of_what_results_said_before_the_plan_was_set(house: H
     assert _told(house) == []
     _test(house, 3)
     assert _told(house) == [("decision", "epoch 3 is reached: time to decide")]
+
+
+def test_the_report_of_a_run_tells_its_plan(house: House, tmp_path: Path) -> None:
+    """As the page and the command line have it."""
+    run_id = _test(house, 1, 2)
+    _set(house, run_id, PLAN + '[[expect]]\nepochs = "1-2"\ntext = "Getting on."\n')
+    with house.database.transaction() as connection:
+        path = write_report(connection, LocalStore(tmp_path / "store"), run_id, tmp_path)
+    page = path.read_text()
+    assert "it gets good" in page
+    assert "The hypothesis does not hold: perfect failed." in page
+    assert "Getting on. (for a person to judge)" in page
 
 
 def test_what_stands_unchanged_in_a_changed_plan_is_not_told_again(house: House) -> None:

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from core.charts.progress import Progress
-from core.reports.run_report import Cell, GridRow, Story, run_report
+from core.reports.run_report import Cell, GridRow, Planned, Story, run_report
+from core.rules.gates import ExpectationState, GateState
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = os.environ.get("EPOCHWATCH_TEST_BROWSER") or "/usr/bin/chromium"
@@ -76,6 +77,24 @@ def _story(text: str | None = None, positions: int = 3, **changes: Any) -> Story
     return Story(**{**known, **changes})
 
 
+def _planned(text: str | None = None) -> Planned:
+    gate = GateState(
+        gate="green", state="failed", sentence=text or "green: failed at epoch 2.", epoch=2,
+        must=True, stop_at=3, failing=False,
+    )  # fmt: skip
+    expected = ExpectationState(
+        text=text or "Green comes.", first=1, last=3, held=(2,), missed=(1,), unknown=(3,),
+        sentence="", said="", measured=True,
+    )  # fmt: skip
+    return Planned(
+        sentence=text or "The hypothesis does not hold: green failed.",
+        hypothesis=text or "green comes early",
+        gates=[gate],
+        expectations=[expected],
+        is_late=True,
+    )
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Give a browser."""
@@ -128,14 +147,14 @@ CONTRAST = """each => {
 @pytest.mark.parametrize("text", XSS)
 def test_foreign_text_is_shown_and_never_runs(opened: Any, text: str) -> None:
     """Everywhere at once: names, prompts, notes, titles, and cells of the owner's tables."""
-    page = opened(run_report(_story(text, progress=no_chart)))
+    page = opened(run_report(_story(text, progress=no_chart, planned=_planned(text))))
     page.mouse.move(200, 60)
     page.wait_for_timeout(30)
     assert page.evaluate("window.__xss") is None
     assert _outside(page) == []
     assert page.inner_text("h1").startswith(text.replace("\x00", ""))
     assert page.locator("#foreign, iframe, link, base, script").count() == 0
-    assert page.locator("h2").count() == 4
+    assert page.locator("h2").count() == 6
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +164,7 @@ def whole() -> str:
     averages = {place: 3 + place / 2 for place in places}
     people = [(2, 7.5, XSS[0])]
     progress = Progress(averages=averages, people=people, p_best={2: 0.82, 3: 0.18}, pick=2)
-    return run_report(_story(positions=12, progress=progress))
+    return run_report(_story(positions=12, progress=progress, planned=_planned()))
 
 
 @pytest.mark.browser
@@ -186,6 +205,16 @@ def test_scores_are_floored_and_unknown_is_a_dash() -> None:
     row = page[page.index("<h2>Scores") :]
     assert '<td class="number">7.9</td>' in row
     assert row.count('<td class="number">-</td>') == 3
+
+
+def test_the_report_says_which_expectations_held_at_which_epoch() -> None:
+    """One column an epoch; the gates stand above with their word, and a late plan is called late."""
+    page = run_report(_story(progress=no_chart, planned=_planned()))
+    assert "\u2715 failed, must" in page
+    assert "The plan was set or changed after results existed." in page
+    row = page[page.index("Green comes.") :].partition("</tr>")[0]
+    assert re.findall(r'title="([^"]+)"', row) == ["not held", "held", "cannot be told"]
+    assert "The plan</h2>" not in run_report(_story(progress=no_chart))
 
 
 def test_a_run_without_anything_tested_still_has_a_page() -> None:
