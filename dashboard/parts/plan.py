@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from core.formats.run_plan import Change, Decision, Gate
@@ -21,6 +22,7 @@ _GATES: Final = {
     "pending": ("ring", "pending"),
     "unmeasured": ("bar", "not measurable"),
 }
+_TABLE: Final = "ew-check ew-plan"
 _THUMBS = 6  # pictures of an epoch that a person is asked to look at
 
 
@@ -83,7 +85,7 @@ def _aims(standing: Standing) -> Html:
         parent=f"after {plan.parent_run}" if plan.parent_run else "",
         sure=sure,
         words=plan.hypothesis,
-        sentence=hypothesis_sentence(plan, standing.gates),
+        sentence=hypothesis_sentence(replace(plan, confidence=None), standing.gates),
     )
 
 
@@ -106,7 +108,7 @@ def _gates(gates: Sequence[Gate], states: Sequence[GateState]) -> Html:
         (badge.mark(*_GATES[state.state]), _name(gate), _standing(gate, state), _due(gate))
         for gate, state in zip(gates, states, strict=True)
     ]
-    return sheet.table(("", "gate", "so far", "due"), lines, kind="ew-check")
+    return sheet.table(("", "gate", "so far", "due"), lines, kind=_TABLE)
 
 
 def _name(gate: Gate) -> Html:
@@ -145,15 +147,18 @@ def _looks(
     lines: list[tuple[object, ...]] = [
         (
             _look_badge(scored_by.get(place, ()), is_tested=place in tested),
-            f"epoch {place}",
-            _thumbs([each for each in pictures if each.position == place]),
+            fill(
+                "<b>epoch {place}</b> {thumbs}",
+                place=place,
+                thumbs=_thumbs([each for each in pictures if each.position == place]),
+            ),
         )
         for place in look_at
     ]
     return join(
         (
             sheet.heading("For a person to look at", "a picture opens as it was drawn"),
-            sheet.table(("", "", "pictures"), lines, kind="ew-check"),
+            sheet.table(("", "pictures"), lines, kind=_TABLE),
         )
     )
 
@@ -194,7 +199,7 @@ def _decisions(standing: Standing) -> Html:
         )
         for each in standing.plan.decisions
     ]
-    table = sheet.table(("", "what to do then"), lines, kind="ew-check")
+    table = sheet.table(("", "what to do then"), lines, kind=_TABLE)
     return join((sheet.heading("Decision points"), table))
 
 
@@ -218,7 +223,7 @@ def _expectations(states: Sequence[ExpectationState]) -> Html:
         )
         for each in states
     ]
-    table = sheet.table(("", "expected", "where it held"), lines, kind="ew-check")
+    table = sheet.table(("", "expected", "where it held"), lines, kind=_TABLE)
     return join((sheet.heading("Expectations", "by phase"), table))
 
 
