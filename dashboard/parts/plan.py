@@ -42,7 +42,7 @@ def section(
             _gates(plan.gates, standing.gates),
             _looks(plan.look_at, standing, pictures, scored_by),
             _decisions(standing),
-            _expectations(standing.expectations),
+            _expectations(standing),
             _changes(plan.changes),
             fill('<p class="ew-notes">{notes}</p>', notes=plan.notes) if plan.notes else Html(),
             _history(history),
@@ -146,7 +146,11 @@ def _looks(
     tested = {epoch.position for epoch in standing.evidence.epochs if epoch.over}
     lines: list[tuple[object, ...]] = [
         (
-            _look_badge(scored_by.get(place, ()), is_tested=place in tested),
+            _look_badge(
+                scored_by.get(place, ()),
+                is_tested=place in tested,
+                is_over=standing.evidence.ended,
+            ),
             fill(
                 "<b>epoch {place}</b> {thumbs}",
                 place=place,
@@ -163,10 +167,12 @@ def _looks(
     )
 
 
-def _look_badge(judges: Sequence[str], *, is_tested: bool) -> Html:
+def _look_badge(judges: Sequence[str], *, is_tested: bool, is_over: bool) -> Html:
     if judges:
         return badge.mark("disc", f"scored by {', '.join(judges)}")
-    return badge.mark("diamond", "look now") if is_tested else badge.mark("ring", "to come")
+    if is_tested:
+        return badge.mark("diamond", "look now")
+    return badge.mark("bar", "not there") if is_over else badge.mark("ring", "to come")
 
 
 def _thumbs(pictures: Sequence[Picture]) -> Html:
@@ -206,28 +212,30 @@ def _decisions(standing: Standing) -> Html:
 def _decision_badge(decision: Decision, outcome: Mapping[str, str], *, is_due: bool) -> Html:
     if is_due:
         return badge.mark("diamond", "decide now")
-    settled = outcome.get(decision.gate or "") in ("passed", "failed")
-    if settled and outcome[decision.gate or ""] != decision.outcome:
+    came_out = outcome.get(decision.gate or "", "pending")
+    if came_out == "unmeasured":
+        return badge.mark("bar", "cannot be told")
+    if came_out not in ("pending", decision.outcome):
         return badge.mark("bar", "does not apply")
     return badge.mark("ring", "to come")
 
 
-def _expectations(states: Sequence[ExpectationState]) -> Html:
-    if not states:
+def _expectations(standing: Standing) -> Html:
+    if not standing.expectations:
         return Html()
     lines: list[tuple[object, ...]] = [
         (
-            badge.mark(*_held(each)),
+            badge.mark(*_held(each, is_over=standing.evidence.ended)),
             fill("<b>epochs {span}</b>: {text}", span=each.span, text=each.text),
             each.said,
         )
-        for each in states
+        for each in standing.expectations
     ]
     table = sheet.table(("", "expected", "where it held"), lines, kind=_TABLE)
     return join((sheet.heading("Expectations", "by phase"), table))
 
 
-def _held(state: ExpectationState) -> tuple[str, str]:
+def _held(state: ExpectationState, *, is_over: bool) -> tuple[str, str]:
     """Return shape and word of how an expectation came out."""
     if state.held and state.missed:
         return "diamond", "in part"
@@ -235,9 +243,9 @@ def _held(state: ExpectationState) -> tuple[str, str]:
         return "disc", "held"
     if state.missed:
         return "cross", "not held"
-    if not state.measured:
-        return "ring", "yours to judge"
-    return ("bar", "not measurable") if state.unknown else ("ring", "to come")
+    if not state.unknown:
+        return ("bar", "not reached") if is_over else ("ring", "to come")
+    return ("bar", "not measurable") if state.measured else ("ring", "yours to judge")
 
 
 def _changes(changes: Sequence[Change]) -> Html:

@@ -69,8 +69,14 @@ def _plan(*gates: Gate, text: str = "h", **known: Any) -> RunPlan:
     return RunPlan(**body)
 
 
-def _markup(made: RunPlan, *epochs: EpochEvidence, text: str = "ann", late: bool = False) -> str:
-    evidence = Evidence(epochs=epochs)
+def _markup(
+    made: RunPlan,
+    *epochs: EpochEvidence,
+    text: str = "ann",
+    late: bool = False,
+    ended: bool = False,
+) -> str:
+    evidence = Evidence(epochs=epochs, ended=ended)
     standing = plans.Standing(
         plan=made,
         evidence=evidence,
@@ -147,6 +153,20 @@ def test_phases_decisions_and_looks_say_where_they_stand() -> None:
         assert f"</i>{word}</span>" in said
     assert "held at 1, not at 2" in said
     assert 'href="/img/' in said
+
+
+def test_when_the_run_is_over_nothing_is_to_come() -> None:
+    """What was not reached is called so, and a gate nobody can tell decides nothing."""
+    made = _plan(
+        _gate("good", 5),
+        expectations=(Expected(first=8, last=9, text="four"),),
+        look_at=(7,),
+        decisions=(Decision(after_epoch=5, do=("go",), gate="good", outcome="passed"),),
+    )
+    said = _markup(made, _average(1, 5.0), ended=True)
+    assert "</i>to come</span>" not in said
+    for word in ("not measurable", "not reached", "not there", "cannot be told"):
+        assert f"</i>{word}</span>" in said
 
 
 def test_a_hostile_plan_makes_only_our_own_tags() -> None:
