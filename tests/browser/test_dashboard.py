@@ -175,7 +175,7 @@ def test_a_person_logs_a_score_and_sees_it_beside_the_machines(page: Any, house:
     """The form writes one row, and the table shows it."""
     page.goto(f"{house.url}/run?run={house.runs.live}")
     page.get_by_role("tab", name="Log your score").click()
-    page.get_by_label("Your name").fill("Nadia")
+    page.get_by_label("Your name").last.fill("Nadia")
     page.get_by_role("button", name="Log this score").click()
     page.locator("text=Yours stands beside").wait_for()
     page.get_by_role("tab", name="Scores").first.click()

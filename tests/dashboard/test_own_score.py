@@ -66,8 +66,8 @@ def _words(page: AppTest) -> str:
 
 
 def _score_of(page: AppTest, position: int, judge: str) -> AppTest:
-    next(each for each in page.selectbox if each.label == "epoch").set_value(position)
-    next(each for each in page.text_input if each.label == "Your name").set_value(judge)
+    page.selectbox(key=f"score-at-{page.query_params['run'][0]}").set_value(position)
+    page.text_input(key="judge").set_value(judge)
     return page.run()
 
 
@@ -102,7 +102,7 @@ def test_the_whole_page_can_keep_the_machines_scores_to_itself(
     assert "Epoch 7 is best" in _words(page)
     page = _score_of(page, 5, "Zoe")
 
-    page.toggle[0].set_value(True)
+    page.toggle(key="hide-machine").set_value(True)
     words = _words(page.run())
 
     assert "Hidden until your scores are in." in words
