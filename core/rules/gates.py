@@ -243,7 +243,7 @@ def _distance(gate: Gate, looks: Sequence[Look]) -> str:
     """Say how near the latest epoch that can tell comes to an open gate."""
     told = [look for look in looks if look.hits is not None or look.value is not None]
     if not told:
-        return _NOTHING
+        return f"epoch {looks[-1].position}: {looks[-1].shown}" if looks else _NOTHING
     last, wanted = told[-1], gate.criterion.at_least
     if wanted is not None and last.hits is not None:
         to_go = max(0, wanted[0] - last.hits)

@@ -111,6 +111,7 @@ def test_each_state_of_a_gate_has_its_shape_and_its_word() -> None:
         _gate("green", metric="background_match", threshold=50.0, at_least=(12, 15)),
         _gate("crowned", 2, metric="accessory_crown"),
         _gate("later", 9, threshold=9.0),
+        _gate("necklace", 9, metric="accessory_necklace"),
     )
     said = _markup(made, _average(2, 8.5), _counted(3, 9, 15))
     for shape, word in (("disc", "passed"), ("cross", "failed"), ("ring", "pending")):
@@ -118,6 +119,7 @@ def test_each_state_of_a_gate_has_its_shape_and_its_word() -> None:
     assert 'ew-bar" aria-hidden="true"></i>not measurable<' in said
     assert "epoch 3: 9 of 12 so far, 3 to go" in said
     assert "epoch 2: 8.5 so far, 0.5 to go" in said
+    assert "epoch 3: no prompt of the suite is measured for it" in said
     assert "by epoch 4; if it fails: only warns" in said
 
 
