@@ -47,6 +47,15 @@ class SlotPicture:
     visual: float | None
     style: float | None
     prompt: float | None
+    composite: float | None = None  # by adopted weights, where it was measured under some
+
+    @property
+    def average(self) -> float | None:
+        """The one number: by adopted weights, else the plain mean of the scores there are."""
+        present = [s for s in (self.visual, self.style, self.prompt) if s is not None]
+        if self.composite is not None or not present:
+            return self.composite
+        return sum(present) / len(present)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,7 +299,7 @@ def _units(found: Sequence[Row]) -> tuple[Unit, ...]:
 def _picture(found: Row) -> SlotPicture:
     scores = {
         name: None if found[name] is None else float(found[name])
-        for name in ("visual", "style", "prompt")
+        for name in ("visual", "style", "prompt", "composite")
     }
     return SlotPicture(
         sample_id=found["sample_id"],

@@ -39,18 +39,12 @@ def progress(made: Comparison) -> str:
     return f"{made.drawn} of {made.wanted} images drawn{broken}"
 
 
-def average(picture: SlotPicture) -> float | None:
-    """Return the plain mean of the scores a picture has, 0-10; None when it has none."""
-    present = [s for s in (picture.visual, picture.style, picture.prompt) if s is not None]
-    return fmean(present) if present else None
-
-
 def mean_of(slot: Slot, units: Sequence[Unit]) -> float | None:
     """Return the mean score of a slot over its measured pictures."""
     scores = [
         score
         for unit in units
-        if slot.key in unit.pictures and (score := average(unit.pictures[slot.key])) is not None
+        if slot.key in unit.pictures and (score := unit.pictures[slot.key].average) is not None
     ]
     return fmean(scores) if scores else None
 
@@ -80,7 +74,7 @@ def _cell(made: Comparison, unit: Unit, picture: SlotPicture | None, slot: Slot)
         return fill("<td></td>")
     if picture.image_sha256 is None:
         return fill("<td>{none}</td>", none=_missing(picture))
-    score = average(picture)
+    score = picture.average
     return fill(
         '<td><button class="ew-pic" type="button" data-key="{key}" data-open="{address}"'
         ' aria-label="{label}"><img src="{thumb}" loading="lazy" decoding="async" width="208"'

@@ -38,7 +38,7 @@ SELECT id FROM epochwatch.grids WHERE origin = %(origin)s;
 -- Every image a comparison asks for, drawn or not, in the suite's order.
 SELECT gs.sample_id, gs.stack_key, gs.ordinal, gs.prompt_name, gs.category, gs.expect, gs.rubric,
        s.prompt AS prompt_text, s.seed, s.recipe, i.image_sha256, i.defect, i.seconds,
-       m.visual, m.style, m.prompt, j.parked_reason
+       m.visual, m.style, m.prompt, (m.body ->> 'composite')::float AS composite, j.parked_reason
 FROM epochwatch.grid_samples gs
 JOIN epochwatch.samples s ON s.sample_id = gs.sample_id
 LEFT JOIN epochwatch.images i ON i.sample_id = gs.sample_id
