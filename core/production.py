@@ -21,7 +21,7 @@ from core.rules.promotion import Checklist, candidate_of, checklist, set_aside
 from core.rules.scoring import FLAG_SHARE
 from core.rules.strengths import StrengthFinding
 from core.store import comparisons, gallery, promotions, voting
-from core.store.database import Connection
+from core.store.database import Connection, storable
 from core.store.promotions import CandidateRows, Decision
 from core.sweeps import findings_of
 
@@ -89,15 +89,11 @@ def promote(
             record=seen.record,
             checklist=[criterion.as_json() for criterion in seen.checked.criteria],
             overridden=aside,
-            reason=_clean(reason),
-            by_whom=_clean(by_whom)[:200] or "somebody",
+            reason=storable(reason, 2000),
+            by_whom=storable(by_whom, 200) or "somebody",
             host=host or _doer(connection, seen.rows),
         ),
     )
-
-
-def _clean(text: str) -> str:
-    return text.replace("\x00", "").strip()[:2000]
 
 
 def _doer(connection: Connection, found: CandidateRows) -> str | None:

@@ -46,7 +46,7 @@ async def body_of(request: Request) -> dict[str, Any]:
             raise Refused(413, "This is too long for an answer.")
     try:
         found = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Refused(400, "This is no JSON.") from None
     if not isinstance(found, dict):
         raise Refused(400, "This is no answer.")

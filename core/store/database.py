@@ -96,6 +96,9 @@ def explained(trouble: Exception) -> Exception:
             f"The database lacks something this version needs ({_first_line(trouble)}). "
             "Run `epochwatch db migrate`."
         )
+    if isinstance(trouble, psycopg.DataError | psycopg.ProgrammingError) and not state:
+        # Refused by the driver, before anything was sent: a NUL in a text, say.
+        return Permanent(f"The database cannot take this: {_first_line(trouble)}")
     if isinstance(trouble, PoolTimeout) or not state or state.startswith(_PASSING):
         return Retryable(
             "The database cannot be reached. What a daemon has in hand goes on, and its results wait "
@@ -127,6 +130,14 @@ def _adapted(values: dict[str, Any]) -> dict[str, Any]:
     return {
         key: Jsonb(value) if isinstance(value, dict) else value for key, value in values.items()
     }
+
+
+def storable(text: str, longest: int) -> str:
+    """Return text of a person that a database takes, on its first ``longest`` characters.
+
+    NUL and halves of characters, which only a program sends, are left out.
+    """
+    return text.encode(errors="ignore").decode().replace("\x00", "").strip()[:longest]
 
 
 def bump(connection: Connection, topic: str = "results") -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from core.errors import Fixable
-from core.store.database import Connection, bump, row, rows, run
+from core.store.database import Connection, bump, row, rows, run, storable
 
 Score = Literal["visual", "style", "prompt"]
 Direction = Literal["too_high", "too_low", "withdrawn"]
@@ -50,7 +50,7 @@ def add(
         raise Fixable(
             f"An objection names one of {', '.join(SCORES)} and one of {', '.join(DIRECTIONS)}."
         )
-    judge = judge.replace("\x00", "").strip()[:LONGEST_NAME]
+    judge = storable(judge, LONGEST_NAME)
     if not judge:
         raise Fixable("Say who you are, so that your objections stay yours.")
     found = row(connection, "objections.rubric", run_id=run_id, sample_id=sample_id)
@@ -64,7 +64,7 @@ def add(
         score=score,
         direction=direction,
         judge=judge,
-        note=note.replace("\x00", "").strip()[:LONGEST_NOTE],
+        note=storable(note, LONGEST_NOTE),
     )
     bump(connection)
 

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from core.errors import Fixable
 from core.store import owners_tables
-from core.store.database import Connection, Row, bump, row, rows, run
+from core.store.database import Connection, Row, bump, row, rows, run, storable
 
 SHOWN = 100  # decisions
 
@@ -225,8 +225,8 @@ def roll_back(
             record=target.record,
             checklist=target.checklist,
             overridden=target.overridden,
-            reason=reason,
-            by_whom=by_whom,
+            reason=storable(reason, 2000),
+            by_whom=storable(by_whom, 200) or "somebody",
             rolled_back_from=live.id if live else None,
             host=host or (live.host if live else None),
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from core.errors import Fixable
-from core.store.database import Connection, bump, run
+from core.store.database import Connection, bump, run, storable
 
 
 def add(
@@ -30,10 +30,10 @@ def add(
         "results.add_score",
         run_id=run_id,
         position=position,
-        judge=judge.replace("\x00", "")[:200],
+        judge=storable(judge, 200),
         visual=visual,
         style=style,
         prompt=prompt,
-        note=note.replace("\x00", "")[:10_000],
+        note=storable(note, 10_000),
     )
     bump(connection)

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Literal
 
 from core.errors import Fixable
-from core.store.database import Connection, Row, bump, row, rows, run
+from core.store.database import Connection, Row, bump, row, rows, run, storable
 
 Via = Literal["local", "account", "guest"]
 ANSWERS = ("left", "right", "tie", "both_bad", "skip", "ranking", "undone")
@@ -108,9 +108,10 @@ def begin(
     A new one begins with what the judge was shown before and left unanswered.
 
     Raises:
-        Fixable: without a name, or for a budget below one vote.
+        Fixable: without a name, for a budget below one vote, or when a guest would sit down in
+            another person's place, or another person in a guest's.
     """
-    judge = clean(judge, LONGEST_NAME)
+    judge = storable(judge, LONGEST_NAME)
     if not judge:
         raise Fixable("Say who you are, so that your votes stay yours.")
     if budget is not None and budget < 1:
@@ -126,6 +127,7 @@ def begin(
     )
     found = open_session(connection, comparison, judge)
     assert found is not None  # begun here or before
+    _refuse_other_person(found, via)
     if begun:
         run(connection, "voting.adopt", session_id=found.id, comparison=comparison, judge=judge)
         bump(connection)
@@ -205,7 +207,7 @@ def served_slots(connection: Connection, slots: Sequence[str]) -> tuple[Serving,
 
 def places(connection: Connection, serving_id: str) -> BlindPlaces | None:
     """Return what stands behind a serving's addresses; None when there is no such serving."""
-    found = row(connection, "voting.serving", serving_id=serving_id)
+    found = row(connection, "voting.serving", serving_id=storable(serving_id, LONGEST_NAME))
     if found is None:
         return None
     return BlindPlaces(
@@ -238,6 +240,7 @@ def answer(
     Raises:
         Fixable: for an answer that cannot be taken, or to somebody else's or an ended sitting.
     """
+    serving_id = storable(serving_id, LONGEST_NAME)
     about = row(connection, "voting.serving", serving_id=serving_id)
     if about is None or about["session_id"] != session.id:
         raise Fixable("This pair belongs to no sitting of yours; load the page again.")
@@ -251,7 +254,7 @@ def answer(
             revision=revision,
             choice=choice,
             ranking=None if ranking is None else list(ranking),
-            note=clean(note, LONGEST_NOTE),
+            note=storable(note, LONGEST_NOTE),
             milliseconds=None if milliseconds is None else max(0, min(milliseconds, _HOUR_MS)),
         )
     if stored:
@@ -280,13 +283,17 @@ def invite(
     """Make a guest link and return its token, which is shown once and stored as a hash only.
 
     Raises:
-        Fixable: without a name, or for a time below a minute or above 90 days.
+        Fixable: without a name or with that of somebody who votes on it now, or for a time below a
+            minute or above 90 days.
     """
-    judge = clean(judge, LONGEST_NAME)
+    judge = storable(judge, LONGEST_NAME)
     if not judge:
         raise Fixable("Say who will vote with this link: --judge NAME.")
     if not 1 / 60 <= hours <= MOST_HOURS:
         raise Fixable(f"A link is open for a minute up to {MOST_HOURS} hours, not {hours:g}.")
+    at_work = open_session(connection, comparison, judge)
+    if at_work is not None:
+        _refuse_other_person(at_work, "guest")
     token = secrets.token_urlsafe(32)
     found = row(
         connection,
@@ -328,9 +335,14 @@ def token_hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def clean(words: str, longest: int) -> str:
-    """Return text that the database takes, on its first ``longest`` characters."""
-    return words.replace("\x00", "").strip()[:longest]
+def _refuse_other_person(sitting: Session, via: Via) -> None:
+    """Keep guests out of the sittings of others: those may show names, and end when told to."""
+    if (sitting.via == "guest") != (via == "guest"):
+        raise Fixable(
+            f"Somebody else is voting as {sitting.judge!r} on this comparison. Take another name."
+            if via != "guest"
+            else f"Somebody else votes as {sitting.judge!r} here; a link needs a name of its own."
+        )
 
 
 def _check(choice: str, ranking: Sequence[int] | None, places: int) -> None:
@@ -338,6 +350,8 @@ def _check(choice: str, ranking: Sequence[int] | None, places: int) -> None:
         raise Fixable(f"{choice[:20]!r} is no answer; it is one of {', '.join(ANSWERS)}.")
     if (choice == "ranking") != (ranking is not None):
         raise Fixable("A ranking, and only a ranking, names places from best to worst.")
+    if ranking is not None and places == 2:
+        raise Fixable("There are two images; say which is better, or that they tie.")
     if ranking is not None and sorted(ranking) != list(range(places)):
         raise Fixable(f"A ranking names each of its {places} places once.")
     if places > 2 and choice in ("left", "right"):
