@@ -18,6 +18,7 @@ from core.store import voting
 from core.store.image_bytes import on_white, open_png
 from dashboard import images
 from dashboard.link import Away, shared_link
+from dashboard.parts import links
 
 _KEPT = 16  # servings whose files wait for the other side's request
 _HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
@@ -92,9 +93,10 @@ async def _picture(request: Request, comparison: int | None) -> Response:
     except EpochwatchError:
         found = None
     files = () if found is None else found.small if small else found.large
-    if not place.isdecimal() or int(place) >= len(files):
+    at = links.number(place)
+    if at is None or at >= len(files):
         return PlainTextResponse("404 - no such picture", 404, headers=_HEADERS)
-    return Response(files[int(place)], media_type="image/png", headers=_HEADERS)
+    return Response(files[at], media_type="image/png", headers=_HEADERS)
 
 
 async def picture(request: Request) -> Response:

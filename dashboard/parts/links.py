@@ -42,6 +42,11 @@ def objection(run_id: int, sample_id: str) -> str:
     return f"/picture/{run_id}/{sample_id}/objection?s={signature}"
 
 
+def number(asked: str) -> int | None:
+    """Return the number that an address names, as a database can have it; None for anything else."""
+    return int(asked) if asked.isdecimal() and len(asked) < 19 else None
+
+
 def is_closeup_ours(run_id: str, sample_id: str, signature: str) -> bool:
     """Say whether the address of a close-up was made here."""
     return is_signed(shared_key(), f"picture {run_id} {sample_id}", signature)

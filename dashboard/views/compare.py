@@ -9,7 +9,7 @@ from core.store import comparisons, gallery
 from core.store.comparisons import Comparison, ComparisonLine
 from dashboard import writes
 from dashboard.link import Away
-from dashboard.parts import beat, outage, safe, sheet, side_by_side, wall
+from dashboard.parts import beat, links, outage, safe, sheet, side_by_side, wall
 from dashboard.reads import Reads, shared_reads
 
 _ONE_OF_SOME = (
@@ -50,7 +50,7 @@ def _chosen(reads: Reads, lines: tuple[ComparisonLine, ...]) -> Comparison | Non
         return None
     asked = st.query_params.get("id", "")
     by_id = {line.id: line for line in lines}
-    current = int(asked) if asked.isdecimal() else lines[0].id
+    current = links.number(asked) or 0 if asked.isdecimal() else lines[0].id
     if current not in by_id:
         return None
     picked = st.selectbox(

@@ -15,6 +15,7 @@ from dashboard.parts import (
     charts,
     cost,
     headline,
+    links,
     outage,
     own_score,
     plan_editor,
@@ -36,7 +37,7 @@ def chosen(runs: tuple[gallery.RunLine, ...]) -> gallery.RunLine | None:
     """Return the run of the address, else the current one; show the list to choose from."""
     asked = st.query_params.get("run", "")
     by_id = {run.id: run for run in runs}
-    current = by_id.get(int(asked)) if asked.isdecimal() else current_run(runs)
+    current = by_id.get(links.number(asked) or 0) if asked.isdecimal() else current_run(runs)
     if current is None:
         return None
     picked = st.selectbox(

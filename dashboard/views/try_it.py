@@ -15,7 +15,7 @@ from core.store.tries import Try
 from core.trials import recipe_of
 from dashboard import images, writes
 from dashboard.link import Away
-from dashboard.parts import beat, outage, safe, sheet, trying, wall
+from dashboard.parts import beat, links, outage, safe, sheet, trying, wall
 from dashboard.reads import Reads, shared_reads
 
 _NOTHING = "nothing"
@@ -142,8 +142,8 @@ def looking() -> None:
     reads = shared_reads()
     beat.listen(outage.state(reads), key="try-beat")
     known = reads.ask(tries.tries)
-    asked = st.query_params.get("try", "")
-    shown = reads.ask(tries.one, int(asked)) if asked.isdecimal() and len(asked) < 19 else None
+    asked = links.number(st.query_params.get("try", ""))
+    shown = reads.ask(tries.one, asked) if asked is not None else None
     shown = shown or (known[0] if known else None)
     if shown is None:
         sheet.put(sheet.empty("Nothing was tried yet: the pictures appear here."))

@@ -14,7 +14,7 @@ from core.store import comparisons, voting
 from core.store.comparisons import ComparisonLine
 from dashboard import ballots, desk
 from dashboard.link import Away, shared_link
-from dashboard.parts import ballot, beat, charts, outage, poll, safe, sheet
+from dashboard.parts import ballot, beat, charts, links, outage, poll, safe, sheet
 from dashboard.reads import shared_reads
 
 _FIRST = ("epochwatch compare base pick --run NAME", "put the pick beside the base model")
@@ -36,7 +36,7 @@ def chosen(lines: tuple[ComparisonLine, ...]) -> ComparisonLine | None:
     """Return the comparison of the address, else the newest; show the list to choose from."""
     by_id = {line.id: line for line in lines}
     asked = st.query_params.get("id", "")
-    current = int(asked) if asked.isdecimal() else next(iter(by_id))
+    current = links.number(asked) or 0 if asked.isdecimal() else next(iter(by_id))
     if current not in by_id:
         return None
     key = f"vote-{current}"
@@ -80,7 +80,11 @@ def page_body() -> None:
         st.session_state[f"reveal-{session.comparison}"] = True
         st.query_params.from_dict({"id": str(session.comparison)})
     elif session is not None:
-        _vote(next(line for line in lines if line.id == session.comparison), session)
+        line = next((line for line in lines if line.id == session.comparison), None)
+        if line is None:
+            sheet.put(sheet.empty("The comparison of this sitting is not there any more."))
+        else:
+            _vote(line, session)
         return
     line = chosen(lines)
     if line is None:
@@ -96,11 +100,12 @@ def page_body() -> None:
 
 def _sitting() -> voting.Session | None:
     """Return the sitting of the address, so that a reload goes on where it was."""
-    session_id, _, mark = st.query_params.get("sitting", "").partition("-")
-    if not session_id.isdecimal() or not ballots.is_ticket(int(session_id), mark):
+    asked, _, mark = st.query_params.get("sitting", "").partition("-")
+    session_id = links.number(asked)
+    if session_id is None or not ballots.is_ticket(session_id, mark):
         return None
     with shared_link().transaction() as connection:
-        return voting.session(connection, int(session_id))
+        return voting.session(connection, session_id)
 
 
 def _vote(line: ComparisonLine, session: voting.Session) -> None:

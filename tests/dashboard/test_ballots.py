@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -14,7 +16,9 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
+from streamlit.testing.v1 import AppTest
 
+from core.errors import Fixable
 from core.store import voting
 from core.store.database import Database
 from core.store.files import open_store
@@ -24,6 +28,7 @@ from dashboard.access import Gate, GateMiddleware
 from databases import new_database
 from seeded_comparison import Made, compare
 
+VIEWS = Path(__file__).resolve().parents[2] / "dashboard" / "views"
 HOME = "http://testserver"
 
 
@@ -257,3 +262,69 @@ def test_a_hostile_judges_name_stays_text(desk: Desk) -> None:
             connection, desk.pair.id, "<script>alert(1)</script>", created_by="me", hours=1
         )
     assert "<script>alert" not in desk.stranger.get(f"/guest/{token}").text
+
+
+def test_no_answer_breaks_what_others_see(desk: Desk) -> None:
+    """A pair is not ranked, and characters that a database refuses are no outage for everybody."""
+    _, ticket = desk.begin("Mallory")
+    serving = desk.post("/vote/next", ticket).json()["desk"]["servings"][0]["id"]
+    ranked = {"serving": serving, "revision": 0, "choice": "ranking", "ranking": [0, 1]}
+    refused = desk.post("/vote/answer", {**ticket, **ranked})
+    assert (refused.status_code, "two images" in refused.json()["error"]) == (409, True)
+    odd = {"serving": f"{serving}\x00", "revision": 0, "choice": "tie", "note": "odd \ud800\x00"}
+    local = {"Origin": "http://localhost", "Content-Type": "application/json"}
+    content = json.dumps({**ticket, **odd})
+    kept = desk.client.post("/vote/answer", content=content, headers=local)
+    assert kept.status_code == 200
+    assert kept.json()["accepted"] is True
+    deep = desk.client.post("/vote/next", content=b"[" * 30_000, headers=local)
+    assert deep.status_code == 400
+    assert desk.post("/vote/next", ticket).status_code == 200
+    assert desk.client.get("/blind/%00/0.png").status_code == 404
+    assert desk.client.get(f"/blind/{serving}/{'9' * 5000}.png").status_code == 404
+    assert link.shared_link().away_since is None
+
+
+def test_a_guest_never_sits_down_in_the_place_of_another(desk: Desk) -> None:
+    """Whose sitting shows the names, and who could be sent away by the guest's end."""
+    with desk.database.transaction() as connection:
+        token, _ = voting.invite(connection, desk.pair.id, "Bea", created_by="me", hours=1)
+    _, ticket = desk.begin("Bea", blind=False)
+    for what in ("next", "end"):
+        guest = desk.stranger.post(f"/guest/{token}/{what}", json={}, headers={"Origin": HOME})
+        assert guest.status_code == 409
+        assert "name of its own" in guest.json()["error"]
+    assert desk.post("/vote/next", ticket).status_code == 200
+    with desk.database.transaction() as connection, pytest.raises(Fixable, match="name of its own"):
+        voting.invite(connection, desk.pair.id, "Bea", created_by="me", hours=1)
+
+
+def test_a_deleted_comparison_is_said_in_words(desk: Desk) -> None:
+    """Its run may be deleted while somebody votes; what was answered before can still be sent."""
+    with desk.database.transaction() as connection:
+        gone = voting.begin(connection, 4_000_000, "Ann", "local")
+    ticket = {"session": gone.id, "ticket": ballots.ticket(gone.id)}
+    refused = desk.post("/vote/next", ticket)
+    assert (refused.status_code, "not there any more" in refused.json()["error"]) == (409, True)
+    assert desk.post("/vote/end", ticket).status_code == 200
+    page = AppTest.from_file(str(VIEWS / "vote.py"), default_timeout=20)
+    page.query_params["sitting"] = f"{gone.id}-{ticket['ticket']}"
+    with desk.database.transaction() as connection:
+        connection.execute(
+            b"UPDATE epochwatch.vote_sessions SET ended_at = NULL WHERE id = %s", (gone.id,)
+        )
+    page.run()
+    assert not page.exception
+    assert "not there any more" in str([each.proto for each in page.main])
+
+
+@pytest.mark.parametrize("view", ["vote", "compare", "run", "try_it"])
+def test_no_number_in_an_address_breaks_a_page(desk: Desk, view: str) -> None:
+    """However long it is: Python reads no more than 4300 digits."""
+    page = AppTest.from_file(str(VIEWS / f"{view}.py"), default_timeout=20)
+    for name in ("id", "run", "try"):
+        page.query_params[name] = "9" * 5000
+    page.query_params["sitting"] = f"{'9' * 5000}-x"
+    page.run()
+    assert not page.exception
+    assert "could not be drawn" not in str([each.proto for each in page.main])
