@@ -74,20 +74,19 @@ def _verdict(result: WinRate) -> Html:
 def _bar(result: WinRate) -> Html:
     """Return the interval as a bar over 0 to 100 %, with the middle and the owner's 60 % marked."""
     interval: Interval = result.interval
-    value = (
-        result.tally.decisive_rate if result.counted == "votes" else result.tally.points_rate
-    ) or 0.0
+    value = result.tally.decisive_rate if result.counted == "votes" else result.tally.points_rate
     what = "of the clear votes" if result.counted == "votes" else "of the points"
     return fill(
         '<div class="ew-span" role="img" aria-label="{label}"><i class="ew-half"></i>'
-        '<i class="ew-range" style="left:{low}%;width:{wide}%"></i>'
-        '<i class="ew-at" style="left:{value}%"></i></div>'
+        '<i class="ew-range" style="left:{low}%;width:{wide}%"></i>{at}</div>'
         '<p class="ew-quiet ew-ends"><span>{a} wins all</span><span>even</span>'
         "<span>{b} wins all</span></p>",
-        label=f"{result.tally.b} has {value:.1f} % {what}, interval {interval}",
+        label=f"{result.tally.b} has {_percent(value)} {what}, interval {interval}",
         low=f"{100 * interval.low:.1f}",
         wide=f"{100 * (interval.high - interval.low):.1f}",
-        value=f"{value:.1f}",
+        at=text("")
+        if value is None
+        else fill('<i class="ew-at" style="left:{value}%"></i>', value=f"{value:.1f}"),
         a=result.tally.a,
         b=result.tally.b,
     )

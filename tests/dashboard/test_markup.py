@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 
+from core.rules.poll import read_poll
+from core.rules.votes import Vote
 from core.store.gallery import (
     Alert,
     CheckpointLine,
@@ -20,7 +22,7 @@ from core.store.gallery import (
     TrainerSample,
 )
 from dashboard import access
-from dashboard.parts import badge, closeup, safe, tables, wall
+from dashboard.parts import badge, closeup, poll, safe, tables, wall
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 BAD = "\"'><script>x</script><img src=x onerror=y>{0}"
@@ -127,3 +129,16 @@ def test_every_verdict_has_a_shape_of_its_own_and_its_word(word: str) -> None:
     shapes = {badge.verdict(each).split("ew-shape ")[1].split('"')[0] for each in badge.VERDICTS}
     assert len(shapes) == 5
     assert badge.verdict(word).endswith(f"{word}</span>")
+
+
+def test_no_clear_vote_is_no_rate_of_zero() -> None:
+    """Three ties say nothing of who wins: the bar has an interval and no mark."""
+    ties = [
+        Vote(left="a", right="b", choice="tie", judge="Ann", unit=f"u{n}", number=n)
+        for n in range(3)
+    ]
+    shown = poll.headline(read_poll(ties, ["a", "b"]))
+    assert "ew-at" not in shown
+    assert "b has \u2013 of the clear votes" in shown
+    told = poll.headline(read_poll([replace(ties[0], choice="right")], ["a", "b"]))
+    assert 'class="ew-at" style="left:100.0%"' in told
