@@ -25,7 +25,7 @@ _THEMES: tuple[tuple[str, str, str], ...] = (
     (
         "too blurry",
         "a training issue",
-        r"blurr?(y|ed|iness)?|fuzzy|smear\w*|soft|out of focus|unsharp",
+        r"blur(red|ed|ry|y|riness)?|fuzzy|smear\w*|soft|out of focus|unsharp",
     ),
     (
         "crisp pixels",
