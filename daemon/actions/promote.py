@@ -6,8 +6,6 @@ Every step may be done again: a run that was killed is completed by the next.
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +20,11 @@ from core.store import promotions
 from core.store.database import Database
 from core.store.promotions import Promotion
 from daemon.actions.production_folder import RECORD, ProductionFolder
+from daemon.commands import run_to_end
 
 log = structlog.get_logger()
 
 _HOOK_SECONDS = 45.0  # inside the minute an action is held for
-_SAID = 500  # characters of a command's output that are kept
 _OURS = ("EPOCHWATCH_", "DATABASE_URL", "S3_", "ALERT_")  # variables that may hold secrets
 
 
@@ -79,14 +77,18 @@ class Promoter:
             promoted = promotions.promotion(connection, promotion_id)
         if promoted is None:
             raise Permanent("This decision about production is no longer in the database.")
-        code, said = _run(self.hook, self._environment(promoted))
-        if code is None:
+        name, environment = self.hook[0], self._environment(promoted)
+        try:
+            ended = run_to_end(self.hook, seconds=_HOOK_SECONDS, environment=environment)
+        except OSError as error:
+            raise Permanent(f"{name} cannot be run: {error.strerror}.") from error
+        if ended.code is None:
             raise Permanent(
-                f"{self.hook[0]} took longer than {_HOOK_SECONDS:.0f} s and was ended. {said}"
+                f"{name} took longer than {_HOOK_SECONDS:.0f} s and was ended. {ended.said}"
             )
-        if code != 0:
-            raise Permanent(f"{self.hook[0]} ended with {code}. {said}")
-        return f"{self.hook[0]} ended with 0. {said}".strip()
+        if ended.code != 0:
+            raise Permanent(f"{name} ended with {ended.code}. {ended.said}")
+        return f"{name} ended with 0. {ended.said}".strip()
 
     def _read(self, promotion_id: int) -> tuple[Promotion, Promotion | None]:
         """Return the decision, and what went live after it was made, if anything did."""
@@ -149,27 +151,3 @@ def promoter_of(
         keep=settings.production_keep,
         hook=settings.promote_hook,
     )
-
-
-def _run(command: tuple[str, ...], environment: dict[str, str]) -> tuple[int | None, str]:
-    """Run a command without a shell; return its exit code (None: ended by us) and last words."""
-    try:
-        process = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise Permanent(f"{command[0]} cannot be run: {error.strerror}.") from error
-    with process:
-        try:
-            out, _ = process.communicate(timeout=_HOOK_SECONDS)
-            code: int | None = process.returncode
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            out, _ = process.communicate()
-            code = None
-    return code, " ".join(out.decode("utf-8", "replace").split())[-_SAID:]

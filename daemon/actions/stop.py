@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import shutil
 import signal
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,6 +22,7 @@ from core.errors import EpochwatchError, Fixable, Permanent
 from core.rules.alerting import notice
 from core.rules.stopping import Ruling, Situation, may_stop
 from core.store.database import Connection, Database, Row, bump, row, rows, run
+from daemon.commands import run_to_end, words_of
 from daemon.telling import tell
 from daemon.train_process import Identity, end_gently, identify
 
@@ -108,7 +107,7 @@ def means_of(
     return Means(
         flag=_flag(flag) if flag is not None else None,
         process=identify(pid) if pid is not None else None,
-        command=_command(command) if command is not None else (),
+        command=words_of(command, "--stop-command") if command is not None else (),
         unlocked=unlocked,
         dry_run=dry_run,
         first=first,
@@ -124,19 +123,6 @@ def _flag(path: Path) -> Path:
             "is there, the one your trainer looks for."
         )
     return path
-
-
-def _command(text: str) -> tuple[str, ...]:
-    try:
-        words = tuple(shlex.split(text))
-    except ValueError as trouble:
-        raise Fixable(f"--stop-command cannot be read: {trouble}.") from None
-    if not words or shutil.which(words[0]) is None:
-        raise Fixable(
-            f"--stop-command starts with {words[0] if words else 'nothing'!r}, which is no program "
-            "here. It is run without a shell; for one, write: sh -c '...'"
-        )
-    return words
 
 
 @dataclass(kw_only=True)
@@ -372,27 +358,17 @@ def run_command(command: tuple[str, ...]) -> str:
     """
     name = shlex.join(command)
     try:
-        with subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            process_group=0,
-        ) as process:
-            try:
-                told = process.communicate(timeout=COMMAND_SECONDS)[0]
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                raise Fixable(
-                    f"{name} had not ended after {COMMAND_SECONDS:.0f} s and was ended. Look "
-                    "whether the trainer still runs."
-                ) from None
+        ended = run_to_end(command, seconds=COMMAND_SECONDS)
     except OSError as trouble:
         raise Fixable(f"{name} could not be started: {trouble.strerror}.") from trouble
-    last = " ".join(told.decode("utf-8", "replace").split())[-300:]
-    if process.returncode != 0:
+    if ended.code is None:
         raise Fixable(
-            f"{name} failed with exit code {process.returncode}, so the trainer may go on. "
-            f"It said: {last or 'nothing'}"
+            f"{name} had not ended after {COMMAND_SECONDS:.0f} s and was ended. Look whether the "
+            "trainer still runs."
         )
-    return f"Ran {name}.{f' It said: {last}' if last else ''}"
+    if ended.code != 0:
+        raise Fixable(
+            f"{name} failed with exit code {ended.code}, so the trainer may go on. "
+            f"It said: {ended.said or 'nothing'}"
+        )
+    return f"Ran {name}.{f' It said: {ended.said}' if ended.said else ''}"

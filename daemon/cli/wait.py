@@ -7,11 +7,10 @@ import os
 import re
 import secrets
 import shlex
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +21,7 @@ from core.settings import Settings, load_settings
 from core.store.database import Database, bump, row, run
 from core.store.opening import open_database, open_image_store
 from daemon.cli.output import one_line, print_json
+from daemon.commands import words_of
 from daemon.leaving import Look, look, still_ready
 
 _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
@@ -175,7 +175,7 @@ def wait(
     waiting = Waiting(
         settings=settings,
         run_name=run_name,
-        command=words_of(then),
+        command=words_of(then, "--then"),
         dry_run=dry_run,
         every=every,
         deadline=seconds_of(deadline) if deadline is not None else None,
@@ -214,20 +214,6 @@ def _print(outcome: dict[str, Any]) -> None:
 def _by_another(claim: dict[str, Any]) -> str:
     said = claim["error"] or "it did not say how it ended"
     return f"a wait on {claim['host']} at {claim['created_at']:%Y-%m-%d %H:%M} UTC ({said})"
-
-
-def words_of(text: str) -> tuple[str, ...]:
-    """Return the words of a command. Raises Fixable when it names no program that is here."""
-    try:
-        words: Sequence[str] = shlex.split(text)
-    except ValueError as trouble:
-        raise Fixable(f"--then cannot be read: {trouble}.") from None
-    if not words or shutil.which(words[0]) is None:
-        raise Fixable(
-            f"--then starts with {words[0] if words else 'nothing'!r}, which is no program here. "
-            "It is run without a shell; for one, write: sh -c '...'"
-        )
-    return tuple(words)
 
 
 def seconds_of(text: str) -> float:
