@@ -67,7 +67,7 @@ def strength_chart(ranked: Sequence[Strength], *, theme: Theme = "light") -> Any
     point = base.mark_circle(color=ink.strong, size=90, opacity=1).encode(
         x="wins:Q", y=y, tooltip=tooltip
     )
-    return _dressed(alt.layer(half, rule, point), ink, _ROW * len(lines) + 40)
+    return dressed(alt.layer(half, rule, point), ink, _ROW * len(lines) + 40)
 
 
 def time_chart(seconds: Mapping[str, Sequence[float]], *, theme: Theme = "light") -> Any:
@@ -94,14 +94,15 @@ def time_chart(seconds: Mapping[str, Sequence[float]], *, theme: Theme = "light"
             y=alt.Y("slot:N", sort=None, title=None, axis=alt.Axis(labelLimit=220)),
         )
     )
-    return _dressed(alt.layer(box), ink, _ROW * len(seconds) + 40)
+    return dressed(alt.layer(box), ink, _ROW * len(seconds) + 40)
 
 
 def _chance(log_odds: float) -> float:
     return 100 / (1 + exp(-log_odds))
 
 
-def _dressed(chart: Any, ink: Ink, height: int) -> Any:
+def dressed(chart: Any, ink: Ink, height: int) -> Any:
+    """Return the chart in the house's inks, as wide as its place."""
     return (
         chart.properties(width="container", height=height)
         .configure(background="transparent", font=FONT)

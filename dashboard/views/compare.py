@@ -16,6 +16,8 @@ _ONE_OF_SOME = (
     "Pick against the base",
     "Pick at three strengths",
     "Two best epochs",
+    "Pick against production",
+    "Pick with another LoRA",
     "My own choice",
 )
 
@@ -106,19 +108,40 @@ def _slots(reads: Reads, run_id: int, kind: str) -> list[str]:
     if kind == "Two best epochs":
         chances = (advice.body.get("p_best") or {}) if advice else {}
         return sorted(chances, key=lambda place: -chances[place])[:2]
+    if kind == "Pick against production":
+        return ["production", "pick"]
+    if kind == "Pick with another LoRA":
+        return _with_another(reads, run_id)
     positions = sorted(
         {line.position for line in reads.ask(gallery.checkpoints, run_id) if line.position}
     )
     chosen = st.multiselect(
         "Slots", ["base", "production", *map(str, positions)], key="compare-slots"
     )
-    own = st.text_input(
-        "More slots, separated by spaces",
-        placeholder="7@0.8   7+palette:4@0.5   other_run:12",
+    own = st.text_area(
+        "More slots, one a line",
+        placeholder="7@0.8\n7+palette:4@0.5\nother_run:12",
         max_chars=400,
+        height=100,
         key="compare-own",
     )
-    return [*chosen, *own.split()]
+    return [*chosen, *(line.strip() for line in own.splitlines() if line.strip())]
+
+
+def _with_another(reads: Reads, run_id: int) -> list[str]:
+    """Return the pick alone and with the pick of another run at rising strengths."""
+    others = [run for run in reads.ask(gallery.runs) if run.checkpoints and run.id != run_id]
+    if not others:
+        sheet.put(sheet.empty("There is no other run whose LoRA could be merged in."))
+        return ["pick"]
+    by_id = {run.id: run for run in others}
+    other = st.selectbox(
+        "The other LoRA",
+        list(by_id),
+        format_func=lambda at: safe.plain(f"{by_id[at].run_name}, its pick"),
+        key="compare-other",
+    )
+    return ["pick", *(f"pick+{by_id[other].run_name}:pick@{at}" for at in (0.3, 0.5, 0.8))]
 
 
 def _ask(run_id: int, slots: list[str], judge: str) -> None:

@@ -8,13 +8,15 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from core import production
+from core.charts.versions import VersionRate, versions_chart
 from core.errors import EpochwatchError
 from core.store import gallery, promotions
 from core.store.database import Connection
 from core.store.promotions import Promotion
+from core.versions import versions
 from dashboard import writes
 from dashboard.link import Away
-from dashboard.parts import beat, outage, promoted, safe, sheet, wall
+from dashboard.parts import beat, charts, outage, promoted, safe, sheet, wall
 from dashboard.reads import Reads, shared_reads
 
 _PICTURES = 6
@@ -43,6 +45,35 @@ def page_body() -> None:
     if known:
         sheet.put(sheet.heading("History"))
         sheet.put(promoted.history(known, live))
+    _versions(reads)
+
+
+def _versions(reads: Reads) -> None:
+    """Show how often people prefer each run's pick to the base model, run after run."""
+    sheet.put(
+        sheet.heading("Versions over time", "each run's pick against its base model, by votes")
+    )
+    lines = [
+        VersionRate(
+            version=each.version,
+            rate=rate,
+            low=100 * won.win_interval.low,
+            high=100 * won.win_interval.high,
+            votes=won.tally.total,
+        )
+        for each in reads.ask(versions)
+        if (won := each.against_base) is not None and (rate := won.tally.win_rate) is not None
+    ]
+    if lines:
+        chart = versions_chart(lines, theme=charts.theme())
+        st.altair_chart(chart, theme=None, width="stretch", key="versions")
+    else:
+        sheet.put(
+            sheet.empty(
+                "No votes on a pick against its base yet. Compare them and vote:",
+                (("epochwatch compare base pick --run NAME", "then the page Vote"),),
+            )
+        )
 
 
 def _live(reads: Reads, live: Promotion, known: tuple[Promotion, ...]) -> None:

@@ -70,7 +70,7 @@ def test_slots_that_are_not_there_are_an_answer_not_a_crash(house: House) -> Non
     """What a person types by hand is checked, and the page says what there is."""
     page = AppTest.from_file(str(VIEW), default_timeout=20).run()
     page.radio(key="compare-kind").set_value("My own choice").run()
-    page.text_input(key="compare-own").set_value("base 9").run()
+    page.text_area(key="compare-own").set_value("base\n9").run()
     page.button(key="compare-go").click().run()
     assert not page.exception
     assert "no checkpoint 9" in page.error[0].value
