@@ -6,11 +6,11 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from core.errors import EpochwatchError
+from core.errors import EpochwatchError, Fixable
 from daemon.cli import (
     alerts,
     backtest,
@@ -44,15 +44,7 @@ app.add_typer(plan.app, name="plan")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(production.app, name="production")
 app.add_typer(votes.app, name="votes")
-app.command("log")(runs.log)
-app.command("report")(runs.report)
 runs.app.command("export")(exporting.export)
-app.command("compare")(compare.compare)
-app.command("rescore")(rescore.rescore)
-app.command("calibrate")(calibrate.calibrate)
-app.command("backtest")(backtest.backtest)
-app.command("scorers")(scorers.scorers)
-app.command("promote")(production.promote)
 
 BaseModel = Annotated[
     str | None, typer.Option(help="Base model: a diffusers folder, a .safetensors file, or a name.")
@@ -99,7 +91,7 @@ def watch(
         bool, typer.Option("--stop-at-budget", help="Stop when the budget is spent, too.")
     ] = False,
 ) -> None:
-    """Watch folders, test every checkpoint that is there or comes, and judge."""
+    """Watch folders, and test and judge every checkpoint in them."""
     from daemon.actions.stop import means_of
     from daemon.cli.serving import watch as serve
 
@@ -148,7 +140,7 @@ def train(
         bool, typer.Option("--stop-kill", help="Send SIGKILL when both waits were in vain.")
     ] = False,
 ) -> None:
-    """Run a trainer, follow its log, and end it gently when a stop is advised and you allow it."""
+    """Run a trainer and follow its log. It is ended gently when a stop is advised, if you allow it."""
     from daemon.cli.train import train as follow
 
     code = follow(
@@ -168,9 +160,7 @@ def train(
 @app.command()
 def wait(
     run: Annotated[str, typer.Argument(help="The run's name.")],
-    then: Annotated[
-        str, typer.Option(help="The command to run, once; it is run without a shell.")
-    ],
+    then: Annotated[str, typer.Option(help="The command to run, once; it is run without a shell.")],
     deadline: Annotated[
         str | None, typer.Option(help="Give up after this long, such as 30m or 2h.")
     ] = None,
@@ -183,7 +173,7 @@ def wait(
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 5.0,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Run a command once everything of a run is tested, judged and kept, and never earlier."""
+    """Run a command once all of a run is tested, judged and kept. Never earlier."""
     from daemon.cli.wait import wait as follow
 
     code = follow(
@@ -215,7 +205,7 @@ def costs(
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show what runs cost, by epoch, and what stopping earlier would have saved."""
+    """Show what runs cost, by epoch. Also what stopping earlier would have saved."""
     from daemon.cli.costs import costs as show
 
     show(run, price=price, budget=budget, gpu=gpu, list_prices=list_prices, as_json=json_)
@@ -230,7 +220,7 @@ def evaluate(
     profile: Profile = None,
     run: RunName = None,
 ) -> None:
-    """Test checkpoints at hand, first, middle and last first, and show what came out."""
+    """Test checkpoints at hand and show what came out. First, middle and last come first."""
     from daemon.cli.serving import evaluate as serve
 
     serve(files, base_model=base_model, suite=suite, data=data, profile=profile, run_name=run)
@@ -261,7 +251,7 @@ def demo(
         bool, typer.Option("--dashboard/--no-dashboard", help="Serve the dashboard meanwhile.")
     ] = True,
 ) -> None:
-    """Train a real LoRA on the shipped model and watch it being judged."""
+    """Train a real LoRA on a small model and watch it being judged."""
     from daemon.demo.story import tell
 
     tell(epochs=epochs, end=exit_, seed=seed, with_dashboard=browser)
@@ -270,13 +260,13 @@ def demo(
 @app.command()
 def converge(
     scores: Annotated[str, typer.Argument(help='"6,7,7", or a CSV with epoch,prompt,score.')],
-    planned: Annotated[int | None, typer.Option(help="The last planned epoch.")] = None,
+    planned: Annotated[int | None, typer.Option(min=1, help="The last planned epoch.")] = None,
     stop: Annotated[str, typer.Option(help="careful, normal or eager.")] = "normal",
     seconds: Annotated[
-        float | None, typer.Option("--seconds-per-epoch", help="How long an epoch trains.")
+        float | None, typer.Option("--seconds-per-epoch", min=0, help="How long an epoch trains.")
     ] = None,
     price: Annotated[
-        float | None, typer.Option("--price-per-hour", help="What the GPU costs.")
+        float | None, typer.Option("--price-per-hour", min=0, help="What an hour of the GPU costs.")
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -305,7 +295,7 @@ def measure(
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure any image: colors, pixel-art style, adherence to a prompt."""
+    """Measure any image: colors, pixel-art style, fit to a prompt."""
     from daemon.cli.measuring import measure as show
 
     show(
@@ -321,10 +311,23 @@ def measure(
 
 @app.command()
 def doctor() -> None:
-    """Check this machine: database, image store, disk, alert addresses, what would draw."""
+    """Check this machine. Database, image store, disk, alert addresses, what would draw."""
     from daemon.cli.facts import doctor as show
 
     show()
+
+
+app.command("log")(runs.log)
+app.command("report")(runs.report)
+app.command("compare")(compare.compare)
+app.command("rescore")(rescore.rescore)
+app.command("calibrate")(calibrate.calibrate)
+app.command("backtest")(backtest.backtest)
+app.command("scorers")(scorers.scorers)
+app.command("promote")(production.promote)
+
+# What typer raises for wrong words: the base of BadParameter, which has no public name.
+_WrongWords: type = typer.BadParameter.__mro__[1]
 
 
 def main() -> None:
@@ -332,7 +335,11 @@ def main() -> None:
     # An error is one line: the driver would say each failed try of its own accord.
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)
     try:
-        app(standalone_mode=True)
+        code = app(standalone_mode=False, prog_name="epochwatch")
+    except _WrongWords as trouble:
+        sys.exit(_explain(trouble))
+    except typer.Abort:
+        sys.exit(1)  # nothing was confirmed, so nothing was done
     except BrokenPipeError:  # whoever read us has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -340,6 +347,17 @@ def main() -> None:
         sys.exit(complain(trouble))
     except KeyboardInterrupt:
         sys.exit(130)
+    sys.exit(code)
+
+
+def _explain(trouble: Any) -> int:
+    """Say in one line what is wrong with the words, or show the help where only a command is missing."""
+    said = trouble.format_message()
+    if "\n" in said.strip():  # the help itself
+        print(said, file=sys.stderr)
+        return 2
+    where = trouble.ctx.command_path if trouble.ctx is not None else "epochwatch"
+    return complain(Fixable(f"{said.rstrip('.')}. See: {where} --help"))
 
 
 if __name__ == "__main__":

@@ -255,7 +255,10 @@ def test_log_takes_the_run_in_progress(epochwatch: Any, add_run: Any, dsn: str) 
     add_run("old", "completed")
     add_run("punks-v7")
     said = epochwatch("log", 7, 8, 7.5, 9, "eyes are right at last")
-    assert (said.code, said.out) == (0, "Epoch 7: 8.2 logged.\nThe machine has no score of it yet.\n")
+    assert (said.code, said.out) == (
+        0,
+        "Epoch 7: 8.2 logged.\nThe machine has no score of it yet.\n",
+    )
     with psycopg.connect(dsn) as connection:
         found = connection.execute(
             "SELECT position, visual, style, prompt, note, judge <> '' FROM epochwatch.scores"
