@@ -327,7 +327,7 @@ app.command("scorers")(scorers.scorers)
 app.command("promote")(production.promote)
 
 # What typer raises for wrong words: the base of BadParameter, which has no public name.
-_WrongWords: type = typer.BadParameter.__mro__[1]
+_WrongWords: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 def main() -> None:
