@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 
 _MOST = 16_384  # bytes of one piece of output that are looked at: the last ones say it all
+_LONGEST = 2000  # characters of a line that is read: no bar is longer, and a flood takes seconds
+_SMALLEST, _LARGEST = 1e-37, 3.4e38  # of 32-bit numbers
 _ESCAPES = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]")
 _LINES = re.compile(rb"[\r\n]+")
 # tqdm writes what it counts, percent, bar, count, time spent < time left, rate, and its values.
 _BAR = re.compile(
-    r"(?P<what>[^|]*?):?\s*\d+%\|[^|]*\|\s*(?P<done>\d+)/(?P<total>\d+)\s*"
+    r"(?P<what>[^|]*?):?\s*\d+%\|[^|]*\|\s*(?P<done>\d{1,9})/(?P<total>\d{1,9})\s*"
     r"\[[^<\]]*<(?P<left>[^,\]]*),?(?P<rest>[^\]]*)"
 )
 _STEPS = re.compile(r"(train(ing)?\s*)?steps?|train(ing)?|optimi[sz]ation steps?", re.IGNORECASE)
 _EPOCHS = re.compile(r"(train(ing)?\s*)?epochs?", re.IGNORECASE)
-_EPOCH = re.compile(r"\s*epoch\s*:?\s*(\d+)\s*/\s*\d+", re.IGNORECASE)
+_EPOCH = re.compile(r"\s*epoch\s*:?\s*(\d{1,9})\s*/\s*\d+", re.IGNORECASE)
 _NUMBER = r"\s*[=:]\s*(nan|-?inf|[-+]?\d*\.?\d+(?:e[-+]?\d+)?)"
 # The average of the epoch is steadier than the loss of one step, so it comes first.
 _LOSSES = tuple(
@@ -49,7 +52,8 @@ class LogReader:
         for line in (*whole, self._rest):
             if b"%|" in line or b"poch" in line:
                 text = _ESCAPES.sub(b"", line).decode("utf-8", "replace")
-                self.progress = _read(text, self.progress)
+                if len(text) <= _LONGEST:
+                    self.progress = _read(text, self.progress)
 
 
 def _read(line: str, known: Progress) -> Progress:
@@ -73,13 +77,18 @@ def _read(line: str, known: Progress) -> Progress:
 
 def _loss(text: str) -> float | None:
     found = next((hit for name in _LOSSES if (hit := name.search(text))), None)
-    return float(found[1]) if found else None
+    if found is None:
+        return None
+    loss = float(found[1])
+    if abs(loss) < _SMALLEST:  # as far as a trainer's numbers, and the database's, tell it from 0
+        return 0.0
+    return math.copysign(math.inf, loss) if abs(loss) > _LARGEST else loss
 
 
 def _seconds(text: str) -> float | None:
     """Return the seconds of "12:00", "1:02:03" or "1 day, 1:02:03"; None for "?"."""
     parts = text.strip().split(":")
-    if not all(part.isdigit() for part in parts):
+    if not all(re.fullmatch("[0-9]{1,9}", part) for part in parts):
         return None
     seconds = 0.0
     for part in parts:

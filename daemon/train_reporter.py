@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from core.errors import EpochwatchError
+from core.errors import EpochwatchError, Retryable
 from core.settings import Settings
 from core.store.database import Connection, Database, Row, bump, row, rows, run
 from core.store.opening import open_database
@@ -119,9 +119,14 @@ class Reporter:
         return int(found["run_id"]) if found else None
 
     def _obey(self, database: Database, stop: Callable[[Row], str], action: Row) -> None:
-        """Do a stop that was decided for this trainer, and say what came of it."""
+        """Do a stop that was decided for this trainer, and say what came of it.
+
+        Raises Retryable when the database is away: what was not begun is done when it is back.
+        """
         try:
             note = stop(action)
+        except Retryable:
+            raise
         except EpochwatchError as trouble:
             with database.transaction() as connection:
                 run(

@@ -18,10 +18,13 @@ import psycopg
 import pytest
 from house import House, open_house
 
+from core.errors import Permanent, Retryable
+from core.settings import Settings
 from core.store import migrate
-from core.store.database import Database, Row
+from core.store.database import Database, Row, row, run
 from daemon.actions.stop import Stopper
-from daemon.train_reporter import option, told_command
+from daemon.train_log import LogReader
+from daemon.train_reporter import Reporter, option, told_command
 from whole_program import REPOSITORY, wait_for
 
 TRAINER = """
@@ -246,3 +249,34 @@ def test_options_are_read_and_secrets_are_not_kept() -> None:
     assert told_command((*command, "--huggingface_token=hf_1")) == (
         "python t.py --output-name=punk --output_dir /out --wandb_api_key '***' '--huggingface_token=***'"
     )
+
+
+def test_a_stop_that_the_database_was_away_for_is_not_given_up(
+    fresh_dsn: str, tmp_path: Path
+) -> None:
+    """Nothing was begun, so it is done when the database is back; a failure for good is one."""
+    settings = Settings(home=tmp_path, host_name="pod")
+    reporter = Reporter(
+        settings=settings, pid=1, started_at=datetime(2026, 1, 1, tzinfo=UTC), command=("t",),
+        log=LogReader(),
+    )  # fmt: skip
+    migrate.migrate(fresh_dsn)
+    with Database(fresh_dsn) as database:
+
+        def state() -> str:
+            with database.transaction() as connection:
+                return str(row(connection, "actions.one", key="stop/1")["state"])  # type: ignore[index]
+
+        with database.transaction() as connection:
+            run(
+                connection, "actions.decide", key="stop/1", kind="stop", run_id=1, payload={},
+                host=reporter.address,
+            )  # fmt: skip
+        for trouble, after in ((Retryable("away"), "pending"), (Permanent("no"), "failed")):
+
+            def stop(_action: Row, trouble: Exception = trouble) -> str:
+                raise trouble
+
+            with contextlib.suppress(Retryable):
+                reporter._obey(database, stop, {"key": "stop/1"})
+            assert state() == after

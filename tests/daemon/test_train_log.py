@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 
@@ -69,3 +70,20 @@ def test_colored_bars_and_endless_lines_are_read() -> None:
     """Escapes are taken out, and only the end of a flood is looked at."""
     assert read("\x1b[32msteps:  50%|██| 5/10 [00:01<00:01,  1it/s]\x1b[0m").step == 5
     assert read("x" * 1_000_000 + "\nsteps:  50%|██| 6/10 [00:01<00:01,  1it/s]").step == 6
+
+
+def test_no_output_breaks_or_delays_the_trainer() -> None:
+    """Numbers of any size, and floods in one line: whoever reads stands between trainer and screen."""
+    began = time.monotonic()
+    for line in (
+        f"epoch {'9' * 5000}/10",
+        f"epoch {'9' * 500}/10",
+        f"steps:  50%|##| {'9' * 500}/10 [00:01<00:01,  1it/s]",
+        "epoch" + " " * 16_000,
+        "epoch " + "1" * 16_000,
+    ):
+        assert read(line) == Progress()
+    assert time.monotonic() - began < 2
+    odd = read("steps:  50%|##| 5/10 [00:01<\u00b2:1,  1it/s, loss=1e-60]")
+    assert odd == Progress(step=5, total_steps=10, loss=0.0)
+    assert read("steps:  50%|##| 5/10 [00:01<00:01,  1it/s, loss=-1e60]").loss == -math.inf
