@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ import numpy as np
 from core.errors import Fixable
 from core.formats.caption_file import CaptionedImage
 from core.metrics.proof import Proof
+from daemon.generator.client import clean_environment
 from daemon.scorers.contract import (
     Floats,
     Trial,
@@ -66,7 +68,7 @@ class Scorer:
             done = subprocess.run(
                 [sys.executable, "-m", "daemon.scorers.child"],
                 input=json.dumps(request), capture_output=True, text=True, check=False,
-                cwd=_ROOT, timeout=_SECONDS,
+                cwd=_ROOT, timeout=_SECONDS, env=clean_environment(os.environ),
             )  # fmt: skip
             said: dict[str, Any] = json.loads(done.stdout)
         except (subprocess.TimeoutExpired, ValueError) as trouble:

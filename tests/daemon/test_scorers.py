@@ -149,3 +149,17 @@ def test_what_cannot_be_loaded_safely_is_refused_with_advice(
 def test_no_scorer_is_plugged_in_by_default() -> None:
     """Whoever wants one names its folder."""
     assert load_settings().scorers == {}
+
+
+def test_a_scorers_process_is_given_no_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads files that somebody else made."""
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\nprintf \'{"trouble": "secret %s."}\' "$DATABASE_URL"\n')
+    python.chmod(0o755)
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setattr("sys.executable", str(python))
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me:hidden@db/x")
+    with pytest.raises(Fixable, match="secret \\."):
+        Scorer(name="s", folder=tmp_path).look([], [])
