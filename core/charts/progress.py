@@ -68,7 +68,9 @@ def best_chart(progress: Progress, *, theme: Theme = "light", height: int = 120)
         {"position": position, "chance": chance, "picked": position == progress.pick}
         for position, chance in sorted((progress.p_best or {}).items())
     ]
-    base = alt.Chart(alt.Data(values=rows)).encode(x=_x(progress))
+    # An estimate is never quite certain, however it is rounded.
+    said = "datum.chance > 0.99 ? 'over 99%' : format(datum.chance, '.0%')"
+    base = alt.Chart(alt.Data(values=rows)).transform_calculate(said=said).encode(x=_x(progress))
     bars = base.mark_bar(size=14, cornerRadiusTopLeft=2, cornerRadiusTopRight=2).encode(
         y=alt.Y(
             "chance:Q",
@@ -79,13 +81,13 @@ def best_chart(progress: Progress, *, theme: Theme = "light", height: int = 120)
         color=alt.condition("datum.picked", alt.value(ink.accent), alt.value(ink.text)),
         tooltip=[
             alt.Tooltip("position:Q", title=progress.unit),
-            alt.Tooltip("chance:Q", format=".0%"),
+            alt.Tooltip("said:N", title="chance"),
         ],
     )
     words = base.transform_filter("datum.chance >= 0.05").mark_text(
         dy=-7, color=ink.text, fontSize=11
     )
-    labeled = words.encode(y=alt.Y("chance:Q"), text=alt.Text("chance:Q", format=".0%"))
+    labeled = words.encode(y=alt.Y("chance:Q"), text=alt.Text("said:N"))
     return _dressed(alt.layer(bars, labeled).properties(width="container", height=height), ink)
 
 

@@ -37,7 +37,7 @@ def strength_chart(ranked: Sequence[Strength], *, theme: Theme = "light") -> Any
             "wins": _chance(each.value),
             "low": _chance(each.low),
             "high": _chance(each.high),
-            "best": 100 * each.p_best,
+            "best": "over 99" if each.p_best > 0.99 else f"{100 * each.p_best:.0f}",
         }
         for each in ranked
     ]
@@ -53,7 +53,7 @@ def strength_chart(ranked: Sequence[Strength], *, theme: Theme = "light") -> Any
         alt.Tooltip("wins:Q", format=".1f", title="wins, %"),
         alt.Tooltip("low:Q", format=".1f", title="from"),
         alt.Tooltip("high:Q", format=".1f", title="to"),
-        alt.Tooltip("best:Q", format=".0f", title="chance to be best, %"),
+        alt.Tooltip("best:N", title="chance to be best, %"),
     ]
     base = alt.Chart(alt.Data(values=lines))
     half = (

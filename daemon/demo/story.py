@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import Permanent
+from core.rules.wording import percent
 from core.settings import Settings, load_settings
 from core.store.database import row, rows
 from daemon.actions.report import write_report
@@ -114,7 +115,7 @@ def print_summary(service: Service, folder: Path, *, with_dashboard: bool) -> No
     print(history[-1]["sentence"])
     if body["pick"] is not None:
         share = body["p_best"].get(str(body["pick"]), 0)
-        print(f"  best epoch     {body['pick']} ({share:.0%} sure, by score)")
+        print(f"  best epoch     {body['pick']} ({percent(share)} sure, by score)")
     if first_stop is not None:
         print(
             f"  stop advised   after epoch {first_stop['latest']}, naming epoch {first_stop['pick']}"

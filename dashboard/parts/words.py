@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from core.rules import wording
 from core.rules.scoring import floor_for_display
 from core.store.gallery import CheckpointLine, Host
 
@@ -58,9 +59,7 @@ def score(value: float | None) -> str:
 
 def percent(share: float | None) -> str:
     """Return a chance as a percentage; one that is an estimate is never quite certain."""
-    if share is None:
-        return "\u2013"
-    return "over 99 %" if share > 0.99 else f"{share:.0%}".replace("%", " %")
+    return "\u2013" if share is None else wording.percent(share)
 
 
 def size(count: int) -> str:

@@ -170,3 +170,12 @@ def test_an_ended_run_says_when_a_stop_was_advised() -> None:
     )
     going = replace(advice, body=body | {"ended": False})
     assert not standing.of_run({}, going, IDLE, ()).reasons
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [(None, "\u2013"), (0.0, "under 1 %"), (0.5, "50 %"), (0.996, "over 99 %"), (1.0, "over 99 %")],
+)
+def test_a_chance_is_never_none_and_never_certain(share: float | None, said: str) -> None:
+    """What is estimated has no 0 % and no 100 %."""
+    assert words.percent(share) == said

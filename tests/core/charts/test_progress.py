@@ -96,3 +96,11 @@ def test_the_learning_rate_is_a_panel_of_its_own_where_it_is_known(theme: Any) -
         progress_sheet(FULL, theme=theme).to_json()
     )
     assert max(_values(progress_sheet(known, theme=theme), "share")) == 1.0
+
+
+def test_no_epoch_is_the_best_for_certain() -> None:
+    """Rounded to whole percents, 99.7 % would be all."""
+    sure = Progress(averages={1: 5.0, 2: 8.0}, p_best={1: 0.003, 2: 0.997}, pick=2)
+    svg = vl_convert.vegalite_to_svg(best_chart(sure).to_dict())
+    assert ">over 99%<" in svg
+    assert svg.count(">100%<") == 1  # the end of the axis

@@ -30,3 +30,11 @@ def test_times_are_one_box_a_slot() -> None:
     """Each image is one value."""
     spec = time_chart({"base": [2.0, 2.5], "epoch 7": [3.0]}).to_dict()
     assert json.dumps(spec).count('"seconds": ') == 3
+
+
+def test_no_slot_is_the_best_for_certain() -> None:
+    """A chance is an estimate, however it is rounded."""
+    sure = Strength(slot="epoch 9", value=3.0, low=2.0, high=4.0, p_best=0.999)
+    text = json.dumps(strength_chart([sure]).to_dict())
+    assert '"best": "over 99"' in text
+    assert '"best": "90"' in json.dumps(strength_chart(RANKED).to_dict())
