@@ -44,6 +44,13 @@ class Promotion:
     hook_state: str | None
     hook_said: str | None
 
+    @property
+    def became(self) -> str:
+        """What became of it, in a word or two; what is live now was live."""
+        if self.state == "done":
+            return "was live" if self.live_at is not None else "overtaken"
+        return {"pending": "on its way", "failed": "failed"}.get(self.state or "", "")
+
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateRows:

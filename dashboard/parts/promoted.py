@@ -155,10 +155,7 @@ def history(known: Sequence[Promotion], live: Promotion | None) -> Html:
 def _became(each: Promotion, live: Promotion | None) -> Html:
     if live is not None and each.id == live.id:
         return fill('<span class="ew-pick" data-badge="live">live</span>')
-    word = {"pending": "on its way", "failed": "failed", "done": "was live"}.get(
-        each.state or "", ""
-    )
-    return fill('<span class="ew-quiet">{word}</span>', word=word)
+    return fill('<span class="ew-quiet">{word}</span>', word=each.became)
 
 
 def _why(each: Promotion) -> Html:

@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +249,10 @@ def test_a_late_retry_does_not_undo_what_went_live_after_it(house: House) -> Non
     house.actor(house.promoter()).act()
     assert "overtaken by number" in house.promoter().promote(first)
     assert house.live() == (second, second)
+    live = house.get(first)
+    assert live.became == "was live"
+    assert replace(live, live_at=None).became == "overtaken"
+    assert replace(live, live_at=None, state="failed").became == "failed"
 
 
 def test_the_command_runs_once_and_its_end_is_recorded(house: House) -> None:
