@@ -136,7 +136,8 @@ def _wait(database: Database, grid_id: int, *, quiet: bool) -> None:
             with database.transaction() as connection:
                 found = comparison(connection, grid_id)
                 drawing = row(connection, "comparisons.drawing_host")
-            assert found is not None
+            if found is None:
+                raise Fixable(f"Comparison {grid_id} was deleted meanwhile, and its run with it.")
             pictures = [each for unit in found.units for each in unit.pictures.values()]
             done = [each for each in pictures if each.image_sha256 or each.defect]
             bar.update(task, total=found.wanted or None, completed=len(done))

@@ -193,6 +193,8 @@ def _outcome(found: Promotion) -> str:
     if found.state != "done":
         who = found.wanted_host or "a daemon"
         return f"{name} is decided (number {found.id}); {who} puts it in place as soon as it can."
+    if found.live_at is None:
+        return f"{name} is not in production (number {found.id}): {found.error}."
     words = f"{name} is in production (number {found.id}), {found.error}."
     if found.hook_state is not None:
         words += f" Command: {found.hook_said if found.hook_state != 'pending' else 'not run yet'}"
@@ -200,8 +202,7 @@ def _outcome(found: Promotion) -> str:
 
 
 def _line(each: Promotion, live: Promotion | None) -> dict[str, Any]:
-    states = {"pending": "on its way", "failed": "failed", "done": "was live"}
-    state = "live" if live is not None and live.id == each.id else states.get(each.state or "", "?")
+    state = "live" if live is not None and live.id == each.id else each.became
     return {
         "id": each.id,
         "model": each.run_name,

@@ -45,6 +45,7 @@ def stats(comparison: Number, json_: AsJson = False) -> None:
 
 
 def _tell(poll: Any) -> None:
+    from core.rules.wording import percent
     from daemon.cli.output import print_table
 
     if not poll.ranking.votes:
@@ -60,7 +61,7 @@ def _tell(poll: Any) -> None:
                 "strength": poll.ranking.strengths[slot].value,
                 "from": poll.ranking.strengths[slot].low,
                 "to": poll.ranking.strengths[slot].high,
-                "best": f"{poll.ranking.p_best[slot]:.0%}",
+                "best": percent(poll.ranking.p_best[slot]),
             }
             for slot in poll.ranking.slots
         ],
