@@ -243,6 +243,11 @@ def failed_cost(runs: Sequence[tuple[bool, RunCost]]) -> tuple[float, float]:
     return sum(cost for failed, cost in costs if failed), sum(cost for _, cost in costs)
 
 
+def _size(count: int) -> str:
+    """Return bytes in words; small files are no 0.00 GB."""
+    return f"{count / 1e9:.2f} GB" if count >= 10**8 else f"{count / 1e6:.1f} MB"
+
+
 def sentences(cost: RunCost) -> list[str]:
     """Return what is to be said of a run's cost, a sentence a line."""
     found = [_time(cost)]
@@ -263,7 +268,7 @@ def sentences(cost: RunCost) -> list[str]:
     if cost.kept_bytes:
         monthly = cost.storage_per_month
         month = f", {money(monthly)} a month" if monthly is not None else ""
-        found.append(f"Checkpoints kept in the store: {cost.kept_bytes / 1e9:.2f} GB{month}.")
+        found.append(f"Checkpoints kept in the store: {_size(cost.kept_bytes)}{month}.")
     return found
 
 

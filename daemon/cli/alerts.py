@@ -32,10 +32,15 @@ def list_(
         print("No alerts yet.")
         return
     shown = [
-        {**each, "title": each["payload"]["title"], "what came of it": each["error"]}
+        {
+            "when": f"{each['created_at']:%Y-%m-%d %H:%M}",
+            "title": each["payload"]["title"],
+            "state": each["state"],
+            "what came of it": each["error"],
+        }
         for each in found
     ]
-    print_table(shown, ("created_at", "title", "state", "what came of it"))
+    print_table(shown, ("when", "title", "state", "what came of it"))
 
 
 @app.command()

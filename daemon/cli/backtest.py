@@ -32,7 +32,7 @@ def backtest(
     names: Annotated[list[str] | None, typer.Argument(help="Runs; all that are over.")] = None,
     json_: AsJson = False,
 ) -> None:
-    """Replay finished runs and tell what each rule for stopping would have saved and lost."""
+    """Replay finished runs under each rule for stopping. Tell what each would have saved and lost."""
     from core.settings import load_settings
     from core.store.opening import open_database
     from daemon.cli.output import print_json

@@ -23,18 +23,21 @@ def calibrate(
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Hold the score against people's votes and propose weights; a person adopts them."""
+    """Hold the score against votes and propose weights. A person adopts them."""
     from core.errors import Fixable
     from core.settings import load_settings
     from core.store import weightings
     from core.store.opening import open_database
     from daemon import calibrating
+    from daemon.cli.logs import start_logs
     from daemon.cli.output import print_json
     from daemon.cli.runs import judge_name, run_called
 
     if adopt and default:
         raise Fixable("Say --adopt or --default, not both.")
-    with open_database(load_settings()) as database, database.transaction() as connection:
+    settings = load_settings()
+    start_logs(settings, quiet=True)
+    with open_database(settings) as database, database.transaction() as connection:
         run_id = run_called(connection, run) if run is not None else None
         fell_back = calibrating.fall_back_on_drift(connection)
         found = calibrating.calibration_of(connection, run_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,7 +25,10 @@ def compare(
             "Without any, list the comparisons."
         ),
     ] = None,
-    run: Annotated[str | None, typer.Option("--run", help="The run they belong to.")] = None,
+    run: Annotated[
+        str | None,
+        typer.Option("--run", help="The run they belong to; else the only one in progress."),
+    ] = None,
     strengths: Annotated[
         str | None,
         typer.Option(help="Each slot at each of these strengths, such as 0.6,0.8,1.0."),
@@ -44,7 +48,7 @@ def compare(
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Compare epochs, strengths, stacks, the base model and production on the same prompts and seeds."""
+    """Compare epochs, strengths, stacks, base model and production. All on the same prompts and seeds."""
     from core.settings import load_settings
     from core.store.comparisons import comparison
     from core.store.opening import open_database, open_image_store
@@ -130,7 +134,12 @@ def _wait(database: Database, grid_id: int, *, quiet: bool) -> None:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet) as bar:
+    with Progress(
+        *columns,
+        console=Console(stderr=True),
+        transient=True,
+        disable=quiet or not sys.stderr.isatty(),
+    ) as bar:
         task = bar.add_task("drawing", total=None)
         while True:
             with database.transaction() as connection:

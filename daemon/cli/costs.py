@@ -93,9 +93,11 @@ def _show_all(*, as_json: bool) -> None:
         found = [(each, cost_of(connection, each["id"], settings)) for each in known]
     counted = [(each, cost) for each, cost in found if cost is not None]
     failed, everything = failed_cost([(_is_failed(each), cost) for each, cost in counted])
+    is_priced = any(cost.price is not None for _, cost in counted)
     if as_json:
         runs = [{"run": each["run_name"], **as_plain(cost)} for each, cost in counted]
-        print_json({"runs": runs, "cost": everything, "cost_of_failed": failed})
+        together = (everything, failed) if is_priced else (None, None)
+        print_json({"runs": runs, "cost": together[0], "cost_of_failed": together[1]})
         return
     if not counted:
         print("No runs yet. Watch a folder: epochwatch watch PATH")
@@ -112,7 +114,7 @@ def _show_all(*, as_json: bool) -> None:
         for each, cost in counted
     ]
     print_table(table, tuple(table[0]))
-    if any(cost.price is not None for _, cost in counted):
+    if is_priced:
         print(f"All runs: {money(everything)}. Runs that failed: {money(failed)}.")
     else:
         print(NO_PRICE)

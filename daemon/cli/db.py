@@ -13,7 +13,7 @@ app = typer.Typer(help="The database.", no_args_is_help=True)
 def migrate(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Bring the database to this version; an existing one is adopted, and no row is changed."""
+    """Bring the database to this version. An existing one is adopted, and no row is changed."""
     from core.settings import load_settings
     from core.store import migrate as migrations
     from core.store.database import Database
@@ -47,7 +47,8 @@ def status() -> None:
     with open_dsn(settings) as dsn:
         pending = migrations.pending(dsn)
     print(f"database: {where}")
-    print(f"migrations to apply: {len(pending)}" if pending else "up to date")
+    todo = f"migrations to apply: {len(pending)}; apply them with: epochwatch db migrate"
+    print(todo if pending else "up to date")
 
 
 @app.command()

@@ -41,7 +41,7 @@ def check(file: File, json_: AsJson = False) -> None:
 
 @app.command("set")
 def set_(run: RunName, file: File) -> None:
-    """Register a plan for a run; that it is changed after results exist is recorded."""
+    """Register a plan for a run. That it is changed after results exist is recorded."""
     from core import plans
     from core.formats.run_plan import read_plan
     from core.rules.gate_evidence import is_metric
@@ -63,7 +63,7 @@ def set_(run: RunName, file: File) -> None:
 
 @app.command()
 def show(run: RunName, json_: AsJson = False) -> None:
-    """Show a run's plan with the state of each gate, and whether it was changed after results."""
+    """Show a run's plan with the state of each gate. Also whether it was changed after results."""
     from dataclasses import asdict
 
     from core import plans

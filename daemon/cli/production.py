@@ -37,8 +37,9 @@ def promote(
     ] = False,
     json_: AsJson = False,
 ) -> None:
-    """Put an epoch into production, if it meets the checklist or you say why not."""
+    """Put an epoch into production by the checklist. What it does not meet takes a reason."""
     from core import production
+    from core.errors import Fixable
     from core.settings import load_settings
     from core.store.opening import open_database
     from daemon.cli.runs import judge_name, run_called
@@ -53,6 +54,8 @@ def promote(
             return
         if not json_:
             _print_look(seen, as_json=False)
+        if seen.checked.blocking and not override.strip():
+            raise Fixable(f"Not promoted. {seen.checked.sentence} To do it anyway: --override WHY")
         with _actor(settings, database) as actor:
             here = actor.find_weights(seen.rows.checkpoint["sha256"]) is not None
             with database.transaction() as connection:
@@ -97,7 +100,7 @@ def show(json_: AsJson = False) -> None:
 
 @app.command()
 def history(json_: AsJson = False) -> None:
-    """List everything that was ever decided about production, the newest first."""
+    """List every decision about production, the newest first."""
     from core.settings import load_settings
     from core.store import promotions
     from core.store.opening import open_database
@@ -144,9 +147,11 @@ def _actor(settings: Settings, database: Database) -> Iterator[Actor]:
     from daemon.actions.actor import Actor
     from daemon.actions.notify import Notifier
     from daemon.actions.promote import promoter_of
+    from daemon.cli.logs import start_logs
     from daemon.spool import Spool
     from daemon.weights import weights_of
 
+    start_logs(settings, quiet=True)
     store = open_image_store(settings)
     weights = weights_of(settings, database, store, Spool(settings.home / "spool"))
     yield Actor(

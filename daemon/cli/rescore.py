@@ -20,14 +20,16 @@ def rescore(
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure a run's images again by the metrics of today; nothing is drawn, history stays."""
+    """Measure a run's images again by today's metrics. Nothing is drawn, history stays."""
     from core.settings import load_settings
     from core.store.opening import open_database, open_image_store
+    from daemon.cli.logs import start_logs
     from daemon.cli.output import print_json
     from daemon.cli.runs import run_called
     from daemon.rescoring import Rescoring
 
     settings = load_settings()
+    start_logs(settings, quiet=True)
     with open_database(settings) as database:
         with database.transaction() as connection:
             run_id = run_called(connection, name)

@@ -32,8 +32,18 @@ def list_(json_: AsJson = False) -> None:
     elif not found:
         print("No runs yet. Watch a folder: epochwatch watch PATH")
     else:
-        columns = ("run_name", "status", "epochs_tested", "best_epoch", "quality_score")
-        print_table(found, (*columns, "convergence_status"))
+        shown = [
+            {
+                "run": each["run_name"],
+                "status": each["status"],
+                "tested": each["epochs_tested"],
+                "best": each["best_epoch"],
+                "score": each["quality_score"],
+                "convergence": each["convergence_status"],
+            }
+            for each in found
+        ]
+        print_table(shown, tuple(shown[0]))
 
 
 @app.command()
@@ -62,7 +72,7 @@ def show(
 
 @app.command()
 def scores(name: Annotated[str, typer.Argument(help="The run's name.")]) -> None:
-    """Print the scores the advice rests on as CSV: epoch,prompt,score (for `epochwatch converge`)."""
+    """Print the scores the advice rests on, as CSV. `epochwatch converge` reads it."""
     import csv
     import sys
 
@@ -82,7 +92,7 @@ def scores(name: Annotated[str, typer.Argument(help="The run's name.")]) -> None
 
 @app.command()
 def finish(name: Annotated[str, typer.Argument(help="The run's name.")]) -> None:
-    """Say that a run is over; a checkpoint that comes later opens it again."""
+    """Say that a run is over. A checkpoint that comes later opens it again."""
     from core.settings import load_settings
     from core.store import owners_tables
     from core.store.database import bump
@@ -95,14 +105,16 @@ def finish(name: Annotated[str, typer.Argument(help="The run's name.")]) -> None
 
 
 def log(
-    epoch: Annotated[int, typer.Argument(min=1, help="Its number, or the step.")],
+    epoch: Annotated[int, typer.Argument(min=1, help="The epoch, or the step.")],
     visual: Annotated[float, typer.Argument(help="0-10")],
     style: Annotated[float, typer.Argument(help="0-10")],
     prompt: Annotated[float, typer.Argument(help="0-10")],
-    notes: Annotated[str, typer.Argument()] = "",
-    run: Annotated[str | None, typer.Option("--run", help="The run's name.")] = None,
+    notes: Annotated[str, typer.Argument(help="What you saw.")] = "",
+    run: Annotated[
+        str | None, typer.Option("--run", help="The run's name; else the only one in progress.")
+    ] = None,
 ) -> None:
-    """Log your own scores of an epoch; they stand beside the machine's and come first."""
+    """Log your own scores of an epoch. They stand beside the machine's and come first."""
     from core.settings import load_settings
     from core.store import scores
     from core.store.opening import open_database

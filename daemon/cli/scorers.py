@@ -7,10 +7,6 @@ from typing import Annotated
 
 import typer
 
-from core.errors import Fixable
-from core.settings import load_settings
-from daemon.cli.output import print_json
-
 
 def scorers(
     images: Annotated[
@@ -25,8 +21,11 @@ def scorers(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Let the scorers of the settings prove themselves on your captions; nothing is downloaded."""
+    """Let plugged-in scorers prove themselves on your captions. Nothing is downloaded."""
+    from core.errors import Fixable
     from core.formats.caption_file import read_captions
+    from core.settings import load_settings
+    from daemon.cli.output import print_json
     from daemon.scorers.client import Scorer
 
     settings = load_settings(data=data)

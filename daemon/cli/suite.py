@@ -86,10 +86,12 @@ def _promises(expect: Expectation) -> str:
 @app.command()
 def init(
     data: Annotated[Path, typer.Argument(help="The training images with their captions.")],
-    output: Annotated[Path, typer.Option("-o", "--output")] = Path("suite.toml"),
-    count: Annotated[int, typer.Option(min=1, max=200)] = 12,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where to write.")] = Path(
+        "suite.toml"
+    ),
+    count: Annotated[int, typer.Option(min=1, max=200, help="How many prompts.")] = 12,
 ) -> None:
-    """Derive test prompts from the training captions: seen, recombined and unseen."""
+    """Derive test prompts from the training captions. Some seen, some recombined, some unseen."""
     from core.errors import Fixable
     from core.formats.caption_file import derive_suite, read_captions
     from core.formats.prompt_suite import write_suite_toml

@@ -119,7 +119,7 @@ def invite(
     judge: Annotated[str, typer.Option(help="Who will vote with this link.")],
     hours: Annotated[float, typer.Option(help="How long it is open.")] = 48,
 ) -> None:
-    """Print a link that lets somebody without an account vote on this comparison, and on no other."""
+    """Print a link for a guest. It lets one person without an account vote on this comparison only."""
     from core.settings import load_settings
     from core.store.comparisons import comparison as read
     from core.store.opening import open_database
@@ -155,7 +155,8 @@ def links(json_: AsJson = False) -> None:
     elif not found:
         print("No guest links. Make one: epochwatch votes invite ID --judge NAME")
     else:
-        print_table(found, ("link", "comparison", "judge", "state", "expires_at", "created_by"))
+        shown = [{**each, "expires_at": f"{each['expires_at']:%Y-%m-%d %H:%M}"} for each in found]
+        print_table(shown, ("link", "comparison", "judge", "state", "expires_at", "created_by"))
 
 
 def _line(link: GuestLink) -> dict[str, Any]:

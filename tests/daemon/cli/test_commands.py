@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from PIL import Image
 from psycopg.types.json import Jsonb
 
 import checkpoints_made as made
+from databases import old_database
 from pictures import Portrait, noisy
 
 PROMPT = "pixel art punk, pink hair #ff69b4, green background #50be50"
@@ -349,3 +351,31 @@ def test_a_report_is_written_where_it_is_asked_for(
     assert "punks-v7" in where.read_text()
     assert epochwatch("report", "punks-v7", "-o", "mine.html").code == 0
     assert (here / "mine.html").read_text().startswith("<!doctype html>")
+
+
+def test_an_empty_table_is_an_empty_list_for_a_program(epochwatch: Any, dsn: str) -> None:
+    """A script reads no error where there is nothing yet; a sum of nothing known is no 0."""
+    assert json.loads(epochwatch("runs", "export", "--json").out) == []
+    assert epochwatch("runs", "export").code == 2
+    found = json.loads(epochwatch("costs", "--json").out)
+    assert (found["cost"], found["cost_of_failed"]) == (None, None)
+
+
+def test_a_database_behind_says_what_to_do(
+    epochwatch: Any, server_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number of migrations alone would leave a person asking."""
+    with old_database(server_dsn) as dsn:
+        monkeypatch.setenv("DATABASE_URL", dsn)
+        said = epochwatch("db", "status")
+    assert "apply them with: epochwatch db migrate" in said.out
+
+
+def test_times_in_a_table_are_read_by_people(epochwatch: Any, dsn: str) -> None:
+    """To the minute; all digits are in the JSON."""
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "INSERT INTO epochwatch.actions (key, kind, payload) VALUES (%s, 'alert', %s)",
+            ("alert/x", Jsonb({"title": "hello"})),
+        )
+    assert re.search(r"\d\d:\d\d  hello", epochwatch("alerts", "list").out)

@@ -46,6 +46,15 @@ def test_rescoring_tells_before_and_after(epochwatch: Any, tested: Any) -> None:
     assert epochwatch("rescore", "nobody").code == 2
 
 
+def test_rescoring_for_a_program_prints_json_and_nothing_else(epochwatch: Any, tested: Any) -> None:
+    """What is logged on the way goes elsewhere."""
+    epochwatch("runs", "list")  # takes away what was said while the run was made
+    said = epochwatch("rescore", "punk", "--json")
+
+    assert json.loads(said.out)["kept"] is True
+    assert "rescored" not in said.out
+
+
 def test_logging_tells_the_machines_score_only_afterwards(epochwatch: Any, tested: Any) -> None:
     """The machine's three and the difference to each; without a test it says so."""
     said = epochwatch("log", 1, 5, 6, 7)

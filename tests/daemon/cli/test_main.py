@@ -16,8 +16,13 @@ from databases import old_database
 COMMANDS = (
     "", "log", "report", "watch", "evaluate", "dashboard", "demo", "converge", "measure", "doctor",
     "db", "db migrate", "db status", "db stop", "runs", "runs list", "runs show", "runs scores",
-    "runs finish", "suite", "suite check", "suite init", "alerts", "alerts list", "alerts test",
+    "runs finish", "runs export", "suite", "suite check", "suite init", "alerts", "alerts list",
+    "alerts test", "plan", "plan check", "plan set", "plan show", "production", "production show",
+    "production history", "production rollback", "votes", "votes stats", "votes export",
+    "votes invite", "votes links", "votes revoke", "train", "wait", "costs", "compare", "rescore",
+    "calibrate", "backtest", "scorers", "promote",
 )  # fmt: skip
+GROUPS = ("db", "runs", "suite", "plan", "alerts", "production", "votes")
 SECRET = "s3cr3t-t0ken"
 # Refuses what takes seconds to import, whatever the command.
 STRICT = """
@@ -72,13 +77,63 @@ def test_no_fact_needs_torch_or_streamlit(words: tuple[str, ...], dsn: str) -> N
 
 @pytest.mark.parametrize(
     "words",
-    [(), ("nonsense",), ("converge",), ("runs", "show"), ("log", "x", "1", "1", "1"), ("watch",)],
-)
-def test_wrong_words_end_with_two(words: tuple[str, ...], epochwatch: Any) -> None:
-    """As every command line does."""
+    [
+        ("nonsense",), ("converge",), ("runs", "show"), ("log", "x", "1", "1", "1"), ("watch",),
+        ("promote", "punk", "0"), ("votes", "stats", "x"), ("costs", "--price", "-1"),
+        ("converge", "6,7,7", "--planned", "-3"), ("converge", "6,7,7", "--price-per-hour", "-3"),
+        ("runs", "list", "--jsn"),
+    ],
+)  # fmt: skip
+def test_wrong_words_end_with_two_and_one_line(words: tuple[str, ...], epochwatch: Any) -> None:
+    """It says what is wrong, and where the right words stand."""
     said = epochwatch(*words)
     assert said.code == 2
-    assert "Usage" in said.out + said.err
+    assert said.out == ""
+    assert said.err.startswith("epochwatch: ")
+    assert said.err.count("\n") == 1
+    assert f"See: epochwatch {words[0]}" in said.err or "See: epochwatch --help" in said.err
+
+
+@pytest.mark.parametrize("group", ["", *GROUPS])
+def test_a_group_without_a_command_shows_its_help(group: str, epochwatch: Any) -> None:
+    """Whoever types half of it sees what there is."""
+    said = epochwatch(*group.split())
+    assert said.code == 2
+    assert "Commands:" in said.out + said.err
+
+
+@pytest.mark.parametrize("group", ["", *GROUPS])
+def test_no_line_of_help_is_cut_off(group: str, epochwatch: Any) -> None:
+    """Each command's first sentence fits into 80 columns."""
+    lines = epochwatch(*group.split(), "--help").out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line for line in lines[1:] if line.endswith("...")] == []
+
+
+def test_help_needs_no_settings() -> None:
+    """They are slow to import, and may be wrong: help comes all the same."""
+    strict = STRICT.replace('"torch"', '"pydantic", "core.settings", "torch"')
+    done = subprocess.run(
+        [sys.executable, "-c", strict, "--help"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Usage: epochwatch")
+
+
+def test_watching_once_where_nothing_is_says_so(epochwatch: Any) -> None:
+    """A typing mistake in the folder would look like a test that passed."""
+    said = epochwatch("watch", "no folder", "--once")
+    assert said.code == 2
+    assert "There is no folder" in said.err
+
+
+def test_evaluating_a_file_that_is_refused_fails(epochwatch: Any, here: Path, dsn: str) -> None:
+    """A script must not go on as if it had been tested."""
+    (here / "suite.toml").write_text('name = "no checkpoint"\n')
+    said = epochwatch("evaluate", "suite.toml")
+    assert said.code == 1
+    assert "suite.toml: refused" in said.out
+    assert "epochwatch: Not tested: suite.toml." in said.err
 
 
 @pytest.mark.parametrize(

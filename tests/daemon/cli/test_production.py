@@ -107,7 +107,7 @@ def test_what_is_not_met_needs_a_reason_which_is_kept(epochwatch: Any, runs: Run
     said = epochwatch("promote", "punks", 3)
     assert said.code == 2
     assert "Not ready: a score of 8." in said.err
-    assert "7.6 of 10" in said.err
+    assert "7.6 of 10" in said.out
     assert runs.ask("SELECT count(*) FROM epochwatch.promotions") == [(0,)]
     assert epochwatch("promote", "punks", 3, "--override", "the only one with lips").code == 0
     assert runs.ask("SELECT overridden, reason FROM epochwatch.promotions") == [
@@ -226,3 +226,17 @@ def test_votes_in_the_database_decide_against_current_production(
     assert found["found"].startswith("77.5 % of 40 comparisons won (")
     strict = json.loads(epochwatch("promote", "punks", 7, "--dry-run", "--strict", "--json").out)
     assert "production" in strict["blocking"]
+
+
+def test_promoting_for_a_program_prints_json_and_nothing_else(epochwatch: Any, runs: Runs) -> None:
+    """What is logged on the way goes elsewhere; a refusal names the option that overrides it."""
+    run_id = runs.run("punk")
+    runs.epoch(run_id, 7, 6.0)
+
+    refused = epochwatch("promote", "punk", 7)
+    said = epochwatch("promote", "punk", 7, "--override", "to try it", "--json")
+
+    assert refused.code == 2
+    assert refused.err.count("\n") == 1
+    assert "--override WHY" in refused.err
+    assert json.loads(said.out)["state"] == "live"
