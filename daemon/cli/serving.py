@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from core.errors import Fixable
+from core.errors import Fixable, Permanent
 from core.settings import Settings, load_settings
 from core.store.database import row, rows
 from daemon.actions.stop import Means
@@ -38,6 +38,8 @@ def watch(
     settings = load_settings(base_model=base_model, suite=suite, data=data, profile=profile)
     start_logs(settings)
     folders = _folders(paths)
+    if once and not any(folder.exists() for folder in folders):
+        raise Fixable(f"There is no folder {folders[0]}, so nothing can be tested once.")
     with opened(settings, folders, run_name=run_name, stop_means=stop_means) as service:
         with stopped_by_signals(service):
             if once:
@@ -85,7 +87,9 @@ def evaluate(
         with stopped_by_signals(service), _progress(service):
             _end_when_idle(service)
             service.run()
-        print_outcome(service)
+        refused = {each.name for each in wanted} & print_outcome(service)
+    if refused:
+        raise Permanent(f"Not tested: {', '.join(sorted(refused))}. The reason stands above.")
 
 
 @contextlib.contextmanager
@@ -99,7 +103,7 @@ def _progress(service: Service) -> Iterator[None]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, transient=not sys.stderr.isatty()) as bar:
+    with Progress(*columns, disable=not sys.stdout.isatty()) as bar:
         task = bar.add_task("checking files", total=None)
 
         def look() -> None:
@@ -121,11 +125,12 @@ def _progress(service: Service) -> Iterator[None]:
         thread.join(timeout=2)
 
 
-def print_outcome(service: Service) -> None:
-    """Print the advice and the epochs of every run that was touched, and files that were refused."""
+def print_outcome(service: Service) -> set[str]:
+    """Print the advice and the epochs of every run of this host; return files that are not tested."""
     from daemon.cli.output import print_table
 
     columns = ("epoch", "visual", "style", "prompt", "average", "verdict", "picked", "issues")
+    refused = set()
     with service.database.transaction() as connection:
         for about in rows(connection, "runs.of_host", host=service.settings.host_name):
             advice = row(connection, "results.current_advice", run_id=about["id"])
@@ -136,6 +141,8 @@ def print_outcome(service: Service) -> None:
         for seen in rows(connection, "checkpoints.sightings", host=service.settings.host_name):
             if seen["state"] in ("refused", "quarantined", "blocked", "incomplete"):
                 print(f"{Path(seen['path']).name}: {seen['state']}: {seen['reason']}")
+                refused.add(Path(seen["path"]).name)
+    return refused
 
 
 def dashboard(*, host: str | None, port: int | None, clerk: bool) -> None:
