@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -54,6 +55,19 @@ class Stack:
     def as_json(self) -> dict[str, Any]:
         """Return the canonical form."""
         return {"base": self.base_sha256, "loras": [list(pair) for pair in self.loras]}
+
+    @classmethod
+    def of_checkpoint(
+        cls, checkpoint: Mapping[str, Any], base_sha256: str | None, strength: str | None
+    ) -> Stack:
+        """Return what draws a stored checkpoint (its ``kind`` and ``drawn_as`` are read).
+
+        A LoRA is merged into its base at ``strength`` (None: 1.00); a full model is its own base.
+        """
+        if checkpoint["kind"] == "base":
+            return cls(base_sha256=checkpoint["drawn_as"])
+        assert base_sha256 is not None, "a LoRA is asked for only where its base model is known"
+        return cls(base_sha256=base_sha256, loras=((checkpoint["drawn_as"], strength or "1.00"),))
 
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> Stack:

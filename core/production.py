@@ -131,10 +131,7 @@ def _ballot(connection: Connection, found: CandidateRows) -> Ballot | None:
     about, checkpoint = found.about, found.checkpoint
     if about["base_sha256"] is None:
         return None
-    stack = Stack(
-        base_sha256=about["base_sha256"],
-        loras=((checkpoint["drawn_as"], about["strength"] or "1.00"),),
-    )
+    stack = Stack.of_checkpoint(checkpoint, about["base_sha256"], about["strength"])
     return Ballot(
         candidate=stack.key,
         base=Stack(base_sha256=about["base_sha256"]).key,

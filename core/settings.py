@@ -124,6 +124,8 @@ class Settings(BaseSettings):
     production: _Place | None = None  # where promoted checkpoints lie; None: <home>/production
     production_keep: int = Field(default=5, ge=1)  # checkpoints that stay there for a rollback
     promote_hook: tuple[str, ...] = ()  # program and arguments, run after each change
+    full_models: bool = False  # take in whole models of a watched folder as epochs, not LoRAs only
+    full_model_gb: float = Field(default=16.0, gt=0)  # the largest of them that is taken in
     spool_gb: float = Field(default=20.0, gt=0)  # private copies beyond this make room
     log_format: Literal["text", "json"] = "text"
 

@@ -57,9 +57,9 @@ def versions(connection: Connection, run_id: int | None = None) -> tuple[Version
 
 
 def _against_base(connection: Connection, found: Mapping[str, Any]) -> WinRate | None:
-    if found["base_sha256"] is None or found["pick"] is None:
+    if found["base_sha256"] is None or found["drawn_as"] is None:
         return None
     base = Stack(base_sha256=found["base_sha256"])
-    pick = Stack(base_sha256=found["base_sha256"], loras=((found["pick"], found["strength"]),))
+    pick = Stack.of_checkpoint(found, found["base_sha256"], found["strength"])
     judged = win_rate(as_votes(served_slots(connection, [base.key, pick.key])), base.key, pick.key)
     return judged if judged.tally.total else None

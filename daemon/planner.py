@@ -53,6 +53,33 @@ def _ask_for_epoch(connection: Connection, checkpoint: Row, *, priority: int) ->
     run_id, position = checkpoint["run_id"], checkpoint["position"]
     depth = _depth(connection, checkpoint)
     shared = {"suite": checkpoint["suite"], "profile": checkpoint["profile"]}
+    if checkpoint["base_sha256"] is not None:
+        _ask_for_baseline(connection, checkpoint, shared)
+    run(
+        connection,
+        "grids.ask",
+        origin=f"epoch/{run_id}/{checkpoint['sha256']}/{depth.name}",
+        run_id=run_id,
+        purpose="epoch",
+        position=position,
+        body={
+            **shared,
+            "tier": depth.tier,
+            "prompts": list(depth.prompts),
+            "sha256": checkpoint["sha256"],
+            "stack": Stack.of_checkpoint(
+                checkpoint, checkpoint["base_sha256"], checkpoint["strength"]
+            ).as_json(),
+        },
+        priority=priority,
+        why=f"{depth.name} test of {checkpoint['position']}",
+        by_whom="epochwatch",
+    )
+
+
+def _ask_for_baseline(connection: Connection, checkpoint: Row, shared: Mapping[str, Any]) -> None:
+    """Ask once for what the base model alone draws."""
+    run_id = checkpoint["run_id"]
     baseline = {
         **shared,
         "tier": "full",
@@ -68,28 +95,6 @@ def _ask_for_epoch(connection: Connection, checkpoint: Row, *, priority: int) ->
         body=baseline,
         priority=_BASELINE_PRIORITY,
         why="the same prompts without any LoRA",
-        by_whom="epochwatch",
-    )
-    stack = Stack(
-        base_sha256=checkpoint["base_sha256"],
-        loras=((checkpoint["drawn_as"], checkpoint["strength"]),),
-    )
-    run(
-        connection,
-        "grids.ask",
-        origin=f"epoch/{run_id}/{checkpoint['sha256']}/{depth.name}",
-        run_id=run_id,
-        purpose="epoch",
-        position=position,
-        body={
-            **shared,
-            "tier": depth.tier,
-            "prompts": list(depth.prompts),
-            "sha256": checkpoint["sha256"],
-            "stack": stack.as_json(),
-        },
-        priority=priority,
-        why=f"{depth.name} test of {checkpoint['position']}",
         by_whom="epochwatch",
     )
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from core.errors import Fixable
 from core.formats.base_model import (
+    FAMILIES,
     base_name,
     base_sha256,
     family,
@@ -41,6 +42,10 @@ from daemon.generator.renderers import renderer_identity
 from daemon.generator.suitability import FLOW
 from daemon.profiling import Profiled, grid_of_images, profile_of
 
+_NO_BASELINE = (
+    "The base model that this full model was trained from is not known, so there is no baseline: "
+    "what the training changed is not shown. Name it with --base-model when a run starts."
+)
 _LOOK_AGAIN = 20.0  # seconds until a blocked run is looked at again
 
 
@@ -96,13 +101,18 @@ class Preparation:
         }
         cells: str | None = None
         try:
-            setup["base_sha256"] = self._find_base(about)
             known = rows(connection, "checkpoints.current", run_id=run_id)
-            self._refuse_misfit(known, about, self.bases[setup["base_sha256"]])
+            whole = bool(known) and known[-1]["kind"] == "base"
+            setup["base_sha256"] = self._find_base(about, is_needed=not whole)
+            base = self.bases.get(setup["base_sha256"])
+            if base is not None:
+                self._refuse_misfit(known, about, base)
             images = self._training_images(about)
-            kind = family(self.bases[setup["base_sha256"]])
+            kind = family(base) if base is not None else known[-1]["family"]
             suite = self._suite(known, about, images, kind)
             loaded = self._with_renderer(self._with_vae(suite))
+            if whole:
+                _refuse_renderer(loaded.suite.recipe.renderer)
             setup["suite"] = save_document(
                 connection, "suite", loaded.suite.name, suite_to_json(loaded.suite)
             )
@@ -113,11 +123,12 @@ class Preparation:
             trial = Trial(
                 suite=loaded.suite,
                 base_sha256=setup["base_sha256"],
-                base_is_file=self.bases[setup["base_sha256"]].is_file(),
+                base_is_file=base is not None and base.is_file(),
             )
             captions = [image.caption for image in images]
             told = doubts(_metadata(known), trial, captions)
-            setup["doubts"] = [*told, *profiled.sentences]
+            unknown = [_NO_BASELINE] if base is None else []
+            setup["doubts"] = [*unknown, *told, *profiled.sentences]
         except Fixable as trouble:
             setup["blocked_reason"] = str(trouble)
         if setup["blocked_reason"] != about["blocked_reason"] or setup["blocked_reason"] is None:
@@ -126,9 +137,15 @@ class Preparation:
             set_level.set_up(connection, run_id, training_cells=cells, weighting=weighting)
             bump(connection)
 
-    def _find_base(self, about: Row) -> str:
+    def _find_base(self, about: Row, *, is_needed: bool = True) -> str | None:
+        """Return the SHA-256 of a run's base model; None where it is neither found nor needed.
+
+        Raises Fixable when there is none, and it is needed or a person has named it.
+        """
         wanted = self.settings.base_model or about["base_model"]
         path = find_base(wanted, self.settings.base_models, self._search_folders())
+        if path is None and not is_needed and not self.settings.base_model:
+            return None
         if path is None:
             raise Fixable(
                 f"No base model: the checkpoints name {about['base_model']!r}, and it was looked for "
@@ -158,7 +175,14 @@ class Preparation:
         """Raise Fixable when the run is certainly for another family than this base model's."""
         if not known or not is_family_certain(known[-1]["notes"]):
             return
-        reason = mismatch(about["run_name"], known[-1]["family"], base_name(base), family(base))
+        newest, kind = known[-1], family(base)
+        reason = mismatch(about["run_name"], newest["family"], base_name(base), kind)
+        if reason is not None and newest["kind"] == "base":
+            reason = (
+                f"{about['run_name']} is a full model of {FAMILIES[newest['family']]}, and the base "
+                f"model {base_name(base)} is {FAMILIES[kind]}: it cannot have been trained from it, "
+                "so nothing was drawn. Name the model it was trained from, or none."
+            )
         if reason is not None:
             raise Fixable(reason)
 
@@ -240,6 +264,15 @@ class Preparation:
         if found is None:
             return None
         return save_document(connection, "training_cells", "training images", found.as_json())
+
+
+def _refuse_renderer(renderer: str) -> None:
+    """Raise for a renderer that is told the name of a base model and not where its file lies."""
+    if renderer.startswith("comfyui"):
+        raise Fixable(
+            "Full models are not drawn through ComfyUI, whose workflow names its own base model. "
+            'Set renderer = "diffusers" in the suite\'s recipe.'
+        )
 
 
 def _fingerprint(path: Path) -> str:

@@ -128,13 +128,12 @@ def with_findings(
 
 
 def _drawable(connection: Connection, about: Row) -> dict[int, Row]:
-    """Return the current checkpoints that can be drawn, by position; none without a base model."""
-    if about["base_sha256"] is None:
-        return {}
+    """Return the current checkpoints that can be drawn, by position; no LoRA without a base model."""
     return {
         found["position"]: found
         for found in rows(connection, "checkpoints.current", run_id=about["id"])
         if found["invalid_reason"] is None
+        and (about["base_sha256"] is not None or found["kind"] == "base")
     }
 
 
@@ -146,7 +145,7 @@ def _ask_again(
     prompts: Sequence[str] = (),
 ) -> None:
     """Ask for these prompts (none: all) at the strength the run is tested at; what is drawn stays."""
-    stack = _stack(about, checkpoint, about["strength"])
+    stack = Stack.of_checkpoint(checkpoint, about["base_sha256"], about["strength"])
     run(
         connection,
         "grids.ask",
@@ -169,31 +168,32 @@ def _ask_again(
 
 
 def _ask_side_by_side(connection: Connection, about: Row, pair: Sequence[Row], origin: str) -> None:
-    """Ask for the sweep, and for the two alone: the pair that people vote on."""
+    """Ask for the sweep, and for the two alone: the pair that people vote on.
+
+    Full models have no strength, so there is no sweep of theirs.
+    """
     unit = "step" if about["position_unit"] == "step" else "epoch"
     own = about["strength"] or "1.00"
     names = " and ".join(str(found["position"]) for found in pair)
     shared: dict[str, Any] = {"suite": about["suite"], "profile": about["profile"]}
     shared["tier"] = "full" if about["tests"] == "full" else "medium"
-    base = Slot(label="base", stack=Stack(base_sha256=about["base_sha256"]))
-    sweep = comparison_body(
-        title=f"{about['run_name']}: {unit}s {names} at three strengths",
-        slots=[
-            base,
-            *(
-                _slot(about, found, decimal_text(strength), unit, own)
-                for found in pair
-                for strength in STRENGTHS
-            ),
-        ],
-        **shared,
-    )
-    both = comparison_body(
-        title=f"{about['run_name']}: {unit} {names}, the two best",
-        slots=[_slot(about, found, own, unit, own) for found in pair],
-        **shared,
-    )
-    for name, body in (("strengths", sweep), ("vote", both)):
+    asked = {
+        "vote": comparison_body(
+            title=f"{about['run_name']}: {unit} {names}, the two best",
+            slots=[_slot(about, found, own, unit, own) for found in pair],
+            **shared,
+        )
+    }
+    if all(found["kind"] == "lora" for found in pair):
+        base = Slot(label="base", stack=Stack(base_sha256=about["base_sha256"]))
+        swept = [
+            _slot(about, found, decimal_text(strength), unit, own)
+            for found in pair
+            for strength in STRENGTHS
+        ]
+        title = f"{about['run_name']}: {unit}s {names} at three strengths"
+        asked["strengths"] = comparison_body(title=title, slots=[base, *swept], **shared)
+    for name, body in asked.items():
         comparisons.ask(
             connection,
             origin=f"{origin}/{name}",
@@ -208,14 +208,7 @@ def _slot(about: Row, checkpoint: Row, strength: str, unit: str, own: str) -> Sl
     at = "" if strength == own else f" at {strength}"
     return Slot(
         label=f"{unit} {checkpoint['position']}{at}",
-        stack=_stack(about, checkpoint, strength),
+        stack=Stack.of_checkpoint(checkpoint, about["base_sha256"], strength),
         run_id=about["id"],
         position=checkpoint["position"],
-    )
-
-
-def _stack(about: Row, checkpoint: Row, strength: str | None) -> Stack:
-    return Stack(
-        base_sha256=about["base_sha256"],
-        loras=((checkpoint["drawn_as"], strength or "1.00"),),
     )

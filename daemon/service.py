@@ -37,7 +37,7 @@ from daemon.planner import plan
 from daemon.preparation import Preparation
 from daemon.proving import Proving
 from daemon.sharing import sharing_of, threads_of
-from daemon.spool import Spool
+from daemon.spool import Spool, spool_of
 from daemon.watcher import Watcher
 from daemon.weights import Weights, weights_of
 from daemon.worker import Worker
@@ -273,7 +273,7 @@ def opened(
         stack.enter_context(alone_in(settings.home))
         database = stack.enter_context(open_database(settings))
         store = open_image_store(settings)
-        spool = Spool(settings.home / "spool")
+        spool = spool_of(settings)
         intake = Intake(
             database=database, spool=spool, store=store, host=settings.host_name, run_name=run_name
         )
@@ -349,6 +349,7 @@ def _worker_of(service: Service, stack: ExitStack) -> Worker:
         host=settings.host_name,
         bases=service.preparation.bases,
         find_weights=service.weights.find,
+        full_models=service.weights.spool.full_models,
         weights_at_hand=service.weights.at_hand,
         sharing=sharing_of(settings, lambda: generator.pid),
         image_timeout=settings.image_timeout,

@@ -48,7 +48,9 @@ class Source:
         return not isinstance(now, bytes) or now == self.companion
 
 
-def read_source(fd: int, path: Path, root: Path) -> Source | Incomplete | Refused:
+def read_source(
+    fd: int, path: Path, root: Path, *, full_models: bool = False
+) -> Source | Incomplete | Refused:
     """Read everything that decides whether these weights are copied."""
     status = os.fstat(fd)
     header = read_header_guarded(fd)
@@ -58,7 +60,7 @@ def read_source(fd: int, path: Path, root: Path) -> Source | Incomplete | Refuse
     if isinstance(companion, Incomplete | Refused):
         return companion
     told = facts(with_companion(header, companion.decode()) if companion else header, path)
-    if why := why_not_tested(told):
+    if why := why_not_tested(told, full_models=full_models):
         return Refused("not-a-lora", why)
     return Source(
         path=path, root=root, status=status, header=header, facts=told, companion=companion

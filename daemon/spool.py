@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from core.settings import Settings
+
 LARGEST_LORA = 4 << 30  # bytes
 LEAST_FREE = 500_000_000  # bytes that stay free on the spool's disk, or three checkpoints
 
@@ -86,12 +88,22 @@ class Spool:
     """The folder of private copies; safe to open from several processes."""
 
     def __init__(
-        self, folder: Path, *, least_free: int = LEAST_FREE, largest: int = LARGEST_LORA
+        self,
+        folder: Path,
+        *,
+        least_free: int = LEAST_FREE,
+        largest: int = LARGEST_LORA,
+        largest_model: int | None = None,
     ) -> None:
-        """Open or create ``folder`` (mode 0700). Raises Fixable where that cannot be done."""
+        """Open or create ``folder`` (mode 0700). Raises Fixable where that cannot be done.
+
+        All sizes are in bytes; full models are taken in where ``largest_model`` says up to which.
+        """
         self.folder = folder.absolute()
         self.least_free = least_free
         self.largest = largest
+        self.largest_model = largest_model
+        self._models: tuple[int, frozenset[str]] | None = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with self._locked():
@@ -126,6 +138,17 @@ class Spool:
         return self._entries(
             path for path in self.folder.glob("*.json") if not self.is_registered(path.stem)
         )
+
+    def full_models(self) -> frozenset[str]:
+        """Return the SHA-256 of every full model in the journal, evicted copies included.
+
+        The journal is read again only when something in the folder has changed.
+        """
+        changed = self.folder.stat().st_mtime_ns
+        if self._models is None or self._models[0] != changed:
+            found = {entry.sha256 for entry in self.entries() if entry.facts.kind == "base"}
+            self._models = changed, frozenset(found)
+        return self._models[1]
 
     def is_registered(self, sha256: str) -> bool:
         """Return whether ``mark_registered`` was called for this content."""
@@ -172,10 +195,11 @@ class Spool:
         """
         started = clock()
         with open_source(path) as fd:
-            source = read_source(fd, path, root)
+            full_models = self.largest_model is not None
+            source = read_source(fd, path, root, full_models=full_models)
             if not isinstance(source, Source):
                 return source
-            if hindrance := self._no_place_for(source.status.st_size):
+            if hindrance := self._no_place_for(source.status.st_size, source.facts.kind):
                 return hindrance
             try:
                 with self._locked():
@@ -212,12 +236,16 @@ class Spool:
             admitted_at=datetime.now(UTC),
         )
 
-    def _no_place_for(self, size: int) -> Refused | Blocked | None:
-        if size > self.largest:
+    def _no_place_for(self, size: int, kind: str) -> Refused | Blocked | None:
+        what, largest, advice = "LoRA", self.largest, ""
+        if kind == "base" and self.largest_model is not None:
+            what, largest = "full model", self.largest_model
+            advice = " The setting full_model_gb says so; save in half precision, or raise it."
+        if size > largest:
             return Refused(
                 "too-large",
-                f"The file has {size / 1e9:.1f} GB; a LoRA of more than {self.largest / 1e9:.1f} "
-                "GB is not taken in. It is not tested.",
+                f"The file has {size / 1e9:.1f} GB; a {what} of more than {largest / 1e9:.1f} "
+                f"GB is not taken in. It is not tested.{advice}",
             )
         free, reserve = shutil.disk_usage(self.folder).free, max(self.least_free, 3 * size)
         if free - size >= reserve:
@@ -301,6 +329,12 @@ class Spool:
 
     def _registered(self, sha256: str) -> Path:
         return self.folder / f"{sha256}.registered"
+
+
+def spool_of(settings: Settings) -> Spool:
+    """Return the spool for what this machine's settings let in."""
+    largest = int(settings.full_model_gb * 1e9) if settings.full_models else None
+    return Spool(settings.home / "spool", largest_model=largest)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from core.settings import Settings
 from core.store import promotions
 from core.store.database import Database, row
 from core.store.files import ImageStore, NotStored
-from daemon.spool import Spool
+from daemon.spool import LARGEST_LORA, Spool
 from daemon.spool_files import write_whole
 
 log = structlog.get_logger()
@@ -63,6 +63,9 @@ class Weights:
         with self.database.transaction() as connection:
             known = row(connection, "checkpoints.uri", sha256=sha256)
         if known is None or not known["uri"]:
+            return None
+        if known["size_bytes"] > LARGEST_LORA:  # it would be held in memory at once
+            log.warning("kept copy is too large to be fetched by itself", uri=known["uri"])
             return None
         # Of a pair the address names its weights alone, which mean nothing without the other file.
         if Path(urlsplit(known["uri"]).path).stem != sha256:

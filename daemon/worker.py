@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ class Worker:
     bases: Mapping[str, Path]  # SHA-256 of a base model or VAE -> where it lies on this host
     find_weights: Callable[[str], Path | None]  # LoRA SHA-256 -> a verified private copy
     sharing: Sharing
+    full_models: Callable[[], Collection[str]] = tuple  # SHA-256 of checkpoints that are bases
     weights_at_hand: Callable[[str], Path | None] = lambda _sha256: None  # the same, never fetched
     image_timeout: float = 300.0
     batch: int | None = None
@@ -52,7 +53,7 @@ class Worker:
         """Bring home what waits, then do one job; return whether there was one."""
         self.bring_home()
         with self.database.transaction() as connection:
-            job = row(connection, "grids.claim", host=self.host, bases=list(self.bases))
+            job = row(connection, "grids.claim", host=self.host, bases=self._drawable())
         if job is None:
             self._rest()
             return False
@@ -130,7 +131,7 @@ class Worker:
         if recipe.renderer != _OWN:
             return Decision(action="draw")
         base = job["base_sha256"]
-        return self.sharing.begin(self.bases[base], base, recipe, len(samples))
+        return self.sharing.begin(self._base(base), base, recipe, len(samples))
 
     def _draw_left(
         self, job: Row, samples: list[Row], decision: Decision, finished: set[str]
@@ -153,7 +154,7 @@ class Worker:
     def _look_ahead(self, job: Row) -> None:
         """Let the files of the job after this one be read meanwhile; it is looked at, not claimed."""
         with contextlib.suppress(Retryable), self.database.transaction() as connection:
-            following = row(connection, "grids.upcoming", bases=list(self.bases))
+            following = row(connection, "grids.upcoming", bases=self._drawable())
             if following is None or following["renderer"] != _OWN:
                 return
             loras = [
@@ -162,7 +163,10 @@ class Worker:
                 if (path := self.weights_at_hand(sha256)) is not None
             ]
             base = following["base_sha256"]
-            self.generator.prefetch(loras, None if base == job["base_sha256"] else self.bases[base])
+            other = None if base == job["base_sha256"] else base
+            self.generator.prefetch(
+                loras, other and (self.bases.get(other) or self.weights_at_hand(other))
+            )
 
     def _interrupted(self, trouble: Interrupted) -> None:
         """Return where another try with less memory makes sense; else raise what it was."""
@@ -177,7 +181,7 @@ class Worker:
         recipe = Recipe(**samples[0]["recipe"])
         return DrawJob(
             job=str(job["id"]),
-            base_path=self.bases[job["base_sha256"]],
+            base_path=self._base(job["base_sha256"]),
             base_sha256=job["base_sha256"],
             loras=tuple(
                 LoraFile(path=self._weights(sha256), sha256=sha256, strength=strength)
@@ -197,6 +201,14 @@ class Worker:
             device="cpu" if decision.action == "cpu" else self.device,
             embeddings=self.embeddings,
         )
+
+    def _drawable(self) -> list[str]:
+        """Return the SHA-256 of every base that is this host's to draw with, full models included."""
+        return [*self.bases, *(each for each in self.full_models() if each not in self.bases)]
+
+    def _base(self, sha256: str) -> Path:
+        """Return where a base lies: a base model of this host, or a checkpoint that is a full model."""
+        return self.bases.get(sha256) or self._weights(sha256)
 
     def _weights(self, sha256: str) -> Path:
         path = self.find_weights(sha256)

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from core.errors import Fixable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
 FAMILIES = {"sd1": "SD 1", "sd2": "SD 2", "sdxl": "SDXL", "sd3": "SD 3", "flux": "Flux"}
+ONE_FILE = ("sd1", "sd2", "sdxl")  # families that are drawn from one file
 _MEMBERS = frozenset({".safetensors", ".json", ".txt"})
 _PICKLED = frozenset({".bin", ".ckpt", ".pt", ".pth"})
 _UNUSED = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
@@ -109,7 +110,7 @@ def family(path: Path) -> str:
     if index.is_file():
         return _folder_family(path, _read_json(index))
     if path.is_file() and path.suffix.lower() == ".safetensors":
-        return _file_family(_tensor_names(path))
+        return family_of_names(_tensor_names(path))
     return "unknown"
 
 
@@ -199,8 +200,11 @@ def _folder_family(path: Path, index: dict[str, Any]) -> str:
     return "sd2" if found == "sd1" and width == 1024 else found
 
 
-def _file_family(names: frozenset[str]) -> str:
-    """Return the family of an original single-file checkpoint."""
+def family_of_names(names: Collection[str]) -> str:
+    """Return the family of an original single-file checkpoint by the names of its tensors.
+
+    "unknown" where UNet or text encoder is missing: such a file draws nothing by itself.
+    """
     for start, found in _TRANSFORMERS:
         if any(name.startswith((start, f"model.diffusion_model.{start}")) for name in names):
             return found

@@ -9,6 +9,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from core.formats.base_model import ONE_FILE
 from core.formats.checkpoint_header import (
     HEADER_CAP,
     TENSOR_CAP,
@@ -68,6 +69,7 @@ _ADAPTER = "lora_adapter_metadata"  # where diffusers keeps the same configurati
 
 _SENTENCES = {
     "full model": "This is a full base model, not a LoRA",
+    "part of a model": "This is a part of a full base model, not a LoRA",
     "vae": "This is a VAE, not a LoRA",
     "controlnet": "This is a ControlNet, not a LoRA",
     "textual inversion": "This is a textual inversion (an embedding), not a LoRA",
@@ -75,6 +77,15 @@ _SENTENCES = {
     "training state": "This is the trainer's own state, the whole model with its LoRA inside",
     "empty": "This file holds no tensors at all, so it is not a LoRA",
 }
+_WITHOUT_FLAG = (
+    "This is a full base model, not a LoRA: it is left alone and not tested. Nothing needs to be "
+    "done; to test full models as the epochs of a run, start again with --full-models."
+)
+_NOT_ONE_FILE = (
+    "This is a full base model, or a part of one, that cannot be drawn from this one file: it is "
+    "not tested. Let the trainer save SD 1, SD 2 or SDXL as one .safetensors file with UNet, text "
+    "encoder and VAE in it."
+)
 
 
 def needs_companion(header: Header) -> bool:
@@ -137,10 +148,17 @@ def facts(header: Header, file_name: str | PurePath) -> CheckpointFacts:
     )
 
 
-def why_not_tested(checkpoint: CheckpointFacts) -> str | None:
-    """Return the sentence for a file that is whole but no LoRA; None for a LoRA."""
+def why_not_tested(checkpoint: CheckpointFacts, *, full_models: bool = False) -> str | None:
+    """Return the sentence for a file that is whole and not tested; None for one that is.
+
+    A LoRA is tested; with ``full_models`` so is a whole model of a family drawn from one file.
+    """
     if checkpoint.kind == "lora":
         return None
+    if checkpoint.layout == "full model" and checkpoint.family in ONE_FILE:
+        return None if full_models else _WITHOUT_FLAG
+    if checkpoint.kind == "base" and full_models:
+        return _NOT_ONE_FILE
     what = _SENTENCES.get(checkpoint.layout, "This file holds no weights that a LoRA has")
     return f"{what}: it is left alone and not tested. Nothing needs to be done."
 

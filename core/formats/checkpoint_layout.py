@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from core.formats.base_model import family_of_names
+
 Kind = Literal["lora", "base", "other"]
 
 _LYCORIS = {
@@ -77,7 +79,8 @@ def read_layout(tensors: Mapping[str, Shaped]) -> Layout:
     modules = {module for name in tensors if (module := _module(name))}
     if not modules or any(".base_layer." in name for name in tensors):
         kind, layout = _not_a_lora(tensors)
-        return Layout(kind=kind, family="unknown", layout=layout, rank=None, module_count=0)
+        family = family_of_names(tensors) if kind == "base" else "unknown"
+        return Layout(kind=kind, family=family, layout=layout, rank=None, module_count=0)
     layout, notes = _lora_layout(tensors)
     family, doubts = _family(tensors)
     return Layout(
@@ -186,7 +189,7 @@ def _not_a_lora(tensors: Mapping[str, Shaped]) -> tuple[Kind, str]:  # noqa: PLR
     if some("model.diffusion_model.", "cond_stage_model.", "first_stage_model.", "double_blocks."):
         return "base", "full model"
     if some("down_blocks.", "conv_in.", "transformer_blocks."):
-        return "base", "full model"
+        return "base", "part of a model"
     if some("encoder.down", "decoder.up", "decoder.mid", "encoder.mid"):
         return "other", "vae"
     if some("text_model.", "transformer.text_model.", "encoder.block."):

@@ -59,7 +59,7 @@ def production_record(
         "caption_version": about["caption_version"],
         "issues": list(issues),
         "excluded_traits": list(excluded),
-        "strength": about["strength"] or "1.00",
+        "strength": None if checkpoint["kind"] == "base" else about["strength"] or "1.00",
         "strength_range": strengths and [strengths.usable[0], strengths.usable[-1]],
         "strength_best": strengths and strengths.best,
         "recipe": body.get("recipe"),
@@ -110,6 +110,8 @@ def as_text(live: Mapping[str, Any]) -> str:
 
 
 def _strength(live: Mapping[str, Any]) -> str:
+    if live["strength"] is None:
+        return "none: it is a full model, not a LoRA"
     span = live.get("strength_range")
     usable = f", usable from {span[0]} to {span[1]}" if span else ""
     return f"tested at {live['strength']}{usable}"

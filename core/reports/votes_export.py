@@ -172,16 +172,23 @@ def _model(slot: Slot, unit: Unit) -> dict[str, Any]:
     loras = slot.stack.loras
     picture = unit.pictures.get(slot.key)
     seconds = picture.seconds if picture else None
-    label = slot.label.removeprefix("base").strip()
     return {
         "prompt": unit.prompt_text,
         "seed": unit.seed,
-        "model_name": f"LoRA {slot.label}" if loras else f"Base {label}".strip(),
+        "model_name": _model_name(slot),
         "base_model": slot.stack.base_sha256[:12],
         "lora": "+".join(sha256[:12] for sha256, _ in loras),
         "lora_strength": "+".join(strength for _, strength in loras),
         "generation_time_s": "" if seconds is None else f"{seconds:.3f}",
     }
+
+
+def _model_name(slot: Slot) -> str:
+    if slot.stack.loras:
+        return f"LoRA {slot.label}"
+    if slot.position is not None:
+        return f"Full model {slot.label}"
+    return f"Base {slot.label.removeprefix('base').strip()}".strip()
 
 
 def _time(moment: datetime | None) -> str:

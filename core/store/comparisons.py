@@ -138,6 +138,8 @@ def find_slot(connection: Connection, wishes: Sequence[SlotPart], run_id: int) -
         Fixable: when it names what is not there, or merges LoRAs of different base models.
     """
     parts = [_Part.find(connection, wish, run_id) for wish in wishes]
+    if len(parts) > 1 and (whole := next((part for part in parts if part.lora is None), None)):
+        raise Fixable(f"{whole.label} is a whole model, and none is merged with anything.")
     if any(part.base_sha256 != parts[0].base_sha256 for part in parts):
         named = " + ".join(part.label for part in parts)
         raise Fixable(f"{named}: these have different base models and cannot be merged together.")
@@ -149,7 +151,7 @@ def find_slot(connection: Connection, wishes: Sequence[SlotPart], run_id: int) -
     return Slot(
         label=" + ".join(part.label for part in parts),
         stack=stack,
-        run_id=first.run_id if first.lora else None,
+        run_id=None if first.position is None else first.run_id,
         position=first.position,
     )
 
@@ -189,7 +191,7 @@ def ask(
 
 @dataclass(frozen=True, kw_only=True)
 class _Part:
-    """One LoRA of a slot, found; ``lora`` is None for the base model alone."""
+    """One LoRA of a slot, found; ``lora`` is None for a whole model, and position for the base."""
 
     label: str
     base_sha256: str
@@ -204,11 +206,13 @@ class _Part:
         run_id = _run(connection, wish.run) if wish.run else own_run
         about = row(connection, "runs.get", run_id=run_id)
         name = about["run_name"] if about else f"run {run_id}"
-        if about is None or about["base_sha256"] is None:
-            raise Fixable(f"{name} is not ready to be drawn: it has no base model yet.")
+        if about is None:
+            raise Fixable(f"{name} is no longer in the database.")
         base = about["base_sha256"]
         prefix = f"{name} " if run_id != own_run else ""
         if wish.what == "base":
+            if base is None:
+                raise Fixable(_baseless(name))
             return cls(
                 label=f"{prefix}base", base_sha256=base, lora=None, run_id=run_id, position=None
             )
@@ -216,15 +220,8 @@ class _Part:
         if position is None:
             raise Fixable(f"{name} has no pick yet: nothing of it is tested. Name an epoch.")
         found = _checkpoint(connection, run_id, int(position), name)
-        strength = wish.strength or about["strength"] or "1.00"
         unit = "step" if about["position_unit"] == "step" else "epoch"
-        return cls(
-            label=f"{prefix}{unit} {position}" + _at(strength, about["strength"] or "1.00"),
-            base_sha256=base,
-            lora=(found["drawn_as"], strength),
-            run_id=run_id,
-            position=int(position),
-        )
+        return cls._of_checkpoint(found, wish, about, label=f"{prefix}{unit} {position}")
 
     @classmethod
     def _production(cls, connection: Connection, wish: SlotPart) -> _Part:
@@ -238,21 +235,41 @@ class _Part:
             if live["run_id"] is not None
             else None
         )
-        if about is None or about["base_sha256"] is None:
+        if about is None:
             raise Fixable(
                 f"The run of the production model ({live['run_name']}) is no longer in the "
                 "database, so its base model is not known. Watch its file again to compare with it."
             )
         found = _checkpoint(connection, live["run_id"], live["position"], live["run_name"])
+        label = f"production ({live['run_name']} {live['position']})"
+        return cls._of_checkpoint(found, wish, about, label=label)
+
+    @classmethod
+    def _of_checkpoint(cls, checkpoint: Row, wish: SlotPart, about: Row, *, label: str) -> _Part:
+        """Return the part for one checkpoint of the run ``about``: a LoRA, or a whole model."""
+        whole = checkpoint["kind"] == "base"
+        if whole and wish.strength is not None:
+            raise Fixable(
+                f"{label} is a whole model, and only a LoRA has a strength. Name it without one."
+            )
+        if not whole and about["base_sha256"] is None:
+            raise Fixable(_baseless(about["run_name"]))
         own = about["strength"] or "1.00"
         strength = wish.strength or own
         return cls(
-            label=f"production ({live['run_name']} {live['position']})" + _at(strength, own),
-            base_sha256=about["base_sha256"],
-            lora=(found["drawn_as"], strength),
-            run_id=live["run_id"],
-            position=live["position"],
+            label=label + _at(strength, own),
+            base_sha256=checkpoint["drawn_as"] if whole else about["base_sha256"],
+            lora=None if whole else (checkpoint["drawn_as"], strength),
+            run_id=about["id"],
+            position=checkpoint["position"],
         )
+
+
+def _baseless(name: str) -> str:
+    return (
+        f"{name} has no base model that is known, so it cannot be drawn without its training. "
+        "Start with --base-model PATH."
+    )
 
 
 def _at(strength: str, usual: str) -> str:

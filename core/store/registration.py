@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,6 +36,7 @@ class Arrival:
 def register(connection: Connection, arrival: Arrival) -> int:
     """Add the checkpoint to its run and return the run's id; registering again changes nothing."""
     rows(connection, "runs.lock_registration")
+    arrival = _apart_from_other_kinds(connection, arrival)
     run_id = _find_run(connection, arrival) or _new_run(connection, arrival)
     run(connection, "runs.add_source", source=_source(arrival), run_id=run_id)
     _add_checkpoint(connection, arrival, run_id)
@@ -50,7 +51,22 @@ def _source(arrival: Arrival) -> str:
         return f"name:{arrival.run_name}"
     if arrival.facts.session_id:
         return f"session:{arrival.facts.session_id}/{arrival.facts.output_name}"
-    return f"folder:{arrival.host}:{arrival.root}:{arrival.facts.output_name}"
+    what = "models" if arrival.facts.kind == "base" else "folder"  # of one stem there may be both
+    return f"{what}:{arrival.host}:{arrival.root}:{arrival.facts.output_name}"
+
+
+def _apart_from_other_kinds(connection: Connection, arrival: Arrival) -> Arrival:
+    """Keep LoRAs and full models out of one run: under a name that is taken by the other kind.
+
+    They are drawn and compared in different ways.
+    """
+    if not arrival.run_name:
+        return arrival
+    known = row(connection, "runs.kind_of", run_name=arrival.run_name)
+    if known is None or known["kind"] == arrival.facts.kind:
+        return arrival
+    what = "full models" if arrival.facts.kind == "base" else "LoRAs"
+    return replace(arrival, run_name=f"{arrival.run_name} ({what})")
 
 
 def _find_run(connection: Connection, arrival: Arrival) -> int | None:
@@ -65,6 +81,7 @@ def _find_run(connection: Connection, arrival: Arrival) -> int | None:
         connection,
         "runs.resumable",
         output_name=facts.output_name,
+        kind=facts.kind,
         rank=facts.rank,
         alpha=facts.alpha,
         base_model=facts.base_model_name or UNKNOWN_BASE,
@@ -146,7 +163,7 @@ def _add_checkpoint(connection: Connection, arrival: Arrival, run_id: int) -> No
         connection,
         "checkpoints.add_weights",
         sha256=arrival.sha256,
-        kind="lora",
+        kind=facts.kind,
         family=facts.family,
         layout=facts.layout,
         body_sha256=arrival.body_sha256,

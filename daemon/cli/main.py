@@ -60,6 +60,9 @@ Profile = Annotated[
     typer.Option(help="Measure as pixel-art, character, style or votes; else found by itself."),
 ]
 RunName = Annotated[str | None, typer.Option("--run", help="Put all checkpoints into this run.")]
+FullModels = Annotated[
+    bool, typer.Option("--full-models", help="Test full models as epochs too, not only LoRAs.")
+]
 
 
 @app.command()
@@ -70,6 +73,7 @@ def watch(
     data: DataFolder = None,
     profile: Profile = None,
     run: RunName = None,
+    full_models: FullModels = False,
     once: Annotated[bool, typer.Option("--once", help="Test what is there, then end.")] = False,
     stop_file: Annotated[
         Path | None, typer.Option(help="Stop the trainer by writing this file, when advised.")
@@ -111,6 +115,7 @@ def watch(
         data=data,
         profile=profile,
         run_name=run,
+        full_models=full_models,
         once=once,
         stop_means=means,
     )
@@ -219,11 +224,20 @@ def evaluate(
     data: DataFolder = None,
     profile: Profile = None,
     run: RunName = None,
+    full_models: FullModels = False,
 ) -> None:
     """Test checkpoints at hand and show what came out. First, middle and last come first."""
     from daemon.cli.serving import evaluate as serve
 
-    serve(files, base_model=base_model, suite=suite, data=data, profile=profile, run_name=run)
+    serve(
+        files,
+        base_model=base_model,
+        suite=suite,
+        data=data,
+        profile=profile,
+        run_name=run,
+        full_models=full_models,
+    )
 
 
 @app.command()

@@ -31,11 +31,18 @@ def watch(
     data: Path | None,
     profile: str | None = None,
     run_name: str | None,
+    full_models: bool = False,
     once: bool,
     stop_means: Means | None = None,
 ) -> None:
     """Watch folders until asked to stop, or until everything there is tested."""
-    settings = load_settings(base_model=base_model, suite=suite, data=data, profile=profile)
+    settings = load_settings(
+        base_model=base_model,
+        suite=suite,
+        data=data,
+        profile=profile,
+        full_models=full_models or None,
+    )
     start_logs(settings)
     folders = _folders(paths)
     if once and not any(folder.exists() for folder in folders):
@@ -74,12 +81,19 @@ def evaluate(
     data: Path | None,
     profile: str | None = None,
     run_name: str | None,
+    full_models: bool = False,
 ) -> None:
     """Test files and folders at hand with a progress bar, then print what came out."""
     missing = [path for path in files if not path.exists()]
     if missing:
         raise Fixable(f"There is no file or folder {missing[0]}.")
-    settings = load_settings(base_model=base_model, suite=suite, data=data, profile=profile)
+    settings = load_settings(
+        base_model=base_model,
+        suite=suite,
+        data=data,
+        profile=profile,
+        full_models=full_models or None,
+    )
     start_logs(settings, quiet=True)
     folders = [path.absolute() for path in files if path.is_dir()]
     wanted = [path.absolute() for path in files if not path.is_dir()]

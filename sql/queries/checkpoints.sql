@@ -23,7 +23,7 @@ ON CONFLICT (run_id, sha256) DO NOTHING;
 
 -- name: current
 -- The current checkpoints of a run, in order.
-SELECT c.*, w.family, w.layout, w.size_bytes, w.uri, w.invalid_reason, w.facts
+SELECT c.*, w.kind, w.family, w.layout, w.size_bytes, w.uri, w.invalid_reason, w.facts
 FROM epochwatch.checkpoints c
 JOIN epochwatch.weights w USING (sha256)
 WHERE c.run_id = %(run_id)s AND NOT c.superseded AND c.position IS NOT NULL
@@ -31,7 +31,7 @@ ORDER BY c.position;
 
 -- name: untested
 -- Current checkpoints of prepared runs that no epoch test was asked for yet.
-SELECT c.run_id, c.sha256, c.drawn_as, c.position, c.is_final, w.family, w.invalid_reason,
+SELECT c.run_id, c.sha256, c.drawn_as, c.position, c.is_final, w.kind, w.family, w.invalid_reason,
        s.suite, s.profile, s.base_sha256, s.strength, s.tests, tr.max_train_epochs, tr.total_steps, tr.position_unit
 FROM epochwatch.checkpoints c
 JOIN epochwatch.weights w USING (sha256)
@@ -54,8 +54,8 @@ UPDATE epochwatch.weights SET invalid_reason = %(reason)s WHERE sha256 = %(sha25
 UPDATE epochwatch.weights SET uri = %(uri)s WHERE sha256 = %(sha256)s;
 
 -- name: uri
--- Where the file was copied to.
-SELECT uri FROM epochwatch.weights WHERE sha256 = %(sha256)s;
+-- Where the file was copied to, and its size in bytes.
+SELECT uri, size_bytes FROM epochwatch.weights WHERE sha256 = %(sha256)s;
 
 -- name: save_sighting
 -- What the watcher sees now.

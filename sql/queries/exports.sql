@@ -38,10 +38,10 @@ ORDER BY tr.run_date, tr.id, e.epoch_number, t.prompt_name, p.seed;
 -- One line a run, as the owner's training log has it, with the stacks of its pick and its base.
 SELECT tr.run_name AS version, tr.run_date::date AS date, tr.num_images AS dataset_size,
        tr.total_steps AS steps, coalesce(tr.notes, tr.key_findings) AS notes,
-       s.base_sha256, coalesce(s.strength, '1.00') AS strength,
-       (SELECT c.drawn_as FROM epochwatch.checkpoints c WHERE c.run_id = tr.id
-        AND c.position = tr.best_epoch AND NOT c.superseded) AS pick
+       s.base_sha256, coalesce(s.strength, '1.00') AS strength, c.drawn_as, w.kind
 FROM public.training_runs tr
 LEFT JOIN epochwatch.run_setups s ON s.run_id = tr.id
+LEFT JOIN epochwatch.checkpoints c ON c.run_id = tr.id AND c.position = tr.best_epoch AND NOT c.superseded
+LEFT JOIN epochwatch.weights w USING (sha256)
 WHERE %(run_id)s::int IS NULL OR tr.id = %(run_id)s::int
 ORDER BY tr.run_date, tr.id;

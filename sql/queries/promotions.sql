@@ -24,7 +24,7 @@ FROM public.epoch_results WHERE training_run_id = %(run_id)s AND epoch_number = 
 
 -- name: checkpoint
 -- The current checkpoint of one position, where it came from and where a copy was kept.
-SELECT c.sha256, c.drawn_as, c.position, c.epoch, c.step, c.file_name, c.source_path, c.host, w.family, w.layout, w.size_bytes,
+SELECT c.sha256, c.drawn_as, c.position, c.epoch, c.step, c.file_name, c.source_path, c.host, w.kind, w.family, w.layout, w.size_bytes,
        w.uri, w.invalid_reason, w.facts
 FROM epochwatch.checkpoints c JOIN epochwatch.weights w USING (sha256)
 WHERE c.run_id = %(run_id)s AND c.position = %(position)s AND NOT c.superseded;
@@ -82,9 +82,13 @@ WHERE NOT c.superseded AND (
         SELECT FROM epochwatch.grids g WHERE g.run_id = c.run_id AND g.purpose = 'epoch'
         AND g.body ->> 'sha256' = c.sha256)))
 UNION
-SELECT lora.value ->> 0 FROM epochwatch.grids g
+SELECT used.sha256 FROM epochwatch.grids g
 JOIN LATERAL jsonb_array_elements(coalesce(g.body -> 'slots', jsonb_build_array(g.body))) slot ON TRUE
-JOIN LATERAL jsonb_array_elements(slot.value #> '{stack,loras}') lora ON TRUE
+JOIN LATERAL (
+    SELECT w.sha256 FROM epochwatch.weights w WHERE w.sha256 = slot.value #>> '{stack,base}' -- a full model is its own base
+    UNION ALL
+    SELECT lora.value ->> 0 FROM jsonb_array_elements(slot.value #> '{stack,loras}') lora
+) used ON TRUE
 WHERE g.purpose IN ('compare', 'retest', 'try') OR g.planned_at IS NULL
     OR EXISTS (SELECT FROM epochwatch.jobs j
                WHERE j.grid_id = g.id AND j.finished_at IS NULL AND j.parked_reason IS NULL)

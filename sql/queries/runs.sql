@@ -15,13 +15,22 @@ ON CONFLICT (source) DO NOTHING;
 -- The run of this name.
 SELECT id FROM public.training_runs WHERE run_name = %(run_name)s;
 
+-- name: kind_of
+-- Whether the run of this name is one of LoRAs or of full models.
+SELECT w.kind FROM public.training_runs tr
+JOIN epochwatch.checkpoints c ON c.run_id = tr.id
+JOIN epochwatch.weights w USING (sha256)
+WHERE tr.run_name = %(run_name)s LIMIT 1;
+
 -- name: resumable
--- Runs in progress that these weights could continue: same output name, base, dim and alpha, and the next position fits.
+-- Runs in progress that these weights could continue: same output name, kind, base, dim and alpha, and the next position fits.
 SELECT tr.id
 FROM public.training_runs tr
 LEFT JOIN epochwatch.checkpoints c ON c.run_id = tr.id AND NOT c.superseded
 WHERE tr.status = 'in_progress'
   AND coalesce(tr.output_name, tr.run_name) = %(output_name)s
+  AND NOT EXISTS (SELECT FROM epochwatch.checkpoints o JOIN epochwatch.weights w USING (sha256)
+                  WHERE o.run_id = tr.id AND w.kind <> %(kind)s)
   AND (tr.network_dim IS NULL OR %(rank)s::int IS NULL OR tr.network_dim = %(rank)s)
   AND (tr.network_alpha IS NULL OR %(alpha)s::float IS NULL OR tr.network_alpha = %(alpha)s)
   AND (c.run_id IS NULL OR tr.base_model IN (%(base_model)s, 'unknown') OR %(base_model)s = 'unknown')

@@ -22,7 +22,7 @@ ABOUT: dict[str, Any] = {
 }  # fmt: skip
 CHECKPOINT = {
     "position": 7, "sha256": "a" * 64, "file_name": "p-000007.safetensors", "size_bytes": 9,
-    "family": "sd1",
+    "family": "sd1", "kind": "lora",
 }  # fmt: skip
 
 
@@ -44,6 +44,7 @@ def test_the_record_holds_what_a_generator_and_its_owner_need() -> None:
     assert record["parameters"] == {"network_dim": 32, "network_alpha": 16, "resolution": "512x512"}
     assert (record["trigger"], record["strength"], record["unit"]) == ("punk", "0.80", "epoch")
     assert record["strength_range"] is None
+    assert _record(checkpoint=CHECKPOINT | {"kind": "base"})["strength"] is None
     swept = StrengthFinding(
         position=7, best="0.80", means={}, losses={}, usable=("0.60", "0.80"), units=9
     )
