@@ -620,7 +620,7 @@ CREATE VIEW epochwatch.missing WITH (security_invoker = true) AS
     LEFT JOIN epochwatch.measurements m ON m.sample_id = gs.sample_id AND m.rubric = gs.rubric
     WHERE i.sample_id IS NULL OR (i.defect IS NULL AND m.sample_id IS NULL);
 
--- No policy at all: only the owner sees rows, until `epochwatch db roles` says who else may.
+-- No policy at all: only the owner sees rows, until somebody writes a policy.
 ALTER TABLE public.training_runs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.epoch_results ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.test_prompts ENABLE ROW LEVEL SECURITY;
