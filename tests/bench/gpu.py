@@ -54,6 +54,7 @@ from tests.bench.gpu_ways import (
 from tests.bench.random_base import MODELS, RANK, build, random_parts, write_lora
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
+_KINDS = {"unet": "UNet alone", "text": "UNet and text encoders"}
 _COMPARED = 2  # images drawn by a fresh pipeline, and by the bare base
 _PSNR = 35.0  # decibels at least in half precision, where a batch rounds differently
 _BEYOND = 0.0005  # of the pixels may differ by more than one level in full precision
@@ -115,6 +116,9 @@ def _wanted() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=15, help="prompts for each checkpoint")
     parser.add_argument("--checkpoints", type=int, default=3, help="timed, after one to warm up")
     parser.add_argument("--batch", type=int, help="images at once; the product's choice without")
+    parser.add_argument(
+        "--files", choices=("both", *_KINDS), default="both", help="what is trained"
+    )
     parser.add_argument("--swaps", type=int, default=20)
     wanted = parser.parse_args()
     if wanted.device == "cpu" and not wanted.model.startswith("tiny"):
@@ -136,7 +140,8 @@ def _measured(wanted: argparse.Namespace, folder: Path) -> tuple[str, bool]:
     )  # fmt: skip
     rates = measure_rates(device, _DTYPES[precision])
     found = {}
-    for name, text in (("UNet alone", False), ("UNet and text encoders", True)):
+    for kind in _KINDS if wanted.files == "both" else (wanted.files,):
+        name, text = _KINDS[kind], kind == "text"
         files = tuple(
             folder / f"{len(found)}-{at}.safetensors" for at in range(wanted.checkpoints + 1)
         )
