@@ -26,7 +26,7 @@ def _unknown(words: list[str]) -> str | None:
         command = command.commands[first.partition("|")[0]]
     known = {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
     ours = words[: words.index("--")] if "--" in words else words
-    asked = [found[0] for word in ours if (found := re.match(r"\[?(--[a-z-]+)", word))]
+    asked = [found[1] for word in ours if (found := re.match(r"\[?(--[a-z-]+)", word))]
     return next((name for name in asked if name not in known), None)
 
 
