@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from tiny_models import tiny_pipeline
 
+from checkpoints_made import kohya_file
 from core.errors import Fixable
 from core.formats.base_model import base_sha256, file_sha256
 from core.formats.checkpoint_file import Refused
@@ -173,6 +174,7 @@ def folder(made: Made, tmp_path: Path) -> list[Path]:
     return [drop(path, tmp_path / "output") for path in made.epochs]
 
 
+@pytest.mark.story
 @pytest.mark.timeout(120)
 def test_two_epochs_of_a_full_model_are_drawn_beside_the_model_they_began_from(
     database: Database, generator: Generator, made: Made, folder: list[Path], tmp_path: Path
@@ -205,6 +207,7 @@ def test_two_epochs_of_a_full_model_are_drawn_beside_the_model_they_began_from(
     ]  # fmt: skip
 
 
+@pytest.mark.story
 @pytest.mark.timeout(120)
 def test_without_the_model_it_began_from_there_is_no_baseline_and_it_is_said(
     database: Database, generator: Generator, folder: list[Path], tmp_path: Path
@@ -289,3 +292,23 @@ def test_production_holds_a_full_model_whole(folder: list[Path], tmp_path: Path)
         production.put(folder[0], sha256)
         production.point({"sha256": sha256, "file": f"{sha256}.safetensors"}, "")
     assert base_sha256(production.pointer) == sha256
+
+
+@pytest.mark.parametrize("run_name", [None, "punk"])
+def test_loras_and_full_models_are_never_in_one_run(
+    run_name: str | None, database: Database, folder: list[Path], tmp_path: Path
+) -> None:
+    """They are drawn in different ways: of one stem, or under one name, they are two runs."""
+    lora = kohya_file(folder[0].with_name("punk-000003.safetensors"), 3)
+    spool = Spool(tmp_path / "spool", least_free=0, largest_model=1 << 40)
+    store = LocalStore(tmp_path / "store")
+    intake = Intake(database=database, spool=spool, store=store, host="pod", run_name=run_name)
+    intake.take_files([folder[0], lora, folder[1]])
+    with database.transaction() as connection:
+        names = {each["run_name"]: each["id"] for each in rows(connection, "runs.all")}
+        kinds = {
+            name: {each["kind"] for each in rows(connection, "checkpoints.current", run_id=run_id)}
+            for name, run_id in names.items()
+        }
+    other = "punk (LoRAs)" if run_name else next(name for name in kinds if name != "punk")
+    assert kinds == {"punk": {"base"}, other: {"lora"}}
