@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -18,16 +19,19 @@ from safetensors.torch import save_file
 from tiny_models import tiny_pipeline
 
 from checkpoints_made import kohya_file
+from core import production
 from core.errors import Fixable
 from core.formats.base_model import base_sha256, file_sha256
 from core.formats.checkpoint_file import Refused
 from core.formats.slot_text import read_slot
+from core.nouns import Stack
 from core.rules.comparing import comparison_body
 from core.settings import Settings
 from core.store import comparisons, migrate
 from core.store.database import Database, Row, row, rows
 from core.store.files import LocalStore
-from daemon.actions.production_folder import ProductionFolder
+from daemon.actions.production_folder import RECORD
+from daemon.actions.promote import promoter_of
 from daemon.generator.client import Generator
 from daemon.intake import Intake
 from daemon.outbox import Outbox
@@ -284,14 +288,26 @@ def test_a_part_of_a_model_is_refused_with_the_flag_too(made: Made, tmp_path: Pa
     assert "one .safetensors file" in outcome.reason
 
 
-def test_production_holds_a_full_model_whole(folder: list[Path], tmp_path: Path) -> None:
-    """A promoted one is copied and verified as a LoRA is; the pointer leads to its bytes."""
-    production = ProductionFolder(folder=tmp_path / "production")
-    sha256 = file_sha256(folder[0])
-    with production.held():
-        production.put(folder[0], sha256)
-        production.point({"sha256": sha256, "file": f"{sha256}.safetensors"}, "")
-    assert base_sha256(production.pointer) == sha256
+def test_production_holds_a_full_model_whole(
+    database: Database, folder: list[Path], tmp_path: Path
+) -> None:
+    """A promoted one is copied and verified as a LoRA is; its record has no strength."""
+    settings = Settings(home=tmp_path / "home", host_name="pod", full_models=True)
+    spool, store = spool_of(settings), LocalStore(tmp_path / "store")
+    spool.least_free = 0
+    Intake(database=database, spool=spool, store=store, host="pod").take_files(folder[:1])
+    with database.transaction() as connection:
+        (about,) = rows(connection, "runs.all")
+        seen = production.look(connection, about["id"], 1)
+        number = production.promote(connection, seen, reason="a trial", by_whom="me")
+    promoter = promoter_of(settings, database, weights_of(settings, database, store, spool).find)
+    assert "live at" in promoter.promote(number)
+    assert base_sha256(promoter.folder.pointer) == file_sha256(folder[0])
+    with database.transaction() as connection:
+        live = comparisons.find_slot(connection, read_slot("production"), about["id"])
+    assert live.stack == Stack(base_sha256=file_sha256(folder[0]))
+    record = json.loads((settings.production_folder / RECORD).read_text())
+    assert (record["strength"], record["family"]) == (None, "sd1")
 
 
 @pytest.mark.parametrize("run_name", [None, "punk"])
