@@ -49,8 +49,10 @@ def look(database: Database, store: ImageStore, run_name: str, out: Path) -> Loo
         with database.transaction() as connection:
             found = _found(connection, run_name)
             images = _images(connection, found) if found else []
+            known = [] if found else rows(connection, "runs.all")
         if found is None:
-            return Look(missing=(f"There is no run called {run_name!r} yet.",))
+            there = ", ".join(each["run_name"] for each in known[:5]) or "none"
+            return Look(missing=(f"There is no run called {run_name!r} yet; there are: {there}.",))
         lacking = missing(found.seen) + _own_outbox(out)
         if not lacking:
             lacking = missing(_verified(found, store)) + _unreadable(store, images)
