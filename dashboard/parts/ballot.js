@@ -306,7 +306,7 @@ function start(root, data, onEnd) {
   // ---- hands
   function act(what) {
     if (what === "undo") undo();
-    else if (what === "note") { note.hidden = !note.hidden; if (!note.hidden) field.focus(); }
+    else if (what === "note") { note.hidden = !note.hidden; if (note.hidden) field.blur(); else field.focus(); }
     else if (what === "zoom") { zoom(); look(); }
     else if (what === "end") end();
   }
@@ -328,7 +328,7 @@ function start(root, data, onEnd) {
   function onKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || stopped || !box.isConnected) return;
     if (event.key === "Escape") {
-      if (!note.hidden) note.hidden = true;
+      if (!note.hidden) { note.hidden = true; field.blur(); }
       else if (box.classList.contains("ewb-zoomed")) { box.classList.remove("ewb-zoomed", "ewb-lens"); look(); }
       else if (view !== "side") turnTo("side");
       return;
@@ -363,7 +363,7 @@ function start(root, data, onEnd) {
     stage.style.setProperty("--x", (100 * (event.clientX - place.left) / place.width) + "%");
     stage.style.setProperty("--y", (100 * (event.clientY - place.top) / place.height) + "%");
   }
-  note.addEventListener("submit", (event) => { event.preventDefault(); note.hidden = true; if (field.value) say("The note goes with your answer."); });
+  note.addEventListener("submit", (event) => { event.preventDefault(); note.hidden = true; field.blur(); if (field.value) say("The note goes with your answer."); });
   range.addEventListener("input", look);
   box.addEventListener("click", onClick);
   stage.addEventListener("pointermove", onMove);

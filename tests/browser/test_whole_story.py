@@ -25,7 +25,8 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 PER_EPOCH = """
     SELECT g.position, gs.prompt_name, i.image_sha256 FROM epochwatch.grids g
     JOIN epochwatch.grid_samples gs ON gs.grid_id = g.id
-    JOIN epochwatch.images i USING (sample_id) ORDER BY g.position NULLS FIRST, gs.ordinal
+    JOIN epochwatch.images i USING (sample_id)
+    WHERE g.purpose IN ('epoch', 'baseline') ORDER BY g.position NULLS FIRST, gs.ordinal
 """
 
 
