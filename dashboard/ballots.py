@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
+from collections import deque
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -27,6 +29,7 @@ from dashboard.parts.safe import Html, fill
 from dashboard.posting import NO_STORE, Refused, asked, body_of, refusal_of, reply
 
 _PARTS = Path(__file__).with_name("parts")
+_MINUTE = 60.0
 _GONE = "This link is not open: it has expired, was revoked, or was never made. Ask for a new one."
 
 
@@ -113,10 +116,31 @@ async def end(request: Request) -> Response:
     return await _ballot(request, lambda session, _: _end(session, "Ended. The result follows."))
 
 
+class Pace:
+    """How often each guest asked within the last minute; a link may be passed on to a script."""
+
+    def __init__(self, most: int = 300, clock: Callable[[], float] = time.monotonic) -> None:
+        """Allow ``most`` requests a minute, more than a person who only presses keys."""
+        self._most, self._clock = most, clock
+        self._asked: dict[str, deque[float]] = {}
+
+    def keep(self, guest: str) -> None:
+        """Count one request. Raises Refused when it comes too soon."""
+        now = self._clock()
+        times = self._asked.setdefault(guest, deque(maxlen=self._most))
+        if len(times) == self._most and now - times[0] < _MINUTE:
+            raise Refused(429, "That was very fast. Wait a minute; what was answered is kept.")
+        times.append(now)
+
+
+_pace = Pace()
+
+
 def _guest_session(connection: Connection, token: str) -> voting.Session:
     link = voting.guest(connection, token)
     if link is None:
         raise Fixable(_GONE)
+    _pace.keep(voting.token_hash(token))
     return voting.begin(connection, link.comparison, link.judge, "guest")
 
 

@@ -76,7 +76,7 @@ function start(root, data, onEnd) {
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ session: data.session, ticket: data.ticket, ways: data.ways, ...body }),
     });
-    if (answer.status >= 500) throw new Error("away");
+    if (answer.status >= 500 || answer.status === 429) throw new Error("away");  // kept, and sent again
     return { ok: answer.ok, ...(await answer.json()) };
   }
 

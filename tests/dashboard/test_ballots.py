@@ -25,6 +25,7 @@ from core.store.files import open_store
 from core.store.migrate import migrate
 from dashboard import access, ballots, blind, images, link
 from dashboard.access import Gate, GateMiddleware
+from dashboard.posting import Refused
 from databases import new_database
 from seeded_comparison import Made, compare
 
@@ -328,3 +329,17 @@ def test_no_number_in_an_address_breaks_a_page(desk: Desk, view: str) -> None:
     page.run()
     assert not page.exception
     assert "could not be drawn" not in str([each.proto for each in page.main])
+
+
+def test_a_guest_who_asks_faster_than_a_person_is_told_to_wait() -> None:
+    """A link that a script got hold of fills no table; others are not slowed, and a minute is enough."""
+    now = [0.0]
+    pace = ballots.Pace(most=3, clock=lambda: now[0])
+    for _ in range(3):
+        pace.keep("ann")
+    with pytest.raises(Refused) as refused:
+        pace.keep("ann")
+    assert refused.value.status == 429
+    pace.keep("bob")
+    now[0] = 61.0
+    pace.keep("ann")
