@@ -39,3 +39,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> list[Pa
         if not finished.exists():
             train(folder, epochs=4)
     return [*sorted(folder.glob("punk-*.safetensors")), finished]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the longest files early: the last one to begin should not run alone at the end."""
+    long = {item.path for item in items if item.get_closest_marker("story")}
+    items.sort(
+        key=lambda item: 0 if "browser" in item.path.parts else 1 if item.path in long else 2
+    )
