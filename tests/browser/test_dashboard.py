@@ -24,7 +24,7 @@ sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium here"),
-    pytest.mark.timeout(60),
+    pytest.mark.timeout(180),
 ]
 
 
@@ -71,7 +71,7 @@ def page(browser: Any, house: House) -> Iterator[Any]:
         lambda request: None if request.url.startswith(local) else tab.outside.append(request.url),
     )
     tab.on("pageerror", lambda error: tab.errors.append(str(error)))
-    tab.set_default_timeout(20_000)
+    tab.set_default_timeout(45_000)
     yield tab
     assert tab.outside == []
     assert tab.errors == []
@@ -206,17 +206,17 @@ def test_the_database_goes_away_and_comes_back(page: Any, house: House) -> None:
     house.postgres.stop()
     try:
         page.locator("text=/No connection to the database since \\d\\d:\\d\\d/").wait_for(
-            timeout=15_000
+            timeout=30_000
         )
         assert page.locator("[data-part=sentence]").count() == 1
         fresh = page.context.new_page()
         fresh.goto(f"{house.url}/run")
-        fresh.locator("text=/No connection to the database since/").wait_for(timeout=15_000)
+        fresh.locator("text=/No connection to the database since/").wait_for(timeout=30_000)
         assert fresh.locator("text=Traceback").count() == 0
         fresh.close()
     finally:
         house.postgres.start()
-    page.locator("[data-part=hosts]").wait_for(timeout=20_000)
+    page.locator("[data-part=hosts]").wait_for(timeout=45_000)
     assert page.locator("text=No connection to the database").count() == 0
 
 
