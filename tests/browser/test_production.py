@@ -163,7 +163,7 @@ def page(browser: Any) -> Iterator[Any]:
     tab = context.new_page()
     errors: list[str] = []
     tab.on("pageerror", lambda error: errors.append(str(error)))
-    tab.set_default_timeout(20_000)
+    tab.set_default_timeout(45_000)
     yield tab
     assert errors == []
     assert tab.evaluate("window.pwned") is None

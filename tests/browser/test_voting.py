@@ -115,7 +115,7 @@ def page(browser: Any) -> Iterator[Any]:
     tab = context.new_page()
     tab.errors = []
     tab.on("pageerror", lambda error: tab.errors.append(str(error)))
-    tab.set_default_timeout(20_000)
+    tab.set_default_timeout(45_000)
     yield tab
     assert tab.errors == []
     context.close()
