@@ -35,11 +35,20 @@ main()
 """
 
 
+# The least a program of this kind costs: the peer that the help is compared with.
+SMALLEST = """
+import typer
+
+def greet(name: str = "you") -> None:
+    print(name)
+
+typer.run(greet)
+"""
+
+
 def _seconds(*words: str) -> float:
-    """Return the processor time of a command: other work on this machine does not count."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "daemon.cli.main", *words], stdout=subprocess.PIPE
-    ) as process:
+    """Return the processor time of a Python program: other work on this machine does not count."""
+    with subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert b"Usage" in process.stdout.read()
         _, status, used = os.wait4(process.pid, 0)
@@ -49,9 +58,14 @@ def _seconds(*words: str) -> float:
 
 
 @pytest.mark.parametrize("command", ["", "runs list", "measure"])
-def test_help_comes_in_under_half_a_second(command: str) -> None:
-    """A person who asks what there is does not wait."""
-    assert min(_seconds(*command.split(), "--help") for _ in range(2)) < 0.5
+def test_help_costs_little_more_than_the_smallest_program(command: str) -> None:
+    """A person who asks what there is does not wait: 0.2 to 0.3 s on two idle cores.
+
+    A busy machine doubles processor times too, so the bound is a ratio in the same minute.
+    """
+    ours = ("-m", "daemon.cli.main", *command.split(), "--help")
+    pairs = [(_seconds(*ours), _seconds("-c", SMALLEST, "--help")) for _ in range(3)]
+    assert min(ours for ours, _ in pairs) < 2.5 * min(least for _, least in pairs)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
