@@ -48,13 +48,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--pixels", type=int, default=64, help="more make arithmetic weigh more")
+    parser.add_argument("--wider", type=int, default=1, help="times as many channels, likewise")
     wanted = parser.parse_args()
     recipe = replace(RECIPE, width=wanted.pixels, height=wanted.pixels)
     torch.set_num_threads(1)
     diffusers.utils.logging.set_verbosity_error()
     with tempfile.TemporaryDirectory(prefix="epochwatch-bench-") as scratch:
         folder = Path(scratch)
-        build_base(folder / "base")
+        build_base(folder / "base", wider=wanted.wider)
         files = [
             write_random_lora(folder / "base", folder / f"c{at}.safetensors", at, text=False)
             for at in range(CHECKPOINTS)
@@ -67,7 +68,7 @@ def main() -> None:
             )
             for prompts in (1, 4)
         }
-    about = {"load": round(os.getloadavg()[0], 1), "pixels": wanted.pixels}
+    about = {"load": round(os.getloadavg()[0], 1), "pixels": wanted.pixels, "wider": wanted.wider}
     print(json.dumps({**about, **found}, indent=2))
 
 

@@ -3,6 +3,7 @@
 make bench WHICH=story                          on this checkout, as it is installed
 make bench WHICH=story ARGS=--clone             in a fresh clone, installation included
 make bench WHICH=story ARGS="--seeds 1 2 3"     once for each seed of the trainer: was the advice right?
+make bench WHICH=story ARGS="--keep FOLDER"     leaves each home and its images there
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ def main() -> None:
     parser.add_argument("--clone", action="store_true", help="measure from a fresh clone")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the trainer")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep each home in here")
     wanted = parser.parse_args()
     stories = [_story(seed, wanted) for seed in wanted.seeds]
     print(json.dumps({**_machine(), "clone": wanted.clone, "stories": stories}, indent=2))
@@ -67,7 +69,7 @@ def _story(seed: int, wanted: argparse.Namespace) -> dict[str, Any]:
     """Run the demo once and return its figures and what became of its advice."""
     with tempfile.TemporaryDirectory(prefix="epochwatch-bench-") as scratch:
         Path(scratch).chmod(0o755)  # the embedded server runs as another user when we are root
-        home = Path(scratch) / "home"
+        home = (wanted.keep or Path(scratch)).absolute() / f"seed-{seed}"
         started = datetime.now(UTC)
         clock = time.monotonic()
         _run_demo(Path(scratch), home, wanted, seed)

@@ -12,8 +12,11 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from daemon.demo.story import MODEL
 
 
-def build_base(folder: Path) -> None:
-    """Save the pipeline with random weights, four levels deep as SD 1.5, in diffusers' layout."""
+def build_base(folder: Path, *, wider: int = 1) -> None:
+    """Save the pipeline with random weights, four levels deep as SD 1.5, in diffusers' layout.
+
+    The UNet's layers are ``wider`` times 16 to 32 channels; 20 times is SD 1.5's first level.
+    """
     torch.manual_seed(7)
     tokenizer = CLIPTokenizer.from_pretrained(MODEL / "tokenizer")
     StableDiffusionPipeline(
@@ -39,7 +42,7 @@ def build_base(folder: Path) -> None:
         tokenizer=tokenizer,
         unet=UNet2DConditionModel(
             sample_size=8,
-            block_out_channels=(16, 16, 32, 32),
+            block_out_channels=(16 * wider, 16 * wider, 32 * wider, 32 * wider),
             layers_per_block=1,
             cross_attention_dim=32,
             attention_head_dim=8,
