@@ -203,7 +203,7 @@ class _Part:
     def find(cls, connection: Connection, wish: SlotPart, own_run: int) -> _Part:
         if wish.what == "production":
             return cls._production(connection, wish)
-        run_id = _run(connection, wish.run) if wish.run else own_run
+        run_id = _run(connection, wish.run) if wish.run is not None else own_run
         about = row(connection, "runs.get", run_id=run_id)
         name = about["run_name"] if about else f"run {run_id}"
         if about is None:

@@ -22,7 +22,8 @@ def compare(
         list[str] | None,
         typer.Argument(
             help="base, 7, pick, production, 7@0.8, OTHER_RUN:12, or sums such as 7+palette:4@0.5. "
-            "Without any, list the comparisons."
+            "A run's name with + @ or : in it stands in quotes, and those in the shell's: "
+            "'\"v2+a\":12'. Without any, list the comparisons."
         ),
     ] = None,
     run: Annotated[

@@ -5,6 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from core.errors import EpochwatchError
+from core.formats.slot_text import write_slot
+from core.nouns import SlotPart, decimal_text
 from core.store import comparisons, gallery
 from core.store.comparisons import Comparison, ComparisonLine
 from dashboard import writes
@@ -120,7 +122,7 @@ def _slots(reads: Reads, run_id: int, kind: str) -> list[str]:
     )
     own = st.text_area(
         "More slots, one a line",
-        placeholder="7@0.8\n7+palette:4@0.5\nother_run:12",
+        placeholder='7@0.8\n7+palette:4@0.5\nother_run:12\n"a run: v2+a":12',
         max_chars=400,
         height=100,
         key="compare-own",
@@ -141,7 +143,12 @@ def _with_another(reads: Reads, run_id: int) -> list[str]:
         format_func=lambda at: safe.plain(f"{by_id[at].run_name}, its pick"),
         key="compare-other",
     )
-    return ["pick", *(f"pick+{by_id[other].run_name}:pick@{at}" for at in (0.3, 0.5, 0.8))]
+    pick = SlotPart(run=None, what="pick", strength=None)
+    merged = [
+        SlotPart(run=by_id[other].run_name, what="pick", strength=decimal_text(at))
+        for at in (0.3, 0.5, 0.8)
+    ]
+    return ["pick", *(write_slot([pick, part]) for part in merged)]
 
 
 def _ask(run_id: int, slots: list[str], judge: str) -> None:

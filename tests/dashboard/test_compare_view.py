@@ -52,6 +52,31 @@ def test_a_person_compares_the_pick_with_the_base(house: House) -> None:
     assert (made.title, made.by_whom) == ("base / epoch 3", "ann")
 
 
+def test_the_other_lora_may_be_called_anything(house: House) -> None:
+    """Signs that mean something in a slot are quoted by the page, which knows them for a name."""
+    name = """v2+a@0.5: "don't" \\u{a}"""
+    other = house.arrive(4, name="palette")
+    house.draw({**QUALITY, 4: 0.9})
+    house.judge.judge()
+    with house.database.transaction() as connection:
+        connection.execute(
+            b"UPDATE public.training_runs SET run_name = %s WHERE id = %s", (name, other)
+        )
+        (run,) = connection.execute(
+            b"SELECT id FROM public.training_runs WHERE id <> %s", (other,)
+        ).fetchall()
+    page = AppTest.from_file(str(VIEW), default_timeout=20).run()
+    page.selectbox(key="compare-run").set_value(run["id"]).run()
+    page.radio(key="compare-kind").set_value("Pick with another LoRA").run()
+    page.button(key="compare-go").click().run()
+    assert not page.exception
+    assert not page.error
+    with house.database.transaction() as connection:
+        (made,) = comparisons(connection)
+    merged = [f"epoch 3 + {name} epoch 4 at {at}" for at in ("0.30", "0.50", "0.80")]
+    assert made.title == " / ".join(["epoch 3", *merged])
+
+
 def test_what_is_missing_stands_in_its_place(house: House) -> None:
     """A strength that was never drawn is to be drawn; the rest is shown with scores."""
     with house.database.transaction() as connection:

@@ -50,10 +50,12 @@ class House:
     outbox: Outbox
     judge: Judge
 
-    def arrive(self, epoch: int, *, planned: int = 6, tests: str = "full") -> int:
-        """Register an epoch of the run."""
+    def arrive(
+        self, epoch: int, *, planned: int = 6, tests: str = "full", name: str = "punk"
+    ) -> int:
+        """Register an epoch of the run, or of another run that is called ``name``."""
         told = CheckpointFacts(
-            family="sd1", kind="lora", layout="kohya", output_name="punk", session_id="1", epoch=epoch,
+            family="sd1", kind="lora", layout="kohya", output_name=name, session_id="1", epoch=epoch,
             step=epoch * 50, planned_epochs=planned, planned_steps=planned * 50,
             is_final=epoch == planned, base_model_name="demo", base_model_sha256=None, rank=8,
             alpha=8.0, saved_at=NOW + timedelta(minutes=11 * epoch), body_sha256_claimed=None,
