@@ -13,17 +13,18 @@ from typing import Any
 from core.errors import Fixable
 from core.formats.checkpoint_file import WEIGHTS
 from core.metrics import metric_versions
-from core.nouns import SlotPart, Stack
+from core.nouns import SlotPart, Stack, Verdict
 from core.reports.production_record import production_record
 from core.rules.ballots import as_votes
 from core.rules.criteria import Ballot, Candidate
 from core.rules.promotion import Checklist, candidate_of, checklist, set_aside
-from core.rules.scoring import FLAG_SHARE
+from core.rules.scoring import FLAG_SHARE, band, verdict
 from core.rules.strengths import StrengthFinding
-from core.store import comparisons, gallery, promotions, voting
-from core.store.database import Connection, storable
-from core.store.promotions import CandidateRows, Decision
+from core.store import comparisons, gallery, owners_tables, promotions, voting
+from core.store.database import Connection, row, rows, storable
+from core.store.promotions import CandidateRows, Decision, Promotion
 from core.sweeps import findings_of
+from core.tested import TestedEpoch, tested_epochs
 
 _SILENT_SECONDS = 30.0  # after which a machine is not at work
 
@@ -94,6 +95,62 @@ def promote(
             host=host or _doer(connection, seen.rows),
         ),
     )
+
+
+def take_back(connection: Connection, rollback: Promotion) -> None:
+    """Withdraw what the owner's tables were told of the epoch that a rollback takes out.
+
+    Its verdict is again the one its score gives, and its run's best epoch the one the advice
+    names; cells that somebody has changed since stay as they are. A decision that goes on to
+    another model withdraws nothing: what was live before it had earned its words.
+    """
+    if rollback.rolled_back_from is None:
+        return
+    gone = promotions.promotion(connection, rollback.rolled_back_from)
+    if gone is None or gone.run_id is None:
+        return
+    where = {"run_id": gone.run_id}
+    epochs = tested_epochs(
+        rows(connection, "results.of_run", **where),
+        rows(connection, "results.latest_scores", **where),
+    )
+    if (gone.run_id, gone.position) != (rollback.run_id, rollback.position):
+        earned = {"verdict": _earned(connection, gone, epochs), "production_ready": False}
+        owners_tables.give_back_epoch(
+            connection, gone.run_id, gone.position, promotions.EPOCH_WORDS, earned
+        )
+    if gone.run_id != rollback.run_id:
+        owners_tables.give_back_run(
+            connection,
+            gone.run_id,
+            promotions.run_words(gone),
+            {"production_ready": False, **_best(connection, gone.run_id, epochs)},
+        )
+
+
+def _earned(
+    connection: Connection, gone: Promotion, epochs: Mapping[int, TestedEpoch]
+) -> Verdict | None:
+    """Return the verdict that an epoch's score gives: of its test, else of the owner's row."""
+    if gone.position in epochs:
+        return epochs[gone.position].verdict
+    found = row(connection, "promotions.epoch", run_id=gone.run_id, position=gone.position)
+    if found is None:
+        return None
+    average = None if found["average"] is None else float(found["average"])
+    return verdict(average, photorealistic_collapse=bool(found["is_photorealistic"]))
+
+
+def _best(
+    connection: Connection, run_id: int, epochs: Mapping[int, TestedEpoch]
+) -> dict[str, int | None]:
+    """Return what the machine says of a run's best epoch; nothing where it never gave advice."""
+    advice = row(connection, "results.current_advice", run_id=run_id)
+    if advice is None:
+        return {}
+    pick = advice["body"].get("pick")
+    average = epochs[pick].effective.average if pick in epochs else None
+    return {"best_epoch": pick, "quality_score": None if average is None else band(average)}
 
 
 def _doer(connection: Connection, found: CandidateRows) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import psycopg
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from core.errors import Permanent, Retryable
 from core.nouns import digest
@@ -149,6 +150,37 @@ def type_epoch(connection: Connection, run_id: int, epoch_number: int, cells: Ce
     _type_in(connection, "epoch_results", epoch_id, cells)
     _fill(connection, "epoch_results", epoch_id, {"updated_at": datetime.now(UTC)})
     return epoch_id
+
+
+def give_back_run(connection: Connection, run_id: int, said: Cells, cells: Cells) -> None:
+    """Take back what was ``said`` of a run for a person.
+
+    Where a cell still holds it, the machine's word of ``cells`` takes its place and is the
+    machine's to change again; what somebody has changed since stays. Nothing for a deleted run.
+    """
+    if _execute(connection, "lock", "training_runs", id=run_id).fetchone() is not None:
+        _give_back(connection, "training_runs", run_id, said, cells)
+
+
+def give_back_epoch(
+    connection: Connection, run_id: int, epoch_number: int, said: Cells, cells: Cells
+) -> None:
+    """Take back what was ``said`` of a position for a person, as ``give_back_run`` does."""
+    if _execute(connection, "lock", "training_runs", id=run_id).fetchone() is None:
+        return
+    keys = {"training_run_id": run_id, "epoch_number": epoch_number}
+    found = row(connection, "owners_tables.find_epoch_results", **keys)
+    if found is not None and _give_back(connection, "epoch_results", found["id"], said, cells):
+        _fill(connection, "epoch_results", found["id"], {"updated_at": datetime.now(UTC)})
+
+
+def _give_back(connection: Connection, table: str, row_id: int, said: Cells, cells: Cells) -> bool:
+    """Replace what a held row was told where it still stands; return whether anything did."""
+    found = _execute(connection, "still", table, id=row_id, said=Jsonb(dict(said))).fetchall()
+    names = [each["name"] for each in found if each["name"] in cells]
+    _type_in(connection, table, row_id, dict.fromkeys(names))  # an empty cell is the machine's
+    _fill(connection, table, row_id, {name: cells[name] for name in names})
+    return bool(names)
 
 
 def _lock(connection: Connection, table: str, row_id: int) -> None:

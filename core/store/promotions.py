@@ -17,6 +17,8 @@ from core.store import owners_tables
 from core.store.database import Connection, Row, bump, row, rows, run, storable
 
 SHOWN = 100  # decisions
+# What a live epoch's row is told, as the owner's guide has it: "best" is the word of who promotes.
+EPOCH_WORDS: Mapping[str, Any] = {"verdict": "best", "production_ready": True}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,13 +242,14 @@ def roll_back(
     )
 
 
-def went_live(connection: Connection, promoted: Promotion, *, host: str, has_hook: bool) -> None:
+def went_live(connection: Connection, promoted: Promotion, *, host: str, has_hook: bool) -> bool:
     """Say that the pointer leads to it, and write what that means as the words of who decided it.
 
     A run that was deleted meanwhile is no trouble: the decision holds all it needs by value.
+    Returns whether it was not live before.
     """
     if not run(connection, "promotions.live", promotion_id=promoted.id, host=host):
-        return
+        return False
     if promoted.run_id is not None and row(connection, "runs.get", run_id=promoted.run_id):
         _tell_owner(connection, promoted, promoted.run_id)
     if has_hook:
@@ -260,17 +263,22 @@ def went_live(connection: Connection, promoted: Promotion, *, host: str, has_hoo
             host=host,
         )
     bump(connection)
+    return True
 
 
-def _tell_owner(connection: Connection, promoted: Promotion, run_id: int) -> None:
-    """Mark epoch and run as the owner's guide does: the word "best" is that of who promotes."""
-    noted = {"verdict": "best", "production_ready": True}
-    owners_tables.type_epoch(connection, run_id, promoted.position, noted)
+def run_words(promoted: Promotion) -> dict[str, Any]:
+    """Return what the row of a live epoch's run is told."""
     cells: dict[str, Any] = {"best_epoch": promoted.position, "production_ready": True}
     score = promoted.record.get("score")
     if score is not None:
         cells["quality_score"] = int(score)
-    owners_tables.type_run(connection, run_id, cells)
+    return cells
+
+
+def _tell_owner(connection: Connection, promoted: Promotion, run_id: int) -> None:
+    """Mark epoch and run as the owner's guide does."""
+    owners_tables.type_epoch(connection, run_id, promoted.position, EPOCH_WORDS)
+    owners_tables.type_run(connection, run_id, run_words(promoted))
 
 
 def pinned(connection: Connection) -> frozenset[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import structlog
 
+from core import production
 from core.errors import Fixable, Permanent
 from core.formats.checkpoint_file import COMPANION
 from core.reports.production_record import as_text, live_record
@@ -61,7 +62,9 @@ class Promoter:
             )
             self.folder.point(record, as_text(record))
             with self.database.transaction() as connection:
-                promotions.went_live(connection, promoted, host=self.host, has_hook=bool(self.hook))
+                hooked = bool(self.hook)
+                if promotions.went_live(connection, promoted, host=self.host, has_hook=hooked):
+                    production.take_back(connection, promoted)
             self._tidy()
         log.info("promoted", run=promoted.run_name, position=promoted.position, by=promoted.by_whom)
         return f"live at {self.folder.pointer}"

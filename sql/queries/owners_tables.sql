@@ -50,6 +50,13 @@ UPDATE public.{table} SET {assignments} WHERE id = %(id)s;
 UPDATE epochwatch.written SET cells = cells - %(names)s::text[]
 WHERE table_name = %(table)s AND row_id = %(id)s;
 
+-- name: still
+-- Which cells hold just what was said of them.
+SELECT cell.key AS name
+FROM public.{table} t
+CROSS JOIN LATERAL jsonb_each(to_jsonb(t)) cell
+WHERE t.id = %(id)s AND cell.value = %(said)s::jsonb -> cell.key;
+
 -- name: find_epoch_results
 -- The row of one tested position, held like `lock` does.
 SELECT id FROM public.epoch_results

@@ -19,7 +19,7 @@ WHERE run_id = %(run_id)s AND position = %(position)s ORDER BY judge, id DESC;
 -- The owner's row of one position.
 SELECT coalesce(average_score,
            round((visual_quality_score + style_match_score + prompt_adherence_score) / 3.0, 2)) AS average,
-       verdict, issues_detail, strengths_detail, production_ready
+       verdict, issues_detail, strengths_detail, production_ready, is_photorealistic
 FROM public.epoch_results WHERE training_run_id = %(run_id)s AND epoch_number = %(position)s;
 
 -- name: checkpoint

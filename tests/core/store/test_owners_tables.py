@@ -364,3 +364,22 @@ def test_two_machines_that_write_the_same_at_the_same_time_make_one_row_each(
     with ThreadPoolExecutor(8) as pool:
         made = set(pool.map(write, range(8)))
     assert len(made) == 1
+
+
+def test_words_that_are_taken_back_are_the_machines_to_change_again(connection: Connection) -> None:
+    """Only where they still stand; a deleted run or position is no trouble."""
+    run_id = new_run(connection)
+    said = {"verdict": "best", "production_ready": True}
+    epoch_id = owners_tables.type_epoch(connection, run_id, 4, {**said, "notes": "mine"})
+    by_hand(connection, epoch_id, "production_ready = NULL")
+    owners_tables.give_back_epoch(
+        connection, run_id, 4, said, {"verdict": "good", "production_ready": False}
+    )
+    found = cells_of(connection, "epoch_results", epoch_id)
+    assert (found["verdict"], found["production_ready"], found["notes"]) == ("good", None, "mine")
+    owners_tables.write_epoch(connection, run_id, 4, {"verdict": "skip", "notes": "ours"})
+    found = cells_of(connection, "epoch_results", epoch_id)
+    assert (found["verdict"], found["notes"]) == ("skip", "mine")
+    owners_tables.give_back_epoch(connection, run_id, 5, said, said)
+    owners_tables.give_back_epoch(connection, 0, 4, said, said)
+    owners_tables.give_back_run(connection, 0, {"best_epoch": 4}, {"best_epoch": None})

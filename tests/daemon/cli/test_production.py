@@ -159,6 +159,60 @@ def test_rollback_goes_back_and_the_history_outlives_its_runs(
     assert json.loads(epochwatch("production", "show", "--json").out)["model"] == "punks v2"
 
 
+def test_after_a_rollback_the_owners_rows_name_what_is_live(epochwatch: Any, runs: Runs) -> None:
+    """The epoch taken out has the verdict of its score again; the restored one is the best."""
+    run_id = runs.run("punks")
+    for position, score in ((5, 9.2), (7, 8.1), (8, 8.3)):
+        runs.epoch(run_id, position, score)
+    for position in (5, 7, 8):
+        assert epochwatch("promote", "punks", position).code == 0
+    told = (
+        "SELECT epoch_number, verdict, production_ready FROM public.epoch_results"
+        " ORDER BY epoch_number"
+    )
+    assert runs.ask(told) == [(5, "best", True), (7, "best", True), (8, "best", True)]
+    assert epochwatch("production", "rollback").code == 0
+    assert runs.ask(told) == [(5, "best", True), (7, "best", True), (8, "good", False)]
+    columns = "SELECT best_epoch, production_ready, quality_score FROM public.training_runs"
+    assert runs.ask(columns) == [(7, True, 8)]
+    assert epochwatch("production", "rollback", "--to", 1).code == 0
+    assert runs.ask(told) == [(5, "best", True), (7, "good", False), (8, "good", False)]
+    assert runs.ask(columns) == [(5, True, 9)]
+
+
+def test_a_rollback_to_another_run_leaves_the_first_to_its_advice(
+    epochwatch: Any, runs: Runs
+) -> None:
+    """Best epoch and score are the machine's again, and no word that somebody changed since."""
+    runs.epoch(runs.run("old"), 3, 8.5)
+    new = runs.run("new")
+    runs.epoch(new, 6, 8.9)
+    with psycopg.connect(runs.dsn) as connection:
+        connection.execute(
+            "INSERT INTO epochwatch.advice (run_id, evidence, sentence, body)"
+            " VALUES (%s, repeat('e', 64), 'Epoch 4 is best.', '{\"pick\": 4}')",
+            (new,),
+        )
+    assert epochwatch("promote", "old", 3).code == 0
+    assert epochwatch("promote", "new", 6).code == 0
+    with psycopg.connect(runs.dsn) as connection:
+        connection.execute(
+            "UPDATE public.epoch_results SET verdict = 'skip' WHERE epoch_number = 6"
+        )
+        connection.execute(
+            "UPDATE public.training_runs SET quality_score = 2 WHERE id = %s", (new,)
+        )
+    assert epochwatch("production", "rollback").code == 0
+    assert runs.ask(
+        "SELECT run_name, best_epoch, production_ready, quality_score"
+        " FROM public.training_runs ORDER BY id"
+    ) == [("old", 3, True, 8), ("new", 4, False, 2)]
+    assert runs.ask(
+        "SELECT epoch_number, verdict, production_ready FROM public.epoch_results"
+        " ORDER BY epoch_number"
+    ) == [(3, "best", True), (6, "skip", False)]
+
+
 def test_a_file_on_another_machine_is_left_to_it(epochwatch: Any, runs: Runs) -> None:
     """No copy here and none kept: the daemon that has the file is asked."""
     runs.epoch(runs.run("punks"), 7, 8.5)
