@@ -121,7 +121,8 @@ def _counted(criterion: Criterion, wanted: int, among: int, epoch: EpochEvidence
         holds = False
     else:
         why = "" if values or not epoch.over else f": {_why_none(criterion.metric, epoch)}"
-        shown = f"{_of(len(values), among)} prompts are measured, {hits} hold{why}"
+        seen = f"{_of(len(values), among)} prompts {'is' if len(values) == 1 else 'are'} measured"
+        shown = f"{seen}, {hits} hold{'s' if hits == 1 else ''}{why}"
     return Look(position=epoch.position, holds=holds, shown=shown, hits=hits if values else None)
 
 

@@ -168,7 +168,8 @@ def _steady(gate: Gate, evidence: Evidence) -> GateState:
         said = f"open until epoch {gate.by_epoch}{so_far}."
         return _state(gate, "pending", said, so_far=so_far.removeprefix("; ") or _NOTHING)
     if len(told) < _LEAST_STEADY:
-        why = f"{len(told)} epochs are measured, and a turn needs {_LEAST_STEADY}"
+        seen = "1 epoch is" if len(told) == 1 else f"{len(told) or 'no'} epochs are"
+        why = f"{seen} measured, and a turn needs {_LEAST_STEADY}"
         if not told and looks:
             why = looks[-1].shown
         return _state(gate, "unmeasured", f"cannot be measured: {why}.")

@@ -74,7 +74,8 @@ def _replayed(connection: Connection, run_id: int) -> Backtested:
     if not has_ended(about, complete=is_complete(connection, run_id, results)):
         left_out = "it is still in progress; what a later epoch is worth is not known yet"
     elif tested < FEWEST:
-        left_out = f"{tested} of its {unit}s are measured and a replay needs {FEWEST}"
+        verb = "is" if tested == 1 else "are"
+        left_out = f"{tested or 'none'} of its {unit}s {verb} measured and a replay needs {FEWEST}"
     price = about["price_per_hour"]
     outcomes = (
         ()

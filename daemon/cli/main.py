@@ -65,6 +65,33 @@ FullModels = Annotated[
 ]
 
 
+def _say_version(asked: bool) -> None:
+    """Print the version and end, before anything else is read."""
+    if not asked:
+        return
+    import tomllib
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        print(f"epochwatch {version('epochwatch')}")
+    except PackageNotFoundError:  # run from a checkout
+        told = tomllib.loads(Path(__file__).parents[2].joinpath("pyproject.toml").read_text("utf-8"))
+        print(f"epochwatch {told['project']['version']} (a checkout)")
+    raise typer.Exit
+
+
+@app.callback()
+def _before(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command()
 def watch(
     paths: Annotated[list[Path], typer.Argument(help="Folders the trainer saves into.")],

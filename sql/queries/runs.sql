@@ -118,6 +118,14 @@ SELECT epoch_number AS epoch, visual_score AS visual, style_score AS style, prom
        average_score AS average, verdict, picked, array_to_string(issues_detail, ', ') AS issues
 FROM public.epoch_results WHERE training_run_id = %(run_id)s ORDER BY epoch_number;
 
+-- name: suites
+-- Stored suites by name or the beginning of their digest, or all of them; the newest first.
+SELECT digest, name, body FROM epochwatch.documents
+WHERE kind = 'suite' AND (
+    %(name)s::text IS NULL OR name = %(name)s
+    OR length(%(name)s) >= 8 AND starts_with(digest::text, %(name)s))
+ORDER BY created_at DESC LIMIT 200;
+
 -- name: by_folder
 -- The run whose checkpoints lie in this folder.
 SELECT id, run_name FROM public.training_runs WHERE output_dir = %(root)s ORDER BY id DESC LIMIT 1;

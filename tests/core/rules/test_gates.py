@@ -228,6 +228,20 @@ def test_no_oscillation_of_a_score(averages: tuple[float | None, ...], state: st
     assert judged(STEADY, *averaged(*averages)).state == state
 
 
+@pytest.mark.parametrize(
+    ("averages", "words"),
+    [
+        ((None, None, None, None, None, 6), "cannot be measured: 1 epoch is measured, and a turn"),
+        ((None, None, None, None, 5, 6), "cannot be measured: 2 epochs are measured, and a turn"),
+    ],
+)
+def test_one_epoch_is_and_two_are(averages: tuple[float | None, ...], words: str) -> None:
+    """A sentence that a person reads is a sentence."""
+    assert words in judged(STEADY, *averaged(*averages)).sentence
+    seen = judged(GREEN, epoch(4, 1, 1)).sentence
+    assert "1 of 15 prompts is measured, 1 holds" in seen
+
+
 def test_no_oscillation_of_a_yes_or_no() -> None:
     """Right, wrong, right again is two flips; wrong then right is learning."""
     gate = Gate(

@@ -57,6 +57,7 @@ def test_rescoring_for_a_program_prints_json_and_nothing_else(epochwatch: Any, t
 
 def test_logging_tells_the_machines_score_only_afterwards(epochwatch: Any, tested: Any) -> None:
     """The machine's three and the difference to each; without a test it says so."""
+    tested.arrive(6)
     said = epochwatch("log", 1, 5, 6, 7)
     early = epochwatch("log", 6, 5, 6, 7)
 
@@ -64,6 +65,49 @@ def test_logging_tells_the_machines_score_only_afterwards(epochwatch: Any, teste
     assert "The machine gave it" in said.out
     assert "(you " in said.out
     assert "no score of it yet" in early.out
+
+
+def test_an_epoch_that_is_not_there_is_not_logged(epochwatch: Any, tested: Any) -> None:
+    """A typing mistake would otherwise be a score that nobody ever sees."""
+    epochwatch("runs", "list")  # takes away what was said while the run was made
+    said = epochwatch("log", 99, 5, 6, 7)
+
+    assert (said.code, said.out) == (2, "")
+    assert said.err == "epochwatch: punk has no epoch 99; it has: 1, 2.\n"
+    assert tested.select("SELECT * FROM epochwatch.scores") == []
+
+
+def test_the_suite_of_a_run_is_shown_as_it_is_stored(epochwatch: Any, tested: Any) -> None:
+    """By the run, by its own name, by its digest, and as JSON; what is not there is told."""
+    epochwatch("runs", "list")  # takes away what was said while the run was made
+    by_run, in_progress = epochwatch("suite", "show", "punk"), epochwatch("suite", "show")
+    told = json.loads(epochwatch("suite", "show", "punk", "--json").out)
+
+    assert by_run.code == 0, by_run.err
+    assert by_run.out == in_progress.out
+    first, recipe, *prompts = by_run.out.splitlines()
+    assert first == f"four ({told['digest'][:8]}), the suite of punk at strength 1.00"
+    assert recipe.startswith("96 x 96 pixels, pixel art of 24 cells, dpm++ 2m, 30 steps")
+    assert len(prompts) == 1 + 4
+    for words in ("portrait_3", "full", "42", "hair ", "background ", "portrait number 3"):
+        assert words in prompts[4]
+    assert told["run"] == "punk"
+    assert [each["text"] for each in told["prompts"]] == [f"portrait number {n}" for n in range(4)]
+    assert told["prompts"][0]["expect"]["background"]
+    by_name, by_digest = (epochwatch("suite", "show", n) for n in ("four", told["digest"][:10]))
+    assert by_name.out == by_digest.out
+    assert by_name.out.startswith(f"four ({told['digest'][:8]})\n")
+    nobody = epochwatch("suite", "show", "nobody")
+    assert nobody.code == 2
+    assert "no run and no suite called 'nobody'. Runs and suites: punk, four." in nobody.err
+
+
+def test_a_run_without_a_suite_says_when_it_gets_one(epochwatch: Any, add_run: Any) -> None:
+    """Nothing has come in yet."""
+    add_run("fresh")
+    said = epochwatch("suite", "show", "fresh")
+    assert said.code == 2
+    assert "fresh has no test prompts yet" in said.err
 
 
 def test_calibrating_without_votes_says_what_to_do(epochwatch: Any, tested: Any) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from databases import old_database
 COMMANDS = (
     "", "log", "report", "watch", "evaluate", "dashboard", "demo", "converge", "measure", "doctor",
     "db", "db migrate", "db status", "db stop", "runs", "runs list", "runs show", "runs scores",
-    "runs finish", "runs export", "suite", "suite check", "suite init", "alerts", "alerts list",
+    "runs finish", "runs export", "suite", "suite check", "suite show", "suite init", "alerts", "alerts list",
     "alerts test", "plan", "plan check", "plan set", "plan show", "production", "production show",
     "production history", "production rollback", "votes", "votes stats", "votes export",
     "votes invite", "votes links", "votes revoke", "train", "wait", "costs", "compare", "rescore",
@@ -106,6 +107,15 @@ def test_wrong_words_end_with_two_and_one_line(words: tuple[str, ...], epochwatc
     assert said.err.startswith("epochwatch: ")
     assert said.err.count("\n") == 1
     assert f"See: epochwatch {words[0]}" in said.err or "See: epochwatch --help" in said.err
+
+
+def test_the_version_is_that_of_the_package(epochwatch: Any) -> None:
+    """What a person is asked for first; nothing is set up and no command is needed."""
+    told = tomllib.loads((Path(__file__).resolve().parents[3] / "pyproject.toml").read_text())
+    said = epochwatch("--version")
+    assert said.code == 0
+    assert said.out.split()[:2] == ["epochwatch", told["project"]["version"]]
+    assert said.out.count("\n") == 1
 
 
 @pytest.mark.parametrize("group", ["", *GROUPS])
