@@ -53,7 +53,7 @@ class Neighbors:
     def heard(self, event: dict[str, Any]) -> None:
         """Learn from a "memory" event of our child."""
         with self._lock:
-            self._held = event.get("held")
+            self._held = 0 if event.get("on") == "cpu" else event.get("held")
             total, free = event.get("total"), event.get("free")
             if event.get("on") == "cuda" and total and free is not None:
                 self._told = Reading(total=total, free=free, name="GPU", on_gpu=True)

@@ -64,6 +64,8 @@ class Merger:
         self.restore()
         try:
             changed = self._change_all(changes)
+            if not changed and any(strength for _, strength in loras):
+                raise JobError("bad_lora", _nothing(loras))
         except BaseException:
             self.restore()
             raise
@@ -168,6 +170,16 @@ class Merger:
             f"{count - bad} could be patched and nothing was drawn. {hint}"
         )
         raise JobError("bad_lora", message)
+
+
+def _nothing(loras: Sequence[tuple[LoraWeights, float]]) -> str:
+    """Return the sentence for weights that are the base model's to the last bit."""
+    modules = sum(lora.modules for lora, _ in loras)
+    return (
+        f"The LoRA changes none of its {modules} modules: its weights or its alpha are zero, or too "
+        "small for this precision. Its images would be the base model's and were not drawn. Check "
+        "that the training runs: its learning rate, and that it does not save before its first step."
+    )
 
 
 def _overflow(count: int, weights: int) -> str:

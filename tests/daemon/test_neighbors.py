@@ -77,6 +77,14 @@ def test_what_our_own_process_takes_is_not_the_trainers() -> None:
     assert device.look(11 * GIB) == (11 * GIB, 11 * GIB)
 
 
+def test_what_we_take_of_the_ram_is_not_taken_from_the_gpu() -> None:
+    """Drawing on the CPU beside a trainer leaves all of the GPU's memory to the trainer's account."""
+    device = Device()
+    device.pid = 7  # type: ignore[assignment]
+    device.neighbors.heard({"event": "memory", "on": "cpu", "held": 6 * GIB})
+    assert device.look(22 * GIB) == (22 * GIB, 22 * GIB)
+
+
 def test_where_nothing_outside_can_tell_our_process_does() -> None:
     """A GPU without nvidia-smi is known from what torch says in the drawing process."""
     blind = Neighbors(read=lambda: None, our_pid=lambda: 7)

@@ -45,6 +45,20 @@ def weights(lora: LoraFile, locon: LoraFile) -> tuple[LoraWeights, LoraWeights]:
     return read_lora(lora.path, lora.sha256), read_lora(locon.path, locon.sha256)
 
 
+@pytest.mark.parametrize("scale", [0.0, 1e-30])
+def test_a_lora_that_changes_nothing_is_refused(scale: float) -> None:
+    """Its images would be the base model's, and be scored as the epoch's."""
+    layer = nn.Linear(4, 4)
+    merger = Merger({"unet": nn.Sequential(layer)})
+    before = layer.weight.detach().clone()
+    change = low_rank("unet.0", torch.ones(4, 1), torch.ones(1, 4), scale)
+    lora = LoraWeights(sha256="a", changes=(change,))
+    with pytest.raises(JobError, match="changes none of its 1 modules"):
+        merger.apply([(lora, 1.0)])
+    assert torch.equal(layer.weight, before)
+    assert merger.apply([(lora, 0.0)]).modules_changed == 0
+
+
 def test_fifty_swaps_leave_no_trace(
     fresh: Callable[[], Any], weights: tuple[LoraWeights, LoraWeights]
 ) -> None:
