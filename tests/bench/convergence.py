@@ -19,6 +19,7 @@ from core.rules.backtest import ALWAYS, Choice, Replay, policies
 from core.rules.curve import fit
 from core.rules.planning import Spread
 from core.rules.score_rows import ScoreRow
+from tests.bench.bars import hold
 from tests.bench.convergence_simulation import (
     EPOCHS,
     FAMILIES,
@@ -34,7 +35,7 @@ from tests.bench.convergence_simulation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 SPREADS: tuple[Spread, ...] = ("thrifty", "even", "full")
 FALSE_BY = 0.5  # a stop is false when a later epoch is truly better by more than this
@@ -70,7 +71,7 @@ def main() -> None:
         claims += own
         found[spread] = {
             "prompts by epoch": depths,
-            "policies": _table(histories),
+            "policies": policy_table(histories),
             "P(best): claimed, true, epochs": calibration(own),
         }
     found["cpu ms of one update"] = {
@@ -79,6 +80,35 @@ def main() -> None:
     found["P(best) over all plans"] = calibration(claims)
     found["cpu seconds"] = round(time.process_time() - started, 1)
     print(json.dumps(found, indent=1))
+    hold(bars({spread: found[spread]["policies"] for spread in SPREADS}, calibration(claims)))
+
+
+def bars(
+    tables: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    claimed: Mapping[str, tuple[float, float, int]],
+) -> dict[str, bool]:
+    """Return what the advice is held to, by plan, and whether it is so."""
+    normal = [table["epochwatch normal"] for table in tables.values()]
+    saved = float(np.mean([line["saved %"] for line in normal]))
+    return {
+        **{
+            f"less regret than patience at the same savings: {spread}, {dial}": (
+                line["regret"] < line["regret of patience at the same savings"]
+            )
+            for spread, table in tables.items()
+            for dial in THRESHOLDS
+            for line in [table[f"epochwatch {dial}"]]
+        },
+        **{
+            f"at most 5 % false stops: {spread}": table["epochwatch normal"]["false stops %"] <= 5
+            for spread, table in tables.items()
+        },
+        f"20 % of the epochs saved over all plans ({saved:.1f})": saved >= 20,
+        **{
+            f"P(best) within 5 points at {claim:.0%}": abs(claim - true) <= 0.05
+            for claim, true, _ in claimed.values()
+        },
+    }
 
 
 def update_ms(epochs: int, repeats: int = 20) -> float:
@@ -150,7 +180,8 @@ def _claims(histories: Sequence[History]) -> list[tuple[float, bool]]:
     return found
 
 
-def _table(histories: Sequence[History]) -> dict[str, dict[str, Any]]:
+def policy_table(histories: Sequence[History]) -> dict[str, dict[str, Any]]:
+    """Return, by policy, what it saved and lost on ``histories``, all and by family."""
     replays = [_replay(history) for history in histories]
     table: dict[str, dict[str, Any]] = {}
     curve: list[tuple[float, float]] = []  # of patience: saved, regret

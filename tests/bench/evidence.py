@@ -15,6 +15,7 @@ import numpy as np
 
 from core.rules.curve import fit
 from core.rules.deepening import retest_wishes
+from tests.bench.bars import hold
 from tests.bench.convergence_simulation import (
     EPOCHS,
     FAMILIES,
@@ -63,6 +64,10 @@ def main() -> None:
     }
     found: dict[str, Any] = {name: _line(runs, way) for name, way in ways.items()}
     print(json.dumps({"runs": len(runs), "within": WITHIN, "ways": found}, indent=1))
+    full, third = (
+        found[name]["right %"] for name in ("full grid, highest mean", "adaptive, 50 images")
+    )
+    hold({f"a third of the images within 2 points ({third} and {full} %)": third >= full - 2})
 
 
 def by_mean(case: Case, depths: Sequence[int]) -> Answer:

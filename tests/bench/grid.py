@@ -40,6 +40,7 @@ from daemon.demo.lora_trainer import TEXT_LAYERS, UNET_LAYERS
 from daemon.generator.job import DrawJob, DrawSample, LoraFile
 from daemon.generator.samplers import find_sampler
 from daemon.generator.studio import Studio
+from tests.bench.bars import hold
 from tests.bench.tiny_base import adapted, build_base
 
 RECIPE = Recipe(sampler="dpm++ 2m", steps=12, guidance="4.00", width=64, height=64, grid=None)
@@ -82,6 +83,14 @@ def main() -> None:
             ),
         }
     print(json.dumps({**_machine(), "recipe": RECIPE.as_json(), **found}, indent=2))
+    hold(
+        {
+            f"{least}x {peer} ({kind}: {ratio}x)": ratio >= least
+            for kind, each in found.items()
+            for peer, ratio in each["ratio"].items()
+            for least in [100 if peer.startswith("process") else 4]
+        }
+    )
 
 
 def _compare(out: Path, base: Path, wanted: argparse.Namespace, *, text: bool) -> dict[str, Any]:
@@ -97,6 +106,7 @@ def _compare(out: Path, base: Path, wanted: argparse.Namespace, *, text: bool) -
     if not text:
         peers = {"hotswap": hotswap, **peers}
     mine, first = _timed(epochwatch, task)
+    _check_that_loras_act(mine, task)
     seconds = {}
     for name, draw in peers.items():
         theirs, seconds[name] = _timed(draw, task)
@@ -113,6 +123,16 @@ def _compare(out: Path, base: Path, wanted: argparse.Namespace, *, text: bool) -
         "ratio": _rounded({name: each / ours for name, each in seconds.items()})
         | {"process (extrapolated)": round(per_process * task.images / ours, 1)},
     }
+
+
+def _check_that_loras_act(drawn: Drawn, task: Task) -> None:
+    """End where two checkpoints draw nearly the same: then their LoRAs were not used."""
+    one, two = (drawn[f"{file.stem}-0"].astype(int) for file in task.files[:2])
+    acting = float((np.abs(one - two).max(axis=-1) > 8).mean())
+    if acting < 0.2:
+        raise SystemExit(
+            f"The LoRAs hardly act: two checkpoints differ in {acting:.1%} of the pixels"
+        )
 
 
 def _timed(draw: Callable[[Task], Drawn], task: Task) -> tuple[Drawn, float]:
