@@ -13,17 +13,19 @@ from core.nouns import Measurement, digest
 from core.rules.advice import Advice, Dial, ScoreRow, advise, evidence_digest
 from core.rules.alerting import Event, Told, events
 from core.rules.gates import GateState, must_pending
-from core.rules.learning_rate import Schedule, course, schedule_of_run
+from core.rules.learning_rate import Schedule, schedule_of_run
+from core.rules.measured_rate import MeasuredRate, continued, rate_body, reaching, stored_rate
 from core.rules.overfitting import SetLevel, warnings
 from core.rules.scoring import average_of, band
 from core.rules.strengths import StrengthFinding
 from core.store import owners_tables
 from core.store.database import Connection, Database, Row, bump, row, rows, run
 from core.sweeps import findings_of
-from core.tested import TestedEpoch, has_ended, is_complete, tested_epochs
+from core.tested import TestedEpoch, has_ended, is_complete, tested_epochs, untested
 from daemon.actions.stop import state_beside
 from daemon.calibrating import Check, check_of, fall_back_on_drift
 from daemon.gatekeeper import standing_of, tell_of_plan
+from daemon.rate_logs import RateLogs
 from daemon.retest import ask_deeper, ask_retest, with_findings
 from daemon.set_judgement import SetJudge
 
@@ -43,6 +45,7 @@ class Judge:
     _marks: dict[int, str] = field(default_factory=dict)  # run -> what it looked like when judged
     _rev: int = -1
     _sets: SetJudge = field(default_factory=SetJudge)
+    _logs: RateLogs = field(default_factory=RateLogs)
 
     def is_current(self) -> bool:
         """Tell whether everything there is has been judged."""
@@ -96,7 +99,8 @@ class Judge:
             gates=standing.gates if standing else (),
             findings=findings,
             check=check,
-            schedule=schedule_of_run(about, saves[-1]["facts"] if saves else None),
+            schedule=self._learning_rate(connection, about, saves, epochs),
+            waiting=untested(saves, results),
         )
         tell_of_plan(connection, about, standing, pick=advice.pick)
         advice = replace(advice, reasons=(*advice.reasons, *warnings(sets, advice.unit)))
@@ -110,6 +114,28 @@ class Judge:
         ask_deeper(connection, about, advice, epochs)
         bump(connection)
         self._seen[run_id] = evidence
+
+    def _learning_rate(
+        self,
+        connection: Connection,
+        about: Row,
+        saves: Sequence[Row],
+        epochs: Mapping[int, TestedEpoch],
+    ) -> Schedule | MeasuredRate | None:
+        """Return the rate that the trainer logged, else the one that its settings make.
+
+        What was read of a log stays with the advice, for hosts that do not see the log.
+        """
+        planned = schedule_of_run(about, saves[-1]["facts"] if saves else None)
+        mine = [save for save in saves if save["host"] == self.host]
+        trainers = rows(connection, "trainers.of_run", run_id=about["id"])
+        here = [trainer for trainer in trainers if trainer["host"] == self.host]
+        measured = self._logs.measure(about, mine, here, latest=max(epochs))
+        if measured is None:
+            before = row(connection, "results.current_advice", run_id=about["id"])
+            measured = stored_rate(before["body"]) if before else None
+        measured = reaching(measured, list(epochs))
+        return planned if measured is None else continued(measured, planned)
 
     def _project(
         self,
@@ -195,11 +221,13 @@ def advice_on(
     gates: Sequence[GateState] = (),
     findings: Sequence[StrengthFinding] = (),
     check: Check | None = None,
-    schedule: Schedule | None = None,
+    schedule: Schedule | MeasuredRate | None = None,
+    waiting: int = 0,
 ) -> tuple[Advice, str]:
     """Return the advice on a run and the digest of all that it rests on.
 
     ``check`` is how far the score agrees with people's votes; None while there are none.
+    ``waiting`` are saved checkpoints that are not tested yet: before they are, no run has ended.
 
     A must-have gate of the run's plan that is open or failed adds its sentence to the reasons, and
     so does what a second look at the best found out (``findings``).
@@ -232,12 +260,15 @@ def advice_on(
         unit="step" if about["position_unit"] == "step" else "epoch",
         schedule=schedule,
         unscored=None if evidence_rows else _why_unscored(epochs),
+        untested=waiting,
     )
     context: dict[str, Any] = {
         "effective": {str(place): score for place, score in effective.items()}
     }
     if price is not None:
         context["bill"] = [price, resumable]
+    if advice.untested:
+        context["untested"] = advice.untested
     if schedule is not None:
         context["learning_rate"] = asdict(schedule)
     if check is not None:
@@ -288,16 +319,8 @@ def advice_body(
             }
             for point in advice.chart
         ],
-        "rates": _rates(advice),
+        **rate_body(advice.schedule, [point.position for point in advice.chart]),
     }
-
-
-def _rates(advice: Advice) -> list[dict[str, float]]:
-    """Return the learning rate over the whole chart; nothing where it is not known."""
-    if advice.schedule is None:
-        return []
-    drawn = course(advice.schedule, [point.position for point in advice.chart], points=60)
-    return [{"position": each["position"], "share": round(each["share"], 4)} for each in drawn]
 
 
 def epoch_cells(position: int, epoch: TestedEpoch, advice: Advice) -> dict[str, Any]:

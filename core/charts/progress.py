@@ -49,6 +49,7 @@ class Progress:
     pick: int | None = None
     unit: str = "epoch"
     rates: Sequence[Mapping[str, float]] = ()  # position, share: learning rate as share of its peak
+    rates_from: str = ""  # where that is known from
 
 
 def score_chart(progress: Progress, *, theme: Theme = "light", height: int = 300) -> alt.LayerChart:
@@ -100,7 +101,17 @@ def rate_chart(progress: Progress, *, theme: Theme = "light", height: int = 56) 
     share = alt.Y("share:Q", title="learn rate", scale=scale, axis=axis)
     area = base.mark_area(opacity=0.12, color=ink.text, clip=True).encode(y=share)
     line = base.mark_line(strokeWidth=1.5, color=ink.text, clip=True).encode(y=share)
-    return _dressed(alt.layer(area, line).properties(width="container", height=height), ink)
+    panel = alt.layer(area, line).properties(width="container", height=height)
+    if progress.rates_from:
+        said = f"learning rate: {progress.rates_from}"
+        panel = panel.properties(title=_caption(said, ink))
+    return _dressed(panel, ink)
+
+
+def _caption(text: str, ink: Ink) -> alt.TitleParams:
+    return alt.TitleParams(
+        text, anchor="start", color=ink.text, fontSize=11, fontWeight="normal", offset=2
+    )
 
 
 def progress_sheet(

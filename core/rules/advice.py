@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
     from core.rules.convergence import Convergence, Label, Status
     from core.rules.learning_rate import Schedule
+    from core.rules.measured_rate import MeasuredRate
     from core.rules.timeline import Planned
 
 __all__ = ["Advice", "ChartPoint", "ScoreRow", "advise", "evidence_digest", "read_scores"]
 
 Dial = Literal["careful", "normal", "eager"]
-RULES_VERSION = 2  # raise it when the same rows would get other advice
+RULES_VERSION = 3  # raise it when the same rows would get other advice
 THRESHOLDS: dict[Dial, float] = {"careful": 0.2, "normal": 0.3, "eager": 0.4}
 FIRST_STOP = 3  # tested positions before a stop may be advised
 
@@ -69,7 +70,8 @@ class Advice:
     basis: str
     dial: Dial
     unit: Unit
-    schedule: Schedule | None = None  # of the learning rate, where it is known
+    schedule: Schedule | MeasuredRate | None = None  # of the learning rate, where it is known
+    untested: int = 0  # saved positions it waits for although training is over
     rules_version: int = RULES_VERSION
 
     @property
@@ -119,8 +121,9 @@ def advise(
     effective: Mapping[int, float] | None = None,
     must_pending: str | None = None,
     unit: Unit = "epoch",
-    schedule: Schedule | None = None,
+    schedule: Schedule | MeasuredRate | None = None,
     unscored: str | None = None,
+    untested: int = 0,
 ) -> Advice:
     """Judge a run by its scores (0-10), one row per position and unit, in any order.
 
@@ -132,8 +135,10 @@ def advise(
     then no reason to stop. ``seconds_per_epoch`` is per save when positions are steps.
     ``resumable`` tells whether the trainer's saved state was seen beside its checkpoints; it is
     said, with what ends the bill, where there is a price. ``unscored`` says why images that are
-    measured have no score, such as with votes only. ``schedule`` is the learning rate's: a
-    drop right after a restart stops nothing, and a stop while the rate is high says so.
+    measured have no score, such as with votes only. ``schedule`` is the learning rate's, as planned
+    or as logged: a drop right after a restart stops nothing, and a stop while the rate is high says so.
+    ``untested`` are saved checkpoints that are still to be tested: a run has not ended before they
+    are, however late the latest tested position is (a finished folder is tested first, middle, last).
 
     A stop is advised when the chance that a later position beats the pick by 0.25 is below the
     dial's threshold, from the third tested position on, and never on one noisy image: the latest
@@ -144,7 +149,9 @@ def advise(
     last = _last(planned)
     planned = planned if last is not None else None
     latest = clean[-1].position if clean else None
-    ended = ended or (last is not None and latest is not None and latest >= last)
+    trained = ended or (last is not None and latest is not None and latest >= last)
+    ended = trained and not untested
+    waits_for = untested if trained else 0
     means = dict(effective) if effective is not None else averages(clean)
     words = convergence.judge(means, ended=ended)
     if latest is None:
@@ -156,7 +163,7 @@ def advise(
             words, nothing, ended=ended, basis=basis, dial=dial, unit=unit, notes=notes
         )
 
-    curve = fit(clean, planned, ended=ended)
+    curve = fit(clean, planned, ended=trained)
     threshold = THRESHOLDS[dial]
     below = says_stop(curve, threshold)
     confirmed = below and _is_confirmed(clean, planned, threshold)
@@ -182,7 +189,8 @@ def advise(
         basis=basis,
         unit=unit,
         rate=None if schedule is None else schedule.share_for(latest),
-        restarted=restarted and not ended,
+        restarted=restarted and not trained,
+        untested=waits_for,
     )
     return Advice(
         label=words.label,
@@ -207,6 +215,7 @@ def advise(
         dial=dial,
         unit=unit,
         schedule=schedule,
+        untested=waits_for,
     )
 
 
@@ -259,7 +268,9 @@ def _is_confirmed(rows: Sequence[ScoreRow], planned: Planned, threshold: float) 
     return says_stop(fit(before, planned), threshold)
 
 
-def _fell_after_restart(means: Mapping[int, float], schedule: Schedule | None) -> bool:
+def _fell_after_restart(
+    means: Mapping[int, float], schedule: Schedule | MeasuredRate | None
+) -> bool:
     """Say whether the latest mean is below the one before, with a restart of the rate between."""
     if schedule is None or len(means) < 2:
         return False

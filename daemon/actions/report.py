@@ -51,6 +51,8 @@ def story_of(connection: Connection, store: ImageStore, run_id: int) -> Story:
         p_best={int(k): v for k, v in body["p_best"].items()} if body else None,
         pick=body["pick"] if body else None,
         unit=about["position_unit"] or "epoch",
+        rates=body.get("rates", ()) if body else (),
+        rates_from=body.get("rates_from", "") if body else "",
     )
     history = rows(connection, "results.advice_history", run_id=run_id)
     return Story(

@@ -29,6 +29,7 @@ def progress_of(
         pick=body.get("pick"),
         unit=unit,
         rates=tuple(body.get("rates") or ()),
+        rates_from=body.get("rates_from") or "",
     )
 
 

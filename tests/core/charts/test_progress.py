@@ -85,13 +85,14 @@ def test_steps_are_positions_like_epochs() -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_learning_rate_is_a_panel_of_its_own_where_it_is_known(theme: Any) -> None:
-    """Its positions are those of the scores above it; without a schedule there is no panel."""
+    """Its positions are those of the scores above it, and it says how the rate is known."""
     schedule = Schedule(
         kind="cosine_with_restarts", peak=1e-4, total=1000, epochs=10, warmup=50, cycles=2
     )
-    known = replace(FULL, rates=course(schedule, range(1, 11)))
+    known = replace(FULL, rates=course(schedule, range(1, 11)), rates_from="by its settings")
     svg = vl_convert.vegalite_to_svg(progress_sheet(known, theme=theme).to_json())
     assert "learn rate" in svg
+    assert "learning rate: by its settings" in svg
     assert "learn rate" not in vl_convert.vegalite_to_svg(
         progress_sheet(FULL, theme=theme).to_json()
     )
