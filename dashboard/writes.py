@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from core import plans, production
 from core.formats.run_plan import RunPlan
-from core.store import promotions, scores
+from core.store import promotions, scores, voting
 from core.trials import ask_try
 from core.wishes import ask_comparison
 from dashboard.link import shared_link
@@ -95,3 +95,15 @@ def try_out(
             seed=seed,
             by_whom=by_whom,
         )
+
+
+def end_sitting(session_id: int) -> None:
+    """End a sitting. Raises Away."""
+    with shared_link().transaction() as connection:
+        voting.end(connection, session_id)
+
+
+def show_names(session_id: int) -> None:
+    """Let a judge go on with the names shown; later votes count as not blind. Raises Away."""
+    with shared_link().transaction() as connection:
+        voting.show_names(connection, session_id)

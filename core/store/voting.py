@@ -34,6 +34,18 @@ class Session:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BlindSitting:
+    """A blind sitting that goes on, of somebody who can see the other pages too: no guest."""
+
+    id: int
+    comparison: int
+    judge: str
+    via: Via
+    runs: tuple[int, ...]  # whose pictures are voted on
+    given: int  # votes so far
+
+
+@dataclass(frozen=True, kw_only=True)
 class Serving:
     """What was shown to a judge, with the answer that stands (None: none was given)."""
 
@@ -158,6 +170,29 @@ def end(connection: Connection, session_id: int) -> None:
     """End a sitting: its judge may now see which slot was which."""
     if run(connection, "voting.end", session_id=session_id):
         bump(connection)
+
+
+def blind_sittings(connection: Connection) -> tuple[BlindSitting, ...]:
+    """Return the blind sittings that go on, but those of guests, the newest first."""
+    return tuple(
+        BlindSitting(**{**found, "runs": tuple(found["runs"])})
+        for found in rows(connection, "voting.blind_sittings")
+    )
+
+
+def show_names(connection: Connection, session_id: int) -> None:
+    """End a blind sitting and let its judge go on in one that is not, with the votes left to give.
+
+    So what was voted before counts as blind, and what comes after does not. One that has ended, or
+    is not blind, stays as it is.
+    """
+    found = session(connection, session_id, hold=True)
+    if found is None or found.ended_at is not None or not found.blind:
+        return
+    given = next(each.given for each in blind_sittings(connection) if each.id == session_id)
+    left = None if found.budget is None else max(1, found.budget - given)
+    end(connection, session_id)
+    begin(connection, found.comparison, found.judge, found.via, blind=False, budget=left)
 
 
 def serve(

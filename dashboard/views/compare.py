@@ -11,7 +11,7 @@ from core.store import comparisons, gallery
 from core.store.comparisons import Comparison, ComparisonLine
 from dashboard import writes
 from dashboard.link import Away
-from dashboard.parts import beat, links, outage, safe, sheet, side_by_side, wall
+from dashboard.parts import beat, curtain, links, outage, safe, sheet, side_by_side, wall
 from dashboard.reads import Reads, shared_reads
 
 _ONE_OF_SOME = (
@@ -37,7 +37,7 @@ def page_body() -> None:
     lines = reads.ask(comparisons.comparisons)
     made = _chosen(reads, lines)
     if made is not None:
-        _show(made)
+        _show(reads, made)
     elif lines:
         sheet.put(sheet.empty("There is no such comparison."))
     else:
@@ -70,8 +70,10 @@ def _chosen(reads: Reads, lines: tuple[ComparisonLine, ...]) -> Comparison | Non
     return reads.ask(comparisons.comparison, picked)
 
 
-def _show(made: Comparison) -> None:
+def _show(reads: Reads, made: Comparison) -> None:
     sheet.put(sheet.heading(made.title, side_by_side.progress(made)))
+    if curtain.is_drawn(reads, made.id):
+        return
     if made.units:
         wall.show(side_by_side.grid(made), key="compare-wall")
     else:

@@ -14,6 +14,7 @@ from dashboard.parts import (
     beat,
     charts,
     cost,
+    curtain,
     headline,
     links,
     outage,
@@ -116,6 +117,7 @@ def _grid(reads: Reads, run: gallery.RunLine, pick: int | None) -> None:
             "same prompt, same seed; click for the original, arrow keys to move",
         )
     )
+    curtain.warn(reads, run.id)
     if pictures:
         by_position = {each.position: each for each in results}
         wall.show(wall.grid(run.id, pictures, by_position, unit=unit, pick=pick), key="run-wall")

@@ -14,18 +14,10 @@ from core.store import comparisons, voting
 from core.store.comparisons import ComparisonLine
 from dashboard import ballots, desk
 from dashboard.link import Away, shared_link
-from dashboard.parts import ballot, beat, charts, links, outage, poll, safe, sheet
+from dashboard.parts import ballot, beat, charts, curtain, links, outage, poll, safe, sheet
 from dashboard.reads import shared_reads
 
 _FIRST = ("epochwatch compare base pick --run NAME", "put the pick beside the base model")
-
-
-def judge_of_account() -> str | None:
-    """Return the name of the account that is logged in; None where nobody needs to log in."""
-    account = st.user.to_dict()
-    if not account.get("is_logged_in"):
-        return None
-    return str(account.get("email") or account.get("name") or "") or None
 
 
 def _remember(key: str) -> None:
@@ -135,7 +127,7 @@ def _enter(line: ComparisonLine) -> None:
             "until you end",
         )
     )
-    account = judge_of_account()
+    account = curtain.judge_of_account()
     with st.form(f"enter-{line.id}", border=False):
         first, second, third, fourth = st.columns(
             [3, 2, 2, 2], vertical_alignment="bottom", gap="small"
@@ -176,7 +168,7 @@ def _begin(
     except EpochwatchError as trouble:
         st.error(safe.markdown(trouble))
     else:
-        st.session_state["judge"] = judge
+        st.session_state["judge"] = session.judge
         st.query_params["id"] = str(line.id)
         st.query_params["sitting"] = f"{session.id}-{ballots.ticket(session.id)}"
         st.rerun()

@@ -37,6 +37,23 @@ FROM epochwatch.vote_sessions WHERE id = %(session_id)s FOR UPDATE;
 SELECT id, comparison, judge, via, blind, budget, began_at, ended_at
 FROM epochwatch.vote_sessions WHERE comparison = %(comparison)s ORDER BY id;
 
+-- name: blind_sittings
+-- Blind sittings that go on, of no guest, with the runs whose pictures they show and the votes so far.
+SELECT vs.id, vs.comparison, vs.judge, vs.via,
+       ARRAY(SELECT DISTINCT run.id FROM (
+           SELECT g.run_id AS id
+           UNION ALL SELECT (slot ->> 'run_id')::int FROM jsonb_array_elements(g.body -> 'slots') slot
+       ) run WHERE run.id IS NOT NULL ORDER BY run.id) AS runs,
+       (SELECT count(*) FROM epochwatch.servings s
+        WHERE s.session_id = vs.id AND coalesce((
+            SELECT v.choice FROM epochwatch.votes v WHERE v.serving_id = s.id
+            ORDER BY v.revision DESC LIMIT 1
+        ), 'undone') <> 'undone') AS given
+FROM epochwatch.vote_sessions vs
+JOIN epochwatch.grids g ON g.id = vs.comparison
+WHERE vs.ended_at IS NULL AND vs.blind AND vs.via <> 'guest'
+ORDER BY vs.id DESC;
+
 -- name: end
 -- End a sitting; ended twice it stays as it was.
 UPDATE epochwatch.vote_sessions SET ended_at = now()

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from house import House, open_house
 from streamlit.testing.v1 import AppTest
 
+from core.store import voting
 from core.store.comparisons import comparisons
 from core.wishes import ask_comparison
 from daemon.planner import plan
 from dashboard import access, link
+from dashboard.parts import curtain
 
 VIEW = Path(__file__).resolve().parents[2] / "dashboard" / "views" / "compare.py"
+RUN_VIEW = VIEW.with_name("run.py")
 QUALITY: dict[int | None, float] = {None: 0.2, 1: 0.5, 2: 0.8, 3: 1.0}
 
 
@@ -101,3 +105,90 @@ def test_slots_that_are_not_there_are_an_answer_not_a_crash(house: House) -> Non
     assert "no checkpoint 9" in page.error[0].value
     with house.database.transaction() as connection:
         assert comparisons(connection) == ()
+
+
+@pytest.fixture
+def sitting(house: House) -> voting.Session:
+    """Give Ann's blind sitting on a comparison that is drawn."""
+    with house.database.transaction() as connection:
+        run_id = connection.execute(b"SELECT id FROM public.training_runs").fetchall()[0]["id"]
+        made = ask_comparison(connection, run_id=run_id, slots=["base", "3"], by_whom="ann")
+    plan(house.database)
+    with house.database.transaction() as connection:
+        return voting.begin(connection, made, "Ann", "local", budget=20)
+
+
+def _opened(judge: str = "", view: Path = VIEW) -> AppTest:
+    page = AppTest.from_file(str(view), default_timeout=20)
+    if judge:
+        page.session_state["judge"] = judge
+    page.run()
+    assert not page.exception
+    return page
+
+
+def test_a_judge_who_votes_blind_is_shown_no_names(house: House, sitting: voting.Session) -> None:
+    """No picture and no number beside a name; ending the sitting shows them."""
+    page = _opened("Ann")
+    words = words_of(page)
+    assert "You are voting blind on this comparison." in words
+    assert "No votes are given by Ann" in words
+    assert "/thumb/" not in words
+    assert "/thumb/" in words_of(_opened("Bo"))
+    page.button(key=f"end-{sitting.id}").click().run()
+    page.run()
+    assert not page.exception
+    assert "/thumb/" in words_of(page)
+    with house.database.transaction() as connection:
+        assert voting.blind_sittings(connection) == ()
+        assert voting.open_session(connection, sitting.comparison, "Ann") is None
+
+
+def test_to_look_all_the_same_makes_later_votes_not_blind(
+    house: House, sitting: voting.Session
+) -> None:
+    """One deliberate click, and the sitting goes on with the names shown."""
+    page = _opened("Ann")
+    page.button(key=f"show-names-{sitting.id}").click().run()
+    page.run()
+    assert not page.exception
+    assert "/thumb/" in words_of(page)
+    with house.database.transaction() as connection:
+        seen = voting.open_session(connection, sitting.comparison, "Ann")
+    assert seen is not None
+    assert (seen.id > sitting.id, seen.blind, seen.budget) == (True, False, 20)
+
+
+@pytest.mark.usefixtures("house")
+def test_a_browser_that_has_not_said_whose_it_is_is_asked(sitting: voting.Session) -> None:
+    """Somebody else sees the pictures; Ann is told that she is voting."""
+    page = _opened()
+    assert "Ann is voting blind on this comparison." in words_of(page)
+    assert "/thumb/" not in words_of(page)
+    key = f"who-{sitting.comparison}"
+    page.selectbox(key=key).set_value("Ann").run()
+    page.run()
+    assert "You are voting blind on this comparison." in words_of(page)
+    other = _opened()
+    other.selectbox(key=key).set_value("somebody else").run()
+    other.run()
+    assert "/thumb/" in words_of(other)
+
+
+def test_with_accounts_only_ones_own_sitting_hides() -> None:
+    """A name that somebody typed elsewhere is nobody's account."""
+    mine = voting.BlindSitting(id=1, comparison=1, judge="a@b.c", via="account", runs=(), given=0)
+    other = replace(mine, id=2, via="local")
+    assert curtain.may_be_mine([mine, other], account="a@b.c", said="x") == (mine,)
+    assert curtain.may_be_mine([mine, other], account="d@e.f", said="a@b.c") == ()
+    assert curtain.may_be_mine([mine, other], account=None, said="") == (other,)
+    assert curtain.may_be_mine([mine, other], account=None, said="Bo") == ()
+
+
+@pytest.mark.usefixtures("sitting")
+def test_the_run_page_says_that_its_pictures_are_voted_on() -> None:
+    """A line above the pictures for the judge, and none for anybody else."""
+    said = "voting blind on pictures of this run."
+    assert f"You are {said}" in words_of(_opened("Ann", RUN_VIEW))
+    assert f"Ann is {said}" in words_of(_opened(view=RUN_VIEW))
+    assert said not in words_of(_opened("Bo", RUN_VIEW))

@@ -225,3 +225,45 @@ def test_ten_tabs_that_answer_at_once_store_one_answer(seeded: tuple[Database, M
     assert len(kept) == 1
     assert [each.accepted for each in told].count(True) == 5
     assert {each.choice for each in told} == {kept[0]["choice"]}
+
+
+def test_blind_sittings_that_go_on_are_known_with_their_votes(
+    connection: Connection, made: Made
+) -> None:
+    """Not those that ended, that are not blind, or of guests, who see no other page."""
+    voting.end(connection, voting.begin(connection, made.id, "Ed", "local").id)
+    voting.begin(connection, made.id, "Gus", "guest")
+    voting.begin(connection, made.id, "Sam", "local", blind=False)
+    mara = voting.begin(connection, made.id, "Mara", "account")
+    for unit, choice in enumerate(("left", "undone")):
+        name = show(connection, made, mara, unit)
+        assert name is not None
+        voting.answer(connection, mara, name, 0, choice)
+    assert show(connection, made, mara, 2) is not None
+    names = {"Ed", "Gus", "Sam", "Mara"}
+    (found,) = (each for each in voting.blind_sittings(connection) if each.judge in names)
+    assert (found.id, found.judge, found.via, found.given) == (mara.id, "Mara", "account", 1)
+    assert found.comparison == made.id
+
+
+def test_whoever_looks_at_the_names_goes_on_in_a_sitting_that_is_not_blind(
+    connection: Connection, made: Made
+) -> None:
+    """What was voted before stays blind; the rest of the budget goes on, a waiting pair with it."""
+    blind = voting.begin(connection, made.id, "Mara", "local", budget=3)
+    before, after = show(connection, made, blind, 0), show(connection, made, blind, 1)
+    assert before is not None
+    assert after is not None
+    voting.answer(connection, blind, before, 0, "left")
+    voting.show_names(connection, blind.id)
+    seen = voting.open_session(connection, made.id, "Mara")
+    assert seen is not None
+    assert (seen.blind, seen.budget, seen.via) == (False, 2, "local")
+    voting.answer(connection, seen, after, 0, "right")
+    assert [each.blind for each in voting.served(connection, made.id) if each.judge == "Mara"] == [
+        True,
+        False,
+    ]
+    for sitting in (blind.id, seen.id, 10**9):
+        voting.show_names(connection, sitting)  # nothing to end
+    assert voting.open_session(connection, made.id, "Mara") == seen
