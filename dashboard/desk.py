@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import comb
 from typing import Any
 
 from core.errors import Fixable
@@ -219,13 +220,16 @@ def _more(served: Sequence[voting.Serving], comparison: comparisons.Comparison) 
 
 @lru_cache(maxsize=32)
 def forecast(votes: tuple[Vote, ...], slots: tuple[str, ...]) -> str:
-    """Return about how many more votes decide between the two slots that lead."""
+    """Return about how many more votes decide between the two slots that lead.
+
+    The votes choose which two those are, so that they need the proof of one of all pairs.
+    """
     a, b = slots[:2]
     if len(slots) > 2:
         found = rank(votes, slots)
         known = max(found.groups, key=len)  # a slot without votes is the best of a group of its own
         a, b = sorted(known, key=lambda slot: -found.p_best[slot])[:2] if votes else slots[:2]
-    stands = win_rate(votes, a, b)
+    stands = win_rate(votes, a, b, among=comb(len(slots), 2))
     noun = "votes" if stands.counted == "votes" else "prompts and seeds"
     about = "" if len(slots) == 2 else " between the two that lead"
     if stands.decision != "continue":

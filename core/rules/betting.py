@@ -110,9 +110,12 @@ def mean_sequence(outcomes: Sequence[float], alpha: float = ALPHA) -> Interval:
     return Interval(low=max(0.0, float(kept[0]) - step), high=min(1.0, float(kept[-1]) + step))
 
 
-def e_mean_above(outcomes: Sequence[float], mean: float = 0.5) -> float:
-    """Return the e-value against "the mean outcome is at most ``mean``"."""
-    up, _ = log_wealth(np.asarray(outcomes, dtype=float), np.array([mean]))
+def e_mean_above(outcomes: Sequence[float], mean: float = 0.5, alpha: float = ALPHA) -> float:
+    """Return the e-value against "the mean outcome is at most ``mean``".
+
+    It is valid for any ``alpha``; stakes are laid so that 1 / alpha is soon reached.
+    """
+    up, _ = log_wealth(np.asarray(outcomes, dtype=float), np.array([mean]), alpha)
     return exp(min(_LARGEST, float(up[0])))
 
 

@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from core.rules.betting import (
     ALPHA,
-    PROOF,
     e_better,
     e_mean_above,
     log_e_better,
@@ -74,37 +73,37 @@ def units_needed(outcomes: Sequence[float], *, alpha: float = ALPHA) -> int | No
     return _median_end((better | equal)[:, len(seen) :])
 
 
-def votes_to_flip(wins: int, votes: int) -> int | None:
+def votes_to_flip(wins: int, votes: int, *, alpha: float = ALPHA) -> int | None:
     """Return how many of the winner's votes, given to the other, undo the result.
 
-    Undone is a proof (e >= 20) that falls below it or, without one, a leader that is ahead no
-    more. None when nobody leads.
+    Undone is a proof (e >= 1 / alpha) that falls below it or, without one, a leader that is ahead
+    no more. None when nobody leads.
     """
     ahead = max(wins, votes - wins)
     if 2 * ahead == votes:
         return None
-    if e_better(ahead, votes) < PROOF:
+    if e_better(ahead, votes) < 1 / alpha:
         return (2 * ahead - votes + 1) // 2
-    return next(k for k in range(1, ahead + 1) if e_better(ahead - k, votes) < PROOF)
+    return next(k for k in range(1, ahead + 1) if e_better(ahead - k, votes) < 1 / alpha)
 
 
-def units_to_flip(outcomes: Sequence[float]) -> int | None:
+def units_to_flip(outcomes: Sequence[float], *, alpha: float = ALPHA) -> int | None:
     """Return how many units must turn round to undo the result, the strongest ones first."""
     lead = sum(outcomes) - len(outcomes) / 2
     if abs(lead) < 1e-9:
         return None
     toward = [x if lead > 0 else 1 - x for x in outcomes]
-    proven = e_mean_above(toward) >= PROOF
+    proven = e_mean_above(toward, alpha=alpha) >= 1 / alpha
     for turned, place in enumerate(sorted(range(len(toward)), key=lambda i: -toward[i]), start=1):
         toward[place] = 1 - toward[place]
-        if proven and e_mean_above(toward) < PROOF:
+        if proven and e_mean_above(toward, alpha=alpha) < 1 / alpha:
             return turned
         if not proven and sum(toward) <= len(toward) / 2 + 1e-9:
             return turned
     return len(toward)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _lines(size: int, alpha: float) -> tuple[Counts, Counts, Counts]:
     """Return, for 0 to ``size`` votes, the wins that decide: at least so many, or from-to equal."""
     votes = np.arange(size + 1)

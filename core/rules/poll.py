@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import comb
 from statistics import median
 from typing import Any, Literal
 
@@ -63,10 +64,16 @@ class Poll:
 
     @property
     def sentence(self) -> str:
-        """Say what stands, and that the budget is used up where it is."""
+        """Say what stands, that it was picked where it was, and that the budget is used up."""
+        found = self.result.sentence
+        if self.result.among > 1 and self.result.tally.total:
+            found += (
+                f" {self.b} is the best of {self.result.among}, which is held to a higher bar: "
+                "of many, one leads by luck."
+            )
         if self.verdict == "budget reached":
-            return f"The {self.budget} votes set out for are given. {self.result.sentence}"
-        return self.result.sentence
+            return f"The {self.budget} votes set out for are given. {found}"
+        return found
 
     @property
     def weak_categories(self) -> tuple[str, ...]:
@@ -89,12 +96,14 @@ def read_poll(
     """Read all votes on a comparison of ``slots`` (at least two), the first being the baseline.
 
     With more than two slots the result is that of the best of the others, by the ranking, against
-    the first.
+    the first. It could have been any of them, those without a vote too, so that it needs proof for
+    so many; a pair of the table could have been any pair.
     """
+    among = len(slots) - 1
     ranking = rank(votes, slots)
     a = slots[0]
     b = _candidate(ranking, slots)
-    result = win_rate(votes, a, b)
+    result = win_rate(votes, a, b, among=among)
     judges = judge_checks(votes)
     return Poll(
         slots=tuple(slots),
@@ -105,14 +114,14 @@ def read_poll(
         budget=budget,
         ranking=ranking,
         pairs={
-            (first, second): win_rate(votes, first, second)
+            (first, second): win_rate(votes, first, second, among=comb(len(slots), 2))
             for first, second in combinations(slots, 2)
             if ranking_votes(between(votes, first, second))
         },
-        categories=category_rates(votes, a, b),
+        categories=category_rates(votes, a, b, among=among),
         sides=_sides(votes),
         judges=tuple(judges),
-        without_flagged=_without_flagged(votes, judges, a, b),
+        without_flagged=_without_flagged(votes, judges, result),
         decisive_judges=_decisive_judges(votes, judges, result),
         agreement=agreement(votes),
         controversies=tuple(controversies(votes)),
@@ -144,12 +153,12 @@ def _sides(votes: Sequence[Vote]) -> Sides:
 
 
 def _without_flagged(
-    votes: Sequence[Vote], judges: Sequence[Judge], a: str, b: str
+    votes: Sequence[Vote], judges: Sequence[Judge], result: WinRate
 ) -> WinRate | None:
     flagged = [judge.name for judge in judges if judge.flags]
     if not flagged or len(flagged) == len(judges):
         return None
-    return win_rate(without_judges(votes, flagged), a, b)
+    return _again(without_judges(votes, flagged), result)
 
 
 def _decisive_judges(
@@ -157,12 +166,16 @@ def _decisive_judges(
 ) -> tuple[str, ...]:
     if len(judges) < 2:
         return ()
-    a, b = result.tally.a, result.tally.b
     return tuple(
         judge.name
         for judge in judges
-        if win_rate(without_judges(votes, [judge.name]), a, b).decision != result.decision
+        if _again(without_judges(votes, [judge.name]), result).decision != result.decision
     )
+
+
+def _again(votes: Sequence[Vote], result: WinRate) -> WinRate:
+    """Judge the same two slots as strictly from other votes."""
+    return win_rate(votes, result.tally.a, result.tally.b, among=result.among)
 
 
 def as_json(poll: Poll) -> dict[str, Any]:
@@ -252,6 +265,7 @@ def _rate(each: WinRate) -> dict[str, Any]:
         "progress": counts.progress,
         "evidence": each.counted,
         "e_value": each.e_b,
+        "e_needed": each.proof_needed,
         "decision": each.decision,
         "more": each.more,
         "votes_to_flip": each.to_flip,

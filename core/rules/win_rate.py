@@ -11,6 +11,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Literal
 
 from core.rules.betting import (
+    ALPHA,
     PROOF,
     Interval,
     confidence_sequence,
@@ -45,6 +46,7 @@ class WinRate:
         int | None
     )  # further votes (or units) that decide this; 0 when decided, None when too many
     to_flip: int | None  # votes (or units) that, turned round, undo the result; None without one
+    among: int = 1  # pairs of slots from which the votes may have picked this one
 
     @property
     def verdict(self) -> str | None:
@@ -54,6 +56,11 @@ class WinRate:
             return None
         word = next(word for least, word in VERDICTS if rate >= least)
         return f"{word}: {rate:.1f} % of {self.tally.total} comparisons won ({self.win_interval})"
+
+    @property
+    def proof_needed(self) -> float:
+        """The e-value at which one of the two is called better."""
+        return proof_needed(self.among)
 
     @property
     def enough(self) -> bool:
@@ -81,7 +88,8 @@ class WinRate:
         return f"{counts.b} has {points}, {self.interval} over {self.units} prompts and seeds"
 
     def _leader(self) -> str:
-        proof, name = max((self.e_a, self.tally.a), (self.e_b, self.tally.b))
+        found, name = max((self.e_a, self.tally.a), (self.e_b, self.tally.b))
+        proof = found / self.among
         if proof <= 1:
             return "Nobody leads clearly"
         return f"{name} leads ({int(100 * (1 - 1 / proof))} % confidence)"
@@ -93,13 +101,17 @@ class WinRate:
         return f"About {self.more} more {noun} decide this."
 
 
-def win_rate(votes: Iterable[Vote], a: str, b: str) -> WinRate:
+def win_rate(votes: Iterable[Vote], a: str, b: str, *, among: int = 1) -> WinRate:
     """Judge a candidate ``b`` against a baseline ``a``, from votes in any order.
 
     Votes on one prompt and seed are alike. When any was voted on more than once, units are the
     evidence: the mean outcome of each, in the order in which they were first voted on, which must
     have been a random one. Otherwise each decisive vote is one. "Better" needs e >= 20,
     "equivalent" an interval within 40-60 %.
+
+    Where the votes themselves picked the pair, ``among`` is how many they could have picked:
+    "better" then needs e >= 20 x ``among``, and the intervals are those of 5 % / ``among``. So
+    much holds whichever is picked, and whenever (Bonferroni; e-values need nothing more).
 
     Raises:
         Fixable: when a and b are the same slot.
@@ -108,40 +120,51 @@ def win_rate(votes: Iterable[Vote], a: str, b: str) -> WinRate:
     counts = tally(pair, a, b)
     per_unit = Counter(vote.unit for vote in pair)
     if max(per_unit.values(), default=1) == 1:
-        return _by_votes(counts, len(per_unit))
-    return _by_units(counts, pair)
+        return _by_votes(counts, len(per_unit), among)
+    return _by_units(counts, pair, among)
 
 
-def category_rates(votes: Iterable[Vote], a: str, b: str) -> dict[str, WinRate]:
+def proof_needed(among: int) -> float:
+    """Return the e-value that proves a claim which the votes picked from so many."""
+    return PROOF * among
+
+
+def category_rates(votes: Iterable[Vote], a: str, b: str, *, among: int = 1) -> dict[str, WinRate]:
     """Judge each category by itself; see ``WinRate.enough`` before one passes."""
-    return {name: win_rate(some, a, b) for name, some in by_category(between(votes, a, b)).items()}
+    return {
+        name: win_rate(some, a, b, among=among)
+        for name, some in by_category(between(votes, a, b)).items()
+    }
 
 
-def _by_votes(counts: Tally, units: int) -> WinRate:
-    interval = confidence_sequence(counts.b_wins, counts.decisive)
+def _by_votes(counts: Tally, units: int, among: int) -> WinRate:
+    alpha = ALPHA / among
+    interval = confidence_sequence(counts.b_wins, counts.decisive, alpha)
     e_a = e_better(counts.a_wins, counts.decisive)
     e_b = e_better(counts.b_wins, counts.decisive)
-    decision = _decide(e_a, e_b, interval)
+    decision = _decide(e_a, e_b, interval, among)
     more: int | None = 0
     if decision == "continue":
-        more = votes_needed(counts.b_wins, counts.decisive)
+        more = votes_needed(counts.b_wins, counts.decisive, alpha=alpha)
         if more is not None and counts.decisive:  # ties cost votes too
             more = ceil(more * counts.total / counts.decisive)
     return WinRate(
         tally=counts,
         counted="votes",
         units=units,
-        win_interval=confidence_sequence(counts.b_wins, counts.total),
+        win_interval=confidence_sequence(counts.b_wins, counts.total, alpha),
         interval=interval,
         e_a=e_a,
         e_b=e_b,
         decision=decision,
         more=more,
-        to_flip=votes_to_flip(counts.b_wins, counts.decisive),
+        to_flip=votes_to_flip(counts.b_wins, counts.decisive, alpha=alpha),
+        among=among,
     )
 
 
-def _by_units(counts: Tally, votes: Sequence[Vote]) -> WinRate:
+def _by_units(counts: Tally, votes: Sequence[Vote], among: int) -> WinRate:
+    alpha = ALPHA / among
     wins: dict[str, list[float]] = {}
     points: dict[str, list[float]] = {}
     for vote in votes:
@@ -149,24 +172,26 @@ def _by_units(counts: Tally, votes: Sequence[Vote]) -> WinRate:
         wins.setdefault(vote.unit, []).append(won)
         points.setdefault(vote.unit, []).append(0.5 if vote.winner is None else won)
     outcomes = [sum(values) / len(values) for values in points.values()]
-    interval = mean_sequence(outcomes)
-    e_b, e_a = e_mean_above(outcomes), e_mean_above([1 - x for x in outcomes])
-    decision = _decide(e_a, e_b, interval)
+    interval = mean_sequence(outcomes, alpha)
+    e_b = e_mean_above(outcomes, alpha=alpha)
+    e_a = e_mean_above([1 - x for x in outcomes], alpha=alpha)
+    decision = _decide(e_a, e_b, interval, among)
     return WinRate(
         tally=counts,
         counted="units",
         units=len(outcomes),
-        win_interval=mean_sequence([sum(values) / len(values) for values in wins.values()]),
+        win_interval=mean_sequence([sum(values) / len(values) for values in wins.values()], alpha),
         interval=interval,
         e_a=e_a,
         e_b=e_b,
         decision=decision,
-        more=units_needed(outcomes) if decision == "continue" else 0,
-        to_flip=units_to_flip(outcomes),
+        more=units_needed(outcomes, alpha=alpha) if decision == "continue" else 0,
+        to_flip=units_to_flip(outcomes, alpha=alpha),
+        among=among,
     )
 
 
-def _decide(e_a: float, e_b: float, interval: Interval) -> Decision:
-    if max(e_a, e_b) >= PROOF:
+def _decide(e_a: float, e_b: float, interval: Interval, among: int) -> Decision:
+    if max(e_a, e_b) >= proof_needed(among):
         return "A better" if e_a > e_b else "B better"
     return "equivalent" if interval.within(*EQUAL) else "continue"

@@ -212,12 +212,21 @@ def ranking(poll: Poll) -> Html:
 
 def pairs(poll: Poll) -> Html:
     """Return every pair of slots that was voted on."""
-    return sheet.table(
+    table = sheet.table(
         ("pair", "result", "decision"),
         [
             (f"{b} against {a}", words.unbroken(each.verdict or ""), _of_pair(each, a, b))
             for (a, b), each in poll.pairs.items()
         ],
+    )
+    among = max((each.among for each in poll.pairs.values()), default=1)
+    if among == 1:
+        return table
+    return fill(
+        '{table}<p class="ew-quiet">Of {among} pairs some look decided by luck, so that each is held '
+        "to a higher bar than the sentence above, and has a wider interval.</p>",
+        table=table,
+        among=among,
     )
 
 

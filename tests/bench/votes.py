@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from itertools import combinations
 from math import log
 from typing import Any
 
@@ -20,6 +21,7 @@ from core.rules.davidson import rank
 from core.rules.judges import flagged
 from core.rules.next_pair import next_pair
 from core.rules.votes import Choice, Vote, without_judges
+from core.rules.win_rate import proof_needed
 
 SEED = 20211055
 LOOKS = 1000
@@ -44,6 +46,10 @@ def main() -> None:
             str(rate): wilson_missed(wanted.runs, rate) for rate in (0.5, 0.7)
         },
         "better was ever said of equals": false_proof(wanted.runs),
+        "better was ever said of the best of many equals, 60 votes a pair": {
+            f"{others} against the first": best_of_equals(wanted.runs, others)
+            for others in (1, 5, 11)
+        },
         "units voted on again and again, looked at after each vote": {
             f"{units} units x {times} votes, prompts differ by {sd} log odds": units_missed(
                 wanted.runs, units, times, sd
@@ -81,6 +87,36 @@ def false_proof(runs: int, looks: int = LOOKS) -> dict[str, float]:
     won, seen = _clear_votes(runs, 0.5, looks)
     b, a = log_e_better(won, seen) >= PROOF, log_e_better(seen - won, seen) >= PROOF
     return {"b": _share(b), "either": _share(a | b)}
+
+
+def best_of_equals(runs: int, others: int, looks: int = 60) -> dict[str, float]:
+    """Return how often equal slots are ever said to differ, looked at after each vote of a pair.
+
+    The result is that of the first slot and whichever leads then (either of the two may be called
+    better); the forecast's that of any two. Held to the proof of one claim, and of one of so many.
+    """
+    rng = np.random.default_rng([SEED, others])
+    pairs = list(combinations(range(others + 1), 2))  # those with the first slot come first
+    shape = (runs, len(pairs), looks)
+    won = np.cumsum(rng.random(shape, dtype=np.float32) < 0.5, axis=2, dtype=np.int16)
+    proofs = _proofs(looks)[np.arange(looks), won]
+    leader = won[:, :others].argmin(axis=1)[:, None]  # of whom the first won least
+    best = np.take_along_axis(proofs[:, :others], leader, axis=1)[:, 0]
+    most = proofs.max(axis=1)
+    return {
+        "the first and the best, as one claim": _share(best >= log(proof_needed(1))),
+        "the first and the best": _share(best >= log(proof_needed(others))),
+        "any two, as one claim": _share(most >= log(proof_needed(1))),
+        "any two": _share(most >= log(proof_needed(len(pairs)))),
+    }
+
+
+def _proofs(looks: int) -> Floats:
+    """Return the log e-value of the winning side [votes - 1, wins] for all there can be."""
+    seen = np.broadcast_to(np.arange(1, looks + 1)[:, None], (looks, looks + 1))
+    won = np.minimum(np.arange(looks + 1), seen)
+    found: Floats = np.maximum(log_e_better(won, seen), log_e_better(seen - won, seen))
+    return found
 
 
 def units_missed(runs: int, units: int, times: int, sd: float) -> dict[str, float]:

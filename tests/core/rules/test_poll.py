@@ -68,6 +68,31 @@ def test_of_many_slots_the_best_is_set_against_the_first() -> None:
     assert set(poll.pairs) == {("base", "five"), ("base", "seven"), ("five", "seven")}
 
 
+def test_the_best_of_many_is_held_to_a_higher_bar() -> None:
+    """What proves one candidate does not prove the best of five; also without flagged judges."""
+    hasty = [
+        Vote(left="e1", right="e2", choice="tie", judge="bot", unit=f"x{n}", number=900 + n,
+             milliseconds=120)
+        for n in range(9)
+    ]  # fmt: skip
+    given = [*votes(17, 4, b="e1"), *votes(5, 5, b="e2", start=40), *hasty]
+    one = read_poll(given, ["base", "e1"])
+    assert one.verdict == "B better"
+    assert "best of" not in one.sentence
+    many = read_poll(given, ["base", "e1", "e2", "e3", "e4", "e5"])
+    assert (many.b, many.verdict) == ("e1", "continue")
+    assert "e1 leads" in many.sentence
+    assert "e1 is the best of 5, which is held to a higher bar" in many.sentence
+    assert many.without_flagged is not None
+    assert many.without_flagged.among == 5
+    assert {each.among for each in many.categories.values()} == {5}
+    assert {each.among for each in many.pairs.values()} == {15}
+    told = as_json(many)["result"]
+    assert 20 <= told["e_value"] < told["e_needed"] == 100
+    surer = read_poll(votes(24, 2, b="e1"), many.slots)
+    assert surer.verdict == "B better"
+
+
 def test_a_weak_category_is_named() -> None:
     """Where the candidate wins no more than half."""
     given = [

@@ -97,6 +97,26 @@ def test_the_decision_needs_proof(wins: int, losses: int, decision: str) -> None
     assert (found.more == 0) == (decision != "continue")
 
 
+@pytest.mark.parametrize(("wins", "units"), [(46, None), (40, 30)])
+def test_what_was_picked_from_many_needs_more_proof_and_has_a_wider_interval(
+    wins: int, units: int | None
+) -> None:
+    """So many times the proof; votes are missing again, and fewer of them flip what stands."""
+    alone, picked = (
+        win_rate(votes_of(wins, 20, units=units), "base", "lora", among=n) for n in (1, 5)
+    )
+    assert alone.proof_needed == 20 <= max(alone.e_a, alone.e_b)
+    assert (alone.decision, picked.decision) == ("B better", "continue")
+    assert max(picked.e_a, picked.e_b) < 100 == picked.proof_needed
+    assert picked.interval.low < alone.interval.low
+    assert picked.win_interval.high > alone.win_interval.high
+    assert picked.more
+    assert picked.sentence.startswith("lora leads (")
+    sure = [win_rate(votes_of(60, 6, units=units), "base", "lora", among=n) for n in (1, 5)]
+    assert {each.decision for each in sure} == {"B better"}
+    assert (sure[0].to_flip or 0) > (sure[1].to_flip or 0) > 0
+
+
 @pytest.mark.parametrize(
     ("wins", "word"),
     [
