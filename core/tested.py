@@ -70,13 +70,15 @@ def _tested(position: int, group: list[Row], opinions: list[Row]) -> TestedEpoch
 def is_complete(connection: Connection, run_id: int, results: Sequence[Row]) -> bool:
     """Tell whether the trainer is done and everything it left is tested or parked."""
     checkpoints = rows(connection, "checkpoints.current", run_id=run_id)
+    return any(found["is_final"] for found in checkpoints) and not untested(checkpoints, results)
+
+
+def untested(checkpoints: Sequence[Row], results: Sequence[Row]) -> int:
+    """Return how many of a run's current checkpoints are still to be tested; parked ones are not."""
     over = {found["position"] for found in results if found["over"]}
-    waiting = [
-        found
-        for found in checkpoints
-        if found["position"] not in over and found["invalid_reason"] is None
-    ]
-    return any(found["is_final"] for found in checkpoints) and not waiting
+    return sum(
+        found["position"] not in over and found["invalid_reason"] is None for found in checkpoints
+    )
 
 
 def has_ended(about: Row, *, complete: bool) -> bool:

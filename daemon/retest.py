@@ -24,6 +24,7 @@ from core.store.database import Connection, Row, row, rows, run
 if TYPE_CHECKING:
     from core.tested import TestedEpoch
 
+_MOST_PAIRS = 2  # that a run is looked at again with, whatever becomes of it
 _PRIORITY = 30  # below the epochs that are still to be tested
 _CLOSE = 0.6  # chance of the pick below which people are asked
 _SAVING = 3  # an adaptive run draws this many times fewer images than full tests would
@@ -45,7 +46,8 @@ def ask_retest(connection: Connection, about: Row, advice: Advice) -> bool:
     origin = retest_origin(about["id"], pair)
     if any(found["origin"].startswith(f"{origin}/") for found in before):
         return False
-    if before and not advice.ended:
+    pairs = {found["origin"].rpartition("/")[0] for found in before}
+    if len(pairs) >= _MOST_PAIRS or (pairs and not advice.ended):
         return False
     current = _drawable(connection, about)
     if not set(pair) <= set(current):

@@ -39,6 +39,7 @@ class Facts:
     basis: str
     unit: Unit
     rate: float | None = None  # learning rate at the latest position as a share of its peak
+    untested: int = 0  # saved checkpoints without a test, once training is over
     restarted: bool = False  # the latest average fell, and the rate was restarted just before it
 
 
@@ -47,8 +48,10 @@ def sentence(facts: Facts) -> str:
     if facts.ended:
         return f"{_ended(facts)}{_bill(facts)}"
     if facts.stop:
-        said = f"Stop. {_leader(facts, 'is best')} {_chance(facts)}{_savings(facts)}"
+        said = f"Stop. {_leader(facts, 'is best')}{_chance(facts)}{_savings(facts)}"
         return f"{said}{_rate(facts)}{_bill(facts)}"
+    if facts.untested:
+        return f"{_waiting(facts)} {_leader(facts, 'leads so far')}"
     if facts.curve.tested < facts.needed:
         return (
             f"Continue. {facts.curve.tested} of the {facts.needed} {facts.unit}s that advice "
@@ -64,7 +67,7 @@ def sentence(facts: Facts) -> str:
         opening = "Continue with care: the scores are falling."
     else:
         opening = "Continue."
-    return f"{opening} {_leader(facts, 'leads')} {_chance(facts)}"
+    return f"{opening} {_leader(facts, 'leads')}{_chance(facts)}"
 
 
 def reasons(facts: Facts) -> tuple[str, ...]:
@@ -102,7 +105,7 @@ def reasons(facts: Facts) -> tuple[str, ...]:
 
 def _next(facts: Facts, average: float) -> str:
     """Return what the owner's guide says to do, unless that is to go on where there is no going on."""
-    if (facts.stop or facts.ended) and verdict(average) == "acceptable":
+    if (facts.stop or facts.ended or facts.untested) and verdict(average) == "acceptable":
         return "Not yet one to ship: adjust the training and run it again."
     return action(average)
 
@@ -147,6 +150,8 @@ def _leader(facts: Facts, verb: str) -> str:
 
 def _chance(facts: Facts) -> str:
     ahead = facts.curve.positions[facts.curve.tested :]
+    if not ahead:
+        return ""
     share = percent(facts.curve.p_later_better)
     if not facts.planned_known:
         who = f"the next {len(ahead)} {facts.unit}s beat"
@@ -156,7 +161,7 @@ def _chance(facts: Facts) -> str:
         who = f"{facts.unit} {ahead[0]} beats"
     else:
         who = f"{facts.unit}s {ahead[0]}-{ahead[-1]} beat"
-    return f"Chance that {who} it by {MARGIN}: {share}."
+    return f" Chance that {who} it by {MARGIN}: {share}."
 
 
 def _savings(facts: Facts) -> str:
@@ -206,6 +211,12 @@ def _ended(facts: Facts) -> str:
     return text
 
 
+def _waiting(facts: Facts) -> str:
+    """Say that training is over and judging is not: the best may be among what is not tested."""
+    are = "checkpoint is" if facts.untested == 1 else "checkpoints are"
+    return f"Training is over; {facts.untested} saved {are} not tested yet."
+
+
 def _label_reason(facts: Facts) -> str:
     slope = facts.words.slope
     if slope is None:
@@ -216,7 +227,7 @@ def _label_reason(facts: Facts) -> str:
 
 
 def _threshold_reason(facts: Facts) -> str:
-    if facts.ended or facts.curve.tested < facts.needed:
+    if facts.ended or facts.untested or facts.curve.tested < facts.needed:
         return ""
     side = "below" if facts.curve.p_later_better < facts.threshold else "not below"
     return (

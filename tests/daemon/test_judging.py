@@ -62,6 +62,25 @@ def test_epochs_are_scored_judged_and_written_for_the_owner(house: House) -> Non
     assert {f"{3:064x}", f"{6:064x}"} <= kept
 
 
+def test_a_finished_folder_has_ended_when_its_last_test_is_over(house: House) -> None:
+    """First and last are drawn first: nobody is told of an end, or of a pick, before the middle is."""
+    quality: dict[int | None, float] = {None: 0.2, 1: 0.5, 2: 1.0, 3: 0.7}
+    for epoch in (1, 2, 3):
+        house.arrive(epoch, planned=3)
+    told = []
+    for epoch in (1, 3, 2):
+        house.draw(quality, only=epoch)
+        house.judge.judge()
+        alerts = house.select("SELECT key FROM epochwatch.actions WHERE kind = 'alert'")
+        told.append([each["key"] for each in alerts if "/run_finished/" in each["key"]])
+    assert [len(each) for each in told] == [0, 0, 1]
+    assert told[2][0].endswith("/run_finished/3/2")
+    [first, second, third] = house.select("SELECT sentence FROM epochwatch.advice ORDER BY id")
+    assert "2 of the 3" in first["sentence"] or "1 of the 3" in first["sentence"]
+    assert second["sentence"].startswith("Training is over; 1 saved checkpoint is not tested yet.")
+    assert third["sentence"].startswith("Training has ended. Epoch 2 is best")
+
+
 def test_judging_again_writes_nothing_and_a_restart_neither(house: House) -> None:
     """Without news no row changes, no advice and no alert is added, also for a judge that just started."""
     house.arrive(1)

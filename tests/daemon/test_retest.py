@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from house import House, open_house
 
+from core.rules.advice import advise, read_scores
 from core.store.comparisons import comparison, comparisons
 from core.store.database import row, rows
+from daemon.retest import ask_retest
 
 QUALITY: dict[int | None, float] = {None: 0.2, 1: 0.5, 2: 0.8, 3: 1.0, 4: 0.8, 5: 0.6, 6: 0.4}
 
@@ -61,6 +64,20 @@ def test_the_loop_is_bounded(house: House) -> None:
     pairs = {each["origin"].rpartition("/")[0] for each in asked}
     assert 1 <= len(pairs) <= 2
     assert len(asked) == 4 * len(pairs)  # both in full, the sweep, and the pair to vote on
+
+
+def test_two_pairs_are_looked_at_again_whatever_becomes_of_the_candidates(house: House) -> None:
+    """A third pair would cost as much as the first, and a fourth might follow."""
+    for epoch in (1, 2, 3):
+        run_id = house.arrive(epoch)
+    advice = replace(advise(read_scores("7,8,7"), planned=3), p_best={1: 0.5, 2: 0.4, 3: 0.1})
+    assert advice.ended
+    with house.database.transaction() as connection:
+        about = row(connection, "runs.get", run_id=run_id)
+        assert about is not None
+        assert ask_retest(connection, about, advice)
+        assert ask_retest(connection, about, replace(advice, p_best={2: 0.5, 3: 0.4, 1: 0.1}))
+        assert not ask_retest(connection, about, replace(advice, p_best={1: 0.5, 3: 0.4, 2: 0.1}))
 
 
 def test_before_a_stop_nothing_is_drawn_twice(house: House) -> None:

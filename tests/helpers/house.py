@@ -80,10 +80,11 @@ class House:
                 )  # fmt: skip
         return run_id
 
-    def draw(self, quality: dict[int | None, float]) -> None:
+    def draw(self, quality: dict[int | None, float], *, only: int | None = None) -> None:
         """Hand in a sprite for everything that is missing: the better the epoch, the fewer stray cells.
 
-        Without a LoRA it has the quality of None; a weaker LoRA has less than its epoch's.
+        Without a LoRA it has the quality of None; a weaker LoRA has less than its epoch's. ``only``
+        leaves all but one epoch for later.
         """
         plan(self.database)
         with self.database.transaction() as connection:
@@ -91,6 +92,8 @@ class House:
                 b"SELECT m.*, s.prompt, s.stack FROM epochwatch.missing m"
                 b" JOIN epochwatch.samples s USING (sample_id) ORDER BY m.job_id, m.ordinal"
             ).fetchall()
+        if only is not None:
+            wanted = [each for each in wanted if _epoch(each) == only]
         for each in wanted:
             number = int(each["prompt"].rpartition(" ")[2])
             spoiled = with_random_cells(
@@ -100,6 +103,8 @@ class House:
         with self.database.transaction() as connection:
             for job in {each["job_id"] for each in wanted}:
                 assert row(connection, "grids.finish", job_id=job)
+            if only is not None:
+                return
             # Jobs whose images another grid had drawn are done in no time.
             for job in connection.execute(
                 b"SELECT id FROM epochwatch.jobs WHERE finished_at IS NULL"
@@ -119,6 +124,12 @@ class House:
         """Return the rows of any question."""
         with self.database.transaction() as connection:
             return connection.execute(sql.encode()).fetchall()
+
+
+def _epoch(wanted: Row) -> int | None:
+    """Return the epoch that a missing image is of, known by the number its hash is made of."""
+    loras = wanted["stack"]["loras"]
+    return int(loras[0][0], 16) if loras else None
 
 
 def _quality(loras: list[list[str]], quality: dict[int | None, float]) -> float:

@@ -155,6 +155,29 @@ def test_an_ended_run_is_optimal_with_a_pick_and_nothing_to_stop(arguments: dict
     assert advice.sentence.startswith("Training has ended. Epoch 7 is best with ")
 
 
+@pytest.mark.parametrize("places", [(1, 10), (1, 5, 10), (1, 5, 10, 3, 7)])
+def test_a_folder_of_finished_epochs_has_not_ended_before_its_last_test(
+    places: tuple[int, ...],
+) -> None:
+    """First, middle and last are drawn first: what leads then is not the pick, and no bill ends."""
+    means = [5.0, 9.0, 7.0, 7.2, 8.0, 7.0, 6.5, 6.2, 6.0, 5.0]
+    rows = [row for row in paired(means) if row.position in places]
+    waiting = advise(rows, planned=10, price_per_hour=0.44, untested=10 - len(places))
+    assert not waiting.ended
+    assert not waiting.stop
+    assert waiting.sentence.startswith(
+        f"Training is over; {10 - len(places)} saved checkpoints are not tested yet. Epoch "
+    )
+    assert "leads so far with" in waiting.sentence or "is the pick" in waiting.sentence
+    assert not any(word in waiting.sentence for word in ("bill", "has ended", "Chance"))
+    assert not any("at which a stop pays" in reason for reason in waiting.reasons)
+    said = advise(rows, planned=None, ended=True, untested=1)
+    assert not said.ended
+    assert "1 saved checkpoint is not tested yet" in said.sentence
+    assert advise(rows, planned=10).ended
+    assert not advise(paired(means[:6]), planned=10, untested=2).untested
+
+
 def test_a_near_tie_names_both() -> None:
     """The earlier of two level epochs is the pick, and the sentence says what it is level with."""
     advice = advise(read_scores("6,6.5,7,7,7,7,7"), planned=10)
