@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from core.rules.betting import PROOF, e_better, e_mean_above
 from core.rules.scoring import FLAG_SHARE, action, floor_for_display
+from core.rules.telling import Told
 from core.rules.votes import Vote, between, ranking_votes
 from core.rules.win_rate import CATEGORY_LEAST, WinRate, category_rates, win_rate
 
@@ -19,14 +20,20 @@ State = Literal["met", "not met", "not known"]
 LEAST_WIN, OVERALL_WIN, CATEGORY_WIN = 60.0, 80.0, 70.0  # % of comparisons
 SLOWEST = 5.0  # seconds an image
 POSITIVE = 7.0  # mean of people's scores that counts as positive feedback
-ARTIFACTS = (
-    "random_pixels",
-    "too_many_colors",
-    "uneven_grid",
-    "wrong_grid",
-    "blurry",
-    "blank_image",
-)
+# Criterion -> the issues that speak against it.
+TRAIT_ISSUES: Mapping[str, tuple[str, ...]] = {
+    "style": ("photorealistic",),
+    "colors": ("wrong_colors", "two_toned_hair"),
+    "backgrounds": ("wrong_background", "noisy_background"),
+    "artifacts": (
+        "random_pixels",
+        "too_many_colors",
+        "uneven_grid",
+        "wrong_grid",
+        "blurry",
+        "blank_image",
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +59,7 @@ class Candidate:
     images: int  # measured
     defects: int  # images that could not be drawn
     issues: Mapping[str, int]  # issue -> measured images that have it
+    told: Mapping[str, Told]  # key of TRAIT_ISSUES -> measured images that can tell
     prompts: int  # with a measured image
     weak_spots: tuple[str, ...]  # such as "fails on blue hair (3.2)", the worst first
     accessories: tuple[str, ...]  # promised by its prompts
@@ -96,27 +104,40 @@ def style(candidate: Candidate) -> Criterion:
             key="style", name="Pixel art, not photographs", state="not known", must=True,
             found="Its test asks for no pixel grid, so photographs cannot be told from it.",
         )  # fmt: skip
-    return trait(candidate, "style", "Pixel art, not photographs", ("photorealistic",))
+    return trait(candidate, "style", "Pixel art, not photographs")
 
 
-def trait(
-    candidate: Candidate, key: str, name: str, issues: Sequence[str], *, must: bool = True
-) -> Criterion:
-    """Judge by the issues of its images: one on a quarter of them is one of the epoch."""
+def trait(candidate: Candidate, key: str, name: str, *, must: bool = True) -> Criterion:
+    """Judge by the issues of its images: one on a quarter of them is one of the epoch.
+
+    Where no image can tell, as no prompt promised a background, nothing is met.
+    """
     if not candidate.images:
         return Criterion(
             key=key, name=name, state="not known", must=must, found="No image is measured."
         )
-    counts = {issue: candidate.issues[issue] for issue in issues if candidate.issues.get(issue)}
+    told, issues = candidate.told[key], candidate.issues
+    counts = {issue: issues[issue] for issue in TRAIT_ISSUES[key] if issues.get(issue)}
     parts = [
-        f"{issue.replace('_', ' ')} on {n} of {candidate.images}" for issue, n in counts.items()
+        f"{issue.replace('_', ' ')} on {n} of {candidate.images} images"
+        for issue, n in counts.items()
     ]
     if key == "artifacts" and candidate.defects:
         parts.append(f"{candidate.defects} could not be drawn")
     bad = any(n / candidate.images >= FLAG_SHARE for n in counts.values())
     bad = bad or (key == "artifacts" and candidate.defects > 0)
-    found = f"{'; '.join(parts)} images." if parts else f"None on {candidate.images} images."
-    return Criterion(key=key, name=name, state=_state(met=not bad), must=must, found=found)
+    state: State = "not known" if not told.images and not bad else _state(met=not bad)
+    found = f"{'; '.join(parts)}." if parts else _none_found(candidate, told)
+    return Criterion(key=key, name=name, state=state, must=must, found=found)
+
+
+def _none_found(candidate: Candidate, told: Told) -> str:
+    """Say on how many images nothing was found, or why none of them can tell."""
+    if not told.images:
+        return f"None of {candidate.images} images can tell: {told.reason}."
+    if told.images < candidate.images:
+        return f"None on the {told.images} of {candidate.images} images that can tell."
+    return f"None on {candidate.images} images."
 
 
 def accessories(candidate: Candidate) -> Criterion:

@@ -16,6 +16,7 @@ from core.nouns import Measurement
 from core.rules import criteria
 from core.rules.criteria import Ballot, Candidate, Criterion
 from core.rules.scoring import summarize_epoch
+from core.rules.telling import told
 
 LEAST_SCORE, TARGET_SCORE = 8.0, 8.5
 # Criteria that a model may fail and still be of use for everything else, and what is excluded then.
@@ -108,14 +109,18 @@ def candidate_of(
     opinions = tuple(
         fmean(float(p[name]) for name in ("visual", "style", "prompt")) for p in people
     )
-    told = None if epoch is None or epoch["average"] is None else float(epoch["average"])
-    machine = told if summary.average is None else summary.average
+    past = None if epoch is None or epoch["average"] is None else float(epoch["average"])
+    machine = past if summary.average is None else summary.average
     promised = {a for each in images for a in (each["expect"] or {}).get("accessories") or ()}
     return Candidate(
         average=fmean(opinions) if opinions else machine,
         images=len(measured),
         defects=sum(each["defect"] is not None for each in images),
         issues=summary.issue_counts,
+        told={
+            key: told([measurement for _, measurement in measured], issues)
+            for key, issues in criteria.TRAIT_ISSUES.items()
+        },
         prompts=len({each["prompt_name"] for each, _ in measured}),
         weak_spots=tuple(spot.text for spot in summary.weak_spots),
         accessories=tuple(sorted(promised)),
@@ -141,22 +146,15 @@ def checklist(
         criteria=(
             criteria.score(candidate, "score", LEAST_SCORE, must=True),
             criteria.style(candidate),
-            criteria.trait(
-                candidate, "colors", "Accurate colors", ("wrong_colors", "two_toned_hair")
-            ),
-            criteria.trait(
-                candidate,
-                "backgrounds",
-                "Solid backgrounds",
-                ("wrong_background", "noisy_background"),
-            ),
+            criteria.trait(candidate, "colors", "Accurate colors"),
+            criteria.trait(candidate, "backgrounds", "Solid backgrounds"),
             criteria.accessories(candidate),
             criteria.production(candidate, ballot, strict=strict),
             criteria.score(candidate, "target", TARGET_SCORE, must=False),
             criteria.overall(ballot),
             criteria.categories(ballot),
             criteria.consistent(candidate),
-            criteria.trait(candidate, "artifacts", "No artifacts", criteria.ARTIFACTS, must=False),
+            criteria.trait(candidate, "artifacts", "No artifacts", must=False),
             criteria.speed(candidate),
             criteria.feedback(candidate),
         ),

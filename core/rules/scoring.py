@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
-from core.nouns import NOT_APPLICABLE, EpochScore, Measurement, Verdict
+from core.nouns import EpochScore, Measurement, Verdict
+from core.rules.telling import told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,7 +25,6 @@ FLAGS = {
     "has_wrong_colors": "wrong_colors",
     "is_photorealistic": COLLAPSE,
 }
-_OF_PIXEL_ART = ("has_random_pixels", "is_photorealistic")
 WEAK_GAP = 1.0  # a category this far below the epoch's average is a weak spot
 _SCORES = ("visual_quality", "style_match", "prompt_adherence")
 
@@ -64,6 +64,7 @@ class EpochSummary:
     unique_colors: float | None  # the median
     color_accuracy_score: float | None  # 0-100
     style_quality_score: float | None  # 0-100
+    told: dict[str, bool]  # issue behind an owner's column -> whether any image can show it
     composite: float | None = None  # mean over images by adopted weights, 0-10
 
     @property
@@ -80,14 +81,13 @@ class EpochSummary:
 
     @property
     def flags(self) -> dict[str, bool | None]:
-        """The owner's columns of this epoch; all None while no image is measured.
+        """The owner's columns of this epoch; None where none of its images can tell.
 
-        Outside pixel art nothing is photorealistic and no pixel is stray: these are None.
+        So a background is never "not wrong" because no prompt promised one, and outside pixel art
+        nothing is photorealistic and no pixel is stray.
         """
-        no_art = self.reasons.get("style_match", "").startswith(NOT_APPLICABLE)
-        unknown = set(FLAGS) if not self.images else set(_OF_PIXEL_ART) if no_art else set()
         return {
-            column: None if column in unknown else issue in self.issues
+            column: issue in self.issues if self.told[issue] else None
             for column, issue in FLAGS.items()
         }
 
@@ -176,6 +176,7 @@ def summarize_epoch(
         unique_colors=float(median(colors)) if colors else None,
         color_accuracy_score=_metric_mean(measurements, "color_accuracy"),
         style_quality_score=_metric_mean(measurements, "style_quality"),
+        told={issue: told(measurements, (issue,)).images > 0 for issue in FLAGS.values()},
         composite=composite,
     )
 

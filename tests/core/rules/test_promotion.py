@@ -9,16 +9,21 @@ from typing import Any
 import pytest
 
 from core.errors import Fixable
-from core.nouns import Measurement, MetricValue
-from core.rules.criteria import Ballot, Candidate, Criterion
+from core.metrics import measure
+from core.metrics.profile import without_images
+from core.nouns import Expectation, Measurement, MetricValue
+from core.rules.criteria import TRAIT_ISSUES, Ballot, Candidate, Criterion
 from core.rules.promotion import Checklist, candidate_of, checklist, set_aside
+from core.rules.telling import Told
 from core.rules.votes import Choice, Vote
+from pictures import Portrait
 
 GOOD = Candidate(
     average=8.6,
     images=12,
     defects=0,
     issues={},
+    told=dict.fromkeys(TRAIT_ISSUES, Told(images=12, reason=None)),
     prompts=12,
     weak_spots=(),
     accessories=("crown",),
@@ -146,6 +151,42 @@ def test_a_trait_that_fails_is_named_and_may_be_all_that_is_excluded(
     assert checked.sentence.startswith(sentence)
     assert not checked.is_ready
     assert checklist(replace(GOOD, issues={"noisy_background": 2})).is_ready
+
+
+def _told_by(images: list[dict[str, Any]], score: float = 8.5) -> Checklist:
+    """Return the checklist of images with a person's score."""
+    person = {"visual": score, "style": score, "prompt": score}
+    return checklist(candidate_of(images=images, people=[person], epoch=None, has_production=False))
+
+
+def _drawn(**asked: Any) -> dict[str, Any]:
+    """Return the row of a good portrait, really measured."""
+    one = Portrait()
+    body = measure(one.drawn(96), grid=24, **{"expect": one.expect, **asked}).as_json()
+    return _row(body=body, expect={})
+
+
+def test_with_votes_only_no_trait_is_met() -> None:
+    """A person's 8.5 makes it ready, and what no machine has looked at is named as not known."""
+    found = _told_by([_drawn(profile=without_images("votes", 24)) for _ in range(3)])
+    for key in TRAIT_ISSUES:
+        assert _one(found, key).state == "not known"
+        assert "None of 3 images can tell: not applicable" in _one(found, key).found
+    assert found.sentence == (
+        "Ready. Not known: pixel-art style, colors, backgrounds, accessories."
+    )
+
+
+def test_what_no_prompt_promises_is_not_met() -> None:
+    """Without a promised color or background neither is known; one promise of three is enough."""
+    bare = _drawn(expect=Expectation())
+    found = _told_by([bare] * 3)
+    assert [_one(found, key).state for key in ("colors", "backgrounds")] == ["not known"] * 2
+    assert "the prompt promises no background" in _one(found, "backgrounds").found
+    assert [_one(found, key).state for key in ("style", "artifacts")] == ["met"] * 2
+    found = _told_by([bare, bare, _drawn()])
+    assert _one(found, "backgrounds").state == "met"
+    assert _one(found, "backgrounds").found == "None on the 1 of 3 images that can tell."
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,8 @@ def test_an_issue_of_a_quarter_of_the_images_flags_the_epoch() -> None:
 
 def test_the_owners_columns_follow_the_issues() -> None:
     """Each column stands for an issue that the metrics know; without images all are unknown."""
-    summary = scoring.summarize_epoch(1, [measured(issues=("wrong_background",))])
+    numbers = {name: percentage(80.0) for name in ("region_hair", "style_quality")}
+    summary = scoring.summarize_epoch(1, [measured(issues=("wrong_background",), metrics=numbers)])
     assert summary.flags == {
         "has_wrong_backgrounds": True,
         "has_random_pixels": False,
@@ -120,6 +121,34 @@ def test_the_owners_columns_follow_the_issues() -> None:
     }
     assert set(scoring.summarize_epoch(1, []).flags.values()) == {None}
     assert set(scoring.FLAGS.values()) <= set(ISSUES)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "known"),
+    [
+        ({"background_match": percentage(100.0)}, {"has_wrong_backgrounds"}),
+        ({"background_match": percentage(None)}, set()),
+        ({"region_hair": percentage(None), "region_lips": percentage(90.0)}, {"has_wrong_colors"}),
+        ({"style_quality": percentage(90.0)}, {"has_random_pixels", "is_photorealistic"}),
+    ],
+)
+def test_a_column_is_false_only_where_an_image_could_tell(
+    metrics: dict[str, MetricValue], known: set[str]
+) -> None:
+    """What nobody promised, or nothing measured, is None; one image that can tell is enough."""
+    images = [measured(), measured(metrics=metrics)]
+    flags = scoring.summarize_epoch(1, images).flags
+    assert {column for column, flag in flags.items() if flag is not None} == known
+    assert not any(flags.values())
+
+
+def test_of_blank_images_and_of_photographs_the_rest_is_not_known() -> None:
+    """A blank epoch has no flag at all, and one of photographs says nothing of its cells."""
+    blank = measured(None, None, None, issues=("blank_image",))
+    assert set(scoring.summarize_epoch(1, [blank]).flags.values()) == {None}
+    photo = measured(issues=("photorealistic",), metrics={"style_quality": percentage(20.0)})
+    flags = scoring.summarize_epoch(1, [photo]).flags
+    assert (flags["is_photorealistic"], flags["has_random_pixels"]) == (True, None)
 
 
 def test_a_flag_of_photorealism_makes_the_epoch_a_failure() -> None:
