@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.charts.votes import Strength
+from core.rules.ballots import unique_labels
 from core.rules.betting import Interval
 from core.rules.poll import Poll
 from core.rules.votes import VERDICTS
@@ -328,7 +329,7 @@ def controversial(poll: Poll, made: Comparison) -> Html:
         lines.append(
             (
                 f"{unit.prompt_name}, seed {unit.seed}" if unit else each.unit[:8],
-                join(_thumbs(made, each.unit, each.pair)),
+                join(_named(made, each.unit, each.pair)),
                 f"{each.pair[0]} {each.first}, {each.pair[1]} {each.second}, even {each.even}",
             )
         )
@@ -339,26 +340,43 @@ def _behind(serving_id: str, made: Comparison, served: Sequence[voting.Serving])
     each = next((each for each in served if each.id == serving_id), None)
     if each is None:
         return text("")
-    pictures = next((unit.pictures for unit in made.units if unit.key == each.unit), {})
+    labels = _labels(made)
     return join(
-        _thumb(found.image_sha256)
+        _thumb(sha256, labels.get(slot, ""))
         for slot in each.slots
-        if (found := pictures.get(slot)) is not None and found.image_sha256
+        if (sha256 := _image(made, each.unit, slot)) is not None
     )
 
 
-def _thumbs(made: Comparison, unit_key: str, labels: Sequence[str]) -> list[Html]:
-    unit = next((unit for unit in made.units if unit.key == unit_key), None)
-    if unit is None:
-        return []
-    found = [unit.pictures.get(slot.key) for slot in made.slots if slot.label in labels]
-    return [_thumb(each.image_sha256) for each in found if each is not None and each.image_sha256]
+def _named(made: Comparison, unit: str, labels: Sequence[str]) -> list[Html]:
+    """Return the pictures of these slots in the order of their labels, each with its label."""
+    keys = {label: key for key, label in _labels(made).items()}
+    return [
+        fill(
+            '<figure class="ew-named">{picture}<figcaption>{label}</figcaption></figure>',
+            picture=_thumb(sha256, label) if sha256 is not None else text("not there any more"),
+            label=label,
+        )
+        for label in labels
+        for sha256 in [_image(made, unit, keys.get(label, ""))]
+    ]
 
 
-def _thumb(sha256: str) -> Html:
+def _labels(made: Comparison) -> dict[str, str]:
+    return unique_labels((slot.key, slot.label) for slot in made.slots)
+
+
+def _image(made: Comparison, unit: str, slot: str) -> str | None:
+    pictures = next((each.pictures for each in made.units if each.key == unit), {})
+    found = pictures.get(slot)
+    return None if found is None else found.image_sha256
+
+
+def _thumb(sha256: str, label: str) -> Html:
     return fill(
         '<a href="{original}" target="_blank" rel="noopener"><img class="ew-tiny" loading="lazy" '
-        'width="48" height="48" alt="" src="{thumb}"></a> ',
+        'width="48" height="48" alt="{label}" src="{thumb}"></a> ',
         original=links.original(sha256),
         thumb=links.thumb(sha256),
+        label=label,
     )

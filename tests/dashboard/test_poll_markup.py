@@ -1,0 +1,99 @@
+"""The result of a vote as it is shown: pictures beside the counts they belong to."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from core.nouns import Slot, Stack
+from core.rules.ballots import unique_labels
+from core.rules.poll import read_poll
+from core.rules.votes import Choice, Vote
+from core.store.comparisons import Comparison, SlotPicture, Unit
+from dashboard import access
+from dashboard.parts import poll
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sign addresses without a home."""
+    access.shared_key.cache_clear()
+    monkeypatch.setattr(access, "read_key", lambda _: b"k" * 32)
+
+
+def comparison(*labels: str) -> Comparison:
+    """Return a comparison of one prompt; the picture of slot n is called 64 times n."""
+    slots = tuple(
+        Slot(label=label, stack=Stack(base_sha256="b" * 64, loras=((f"{n}" * 64, "1.00"),)))
+        for n, label in enumerate(labels)
+    )
+    pictures = {
+        slot.key: SlotPicture(
+            sample_id=f"s{n}", image_sha256=f"{n}" * 64, defect=None, parked_reason=None,
+            seconds=None, visual=None, style=None, prompt=None,
+        )
+        for n, slot in enumerate(slots)
+    }  # fmt: skip
+    unit = Unit(
+        key="u0", prompt_name="portrait", prompt_text="", seed=1, category="", grid=None,
+        pictures=pictures,
+    )  # fmt: skip
+    return Comparison(
+        id=1, purpose="compare", title="", run_id=None, run_name=None, by_whom="ann",
+        created_at=NOW, planned=True, slots=slots, units=(unit,),
+    )  # fmt: skip
+
+
+def split(left: str, right: str) -> list[Vote]:
+    """Return three judges on one pair of images: two for the left one, one for the right one."""
+    said: tuple[tuple[str, Choice], ...] = (("ann", "left"), ("ben", "left"), ("cleo", "right"))
+    return [
+        Vote(left=left, right=right, choice=choice, judge=judge, unit="u0", number=number)
+        for number, (judge, choice) in enumerate(said)
+    ]
+
+
+def shown(markup: str) -> list[tuple[str, str, str]]:
+    """Return number of the picture, its alt and its caption, as they stand."""
+    return re.findall(
+        r'alt="([^"]*)" src="/thumb/(.).{63}\.webp[^>]*></a> <figcaption>([^<]*)</figcaption>',
+        markup,
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "order"),
+    [
+        (("production", "pick"), (1, 0)),  # in the slots' order the counts would be turned round
+        (("base", "epoch 7"), (0, 1)),
+        (("epoch 7", "epoch 7"), (0, 1)),  # the second is called "epoch 7 (2)"
+    ],
+)
+def test_each_divided_picture_stands_beside_its_own_count(
+    labels: tuple[str, str], order: tuple[int, int]
+) -> None:
+    """In the order of the words, each under its label."""
+    made = comparison(*labels)
+    names = list(unique_labels((slot.key, slot.label) for slot in made.slots).values())
+    read = read_poll(split(names[0], names[1]), names)
+    markup = poll.controversial(read, made)
+    first, second = (names[n] for n in order)
+    votes = {names[0]: 2, names[1]: 1}
+    assert f"{first} {votes[first]}, {second} {votes[second]}, even 0" in markup
+    assert shown(markup) == [(first, str(order[0]), first), (second, str(order[1]), second)]
+
+
+def test_a_picture_that_is_gone_is_said_to_be() -> None:
+    """The other keeps its name."""
+    made = comparison("base", "pick")
+    unit = made.units[0]
+    left = {made.slots[0].key: unit.pictures[made.slots[0].key]}
+    some = replace(made, units=(replace(unit, pictures=left),))
+    markup = poll.controversial(read_poll(split("base", "pick"), ["base", "pick"]), some)
+    assert shown(markup) == [("base", "0", "base")]
+    assert "not there any more<figcaption>pick</figcaption>" in markup
