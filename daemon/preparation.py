@@ -6,6 +6,7 @@ Runs on the host that has the files; what it finds becomes documents, so that an
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -22,11 +23,13 @@ from core.formats.base_model import (
     base_sha256,
     family,
     find_base,
+    hub_cache,
     mismatch,
     vae_sha256,
 )
 from core.formats.caption_file import CaptionedImage, derive_suite, read_captions
 from core.formats.checkpoint_layout import is_family_certain
+from core.formats.checkpoint_metadata import Values
 from core.formats.prompt_suite import LoadedSuite, read_suite, suite_to_json
 from core.formats.prompt_weights import spoken
 from core.metrics import TrainingProfile
@@ -81,7 +84,7 @@ class Preparation:
                 if setup["base_sha256"] not in self.bases:
                     about = row(connection, "runs.get", run_id=setup["run_id"])
                     if about is not None:
-                        self._find_base(about)
+                        self._find_base(about, setup["base_sha256"])
 
     def _prepare_run(self, connection: Connection, run_id: int) -> None:
         about = row(connection, "runs.get", run_id=run_id)
@@ -103,7 +106,8 @@ class Preparation:
         try:
             known = rows(connection, "checkpoints.current", run_id=run_id)
             whole = bool(known) and known[-1]["kind"] == "base"
-            setup["base_sha256"] = self._find_base(about, is_needed=not whole)
+            trained_on = Values(_metadata(known)).sha256("ss_new_sd_model_hash")
+            setup["base_sha256"] = self._find_base(about, trained_on, is_needed=not whole)
             base = self.bases.get(setup["base_sha256"])
             if base is not None:
                 self._refuse_misfit(known, about, base)
@@ -137,24 +141,40 @@ class Preparation:
             set_level.set_up(connection, run_id, training_cells=cells, weighting=weighting)
             bump(connection)
 
-    def _find_base(self, about: Row, *, is_needed: bool = True) -> str | None:
+    def _find_base(self, about: Row, expected: str | None, *, is_needed: bool = True) -> str | None:
         """Return the SHA-256 of a run's base model; None where it is neither found nor needed.
 
-        Raises Fixable when there is none, and it is needed or a person has named it.
+        A model with the ``expected`` hash wins over a file that only has the name. Raises Fixable
+        when there is none, and it is needed or a person has named it.
         """
-        wanted = self.settings.base_model or about["base_model"]
-        path = find_base(wanted, self.settings.base_models, self._search_folders())
-        if path is None and not is_needed and not self.settings.base_model:
+        named = self.settings.base_model
+        path = self._look_for(named or about["base_model"])
+        if expected and not named and (path is None or self._is_another_file(path, expected)):
+            path = self._look_for(expected) or path
+        if path is None and not is_needed and not named:
             return None
         if path is None:
             raise Fixable(
                 f"No base model: the checkpoints name {about['base_model']!r}, and it was looked for "
-                "in the setting base_models and in the model folders of this machine. Start again "
-                "with --base-model PATH, or add it to base_models in epochwatch.toml."
+                "by name and by hash in the setting base_models and in the model folders of this "
+                "machine. Start again with --base-model PATH, or add it to base_models in "
+                "epochwatch.toml."
             )
-        sha256 = self._remembered(path, base_sha256)
+        sha256 = self._hashed(path)
         self.bases[sha256] = path
         return sha256
+
+    def _look_for(self, wanted: str) -> Path | None:
+        """Return where the base model with this path, name or hash lies."""
+        aliases, folders = self.settings.base_models, self._search_folders()
+        return find_base(wanted, aliases, folders, self._hashed)
+
+    def _is_another_file(self, path: Path, sha256: str) -> bool:
+        """Say whether it is certainly not that model: trainers hash files, never folders."""
+        return path.is_file() and self._hashed(path) != sha256
+
+    def _hashed(self, path: Path) -> str:
+        return self._remembered(path, base_sha256)
 
     def _remembered(self, path: Path, hashed: Callable[[Path], str], kind: str = "") -> str:
         """Hash a model once as long as its files do not change: they have gigabytes."""
@@ -213,12 +233,7 @@ class Preparation:
         return replace(loaded, suite=replace(loaded.suite, recipe=pinned))
 
     def _search_folders(self) -> list[Path]:
-        mine = Path.home()
-        return [
-            self.settings.home / "models",
-            mine / "models",
-            mine / ".cache" / "huggingface" / "hub",
-        ]
+        return [self.settings.home / "models", Path.home() / "models", hub_cache(os.environ)]
 
     def _training_images(self, about: Row) -> tuple[CaptionedImage, ...]:
         """Return the captioned images, if this machine has them; without them some things are unknown."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import Fixable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 FAMILIES = {"sd1": "SD 1", "sd2": "SD 2", "sdxl": "SDXL", "sd3": "SD 3", "flux": "Flux"}
 ONE_FILE = ("sd1", "sd2", "sdxl")  # families that are drawn from one file
@@ -114,13 +114,18 @@ def family(path: Path) -> str:
     return "unknown"
 
 
-def find_base(wanted: str, aliases: dict[str, str], search: Sequence[Path]) -> Path | None:
+def find_base(
+    wanted: str,
+    aliases: dict[str, str],
+    search: Sequence[Path],
+    hashed: Callable[[Path], str] = base_sha256,
+) -> Path | None:
     """Return where the base model ``wanted`` lies, or None.
 
     ``wanted`` is a path, a name ("sd-v1-5", "runwayml/stable-diffusion-v1-5", with or without
     ".safetensors") or a SHA-256. ``aliases`` maps names and hashes to paths and comes first.
-    ``search`` holds folders of models or Hugging Face caches. Looking for a hash reads every model
-    found there, so remember the answer.
+    ``search`` holds folders of models or Hugging Face caches. Looking for a hash calls ``hashed``
+    on every model found there, which by itself reads all of it.
     """
     lowered = {name.lower(): target for name, target in aliases.items()}
     alias = lowered.get(wanted.lower())
@@ -132,7 +137,9 @@ def find_base(wanted: str, aliases: dict[str, str], search: Sequence[Path]) -> P
         return direct
     candidates = [found for folder in search for found in _candidates(folder)]
     if _SHA256.fullmatch(wanted.lower()):
-        return next((path for _, path in candidates if _has_hash(path, wanted.lower())), None)
+        return next(
+            (path for _, path in candidates if _has_hash(path, wanted.lower(), hashed)), None
+        )
     names = {_plain(wanted), _plain(wanted.replace("\\", "/").rsplit("/", 1)[-1])}
     return next((path for name, path in candidates if _plain(name) in names), None)
 
@@ -234,10 +241,19 @@ def _is_base(path: Path) -> bool:
     return path.suffix.lower() == ".safetensors" and path.is_file()
 
 
-def _has_hash(path: Path, sha256: str) -> bool:
+def hub_cache(environment: Mapping[str, str]) -> Path:
+    """Return where Hugging Face's library keeps models, by its own variables and their order."""
+    if told := environment.get("HF_HUB_CACHE") or environment.get("HUGGINGFACE_HUB_CACHE"):
+        return Path(told).expanduser()
+    caches = environment.get("XDG_CACHE_HOME") or "~/.cache"
+    home = environment.get("HF_HOME") or f"{caches}/huggingface"
+    return Path(home).expanduser() / "hub"
+
+
+def _has_hash(path: Path, sha256: str, hashed: Callable[[Path], str]) -> bool:
     """Say whether ``path`` is known by ``sha256``; a model that is refused is not."""
     try:
-        return base_sha256(path) == sha256
+        return hashed(path) == sha256
     except Fixable:
         return False
 

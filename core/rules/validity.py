@@ -64,8 +64,15 @@ def trained_recipe(metadata: Mapping[str, str]) -> dict[str, int]:
 
 
 def _base(metadata: Mapping[str, str], trial: Trial) -> list[str]:
-    """Compare the base model's hash, where both are known."""
+    """Compare the base model's hash, where both are known; say so where it cannot be verified."""
     trained = Values(metadata).sha256("ss_new_sd_model_hash")
+    if metadata and trained is None and trial.base_sha256 is not None:
+        return [
+            (
+                "The base model is unverified: the checkpoints carry no hash of the one they were "
+                "trained on, so it was found by its name alone."
+            )
+        ]
     if trained is None or not trial.base_is_file or trial.base_sha256 in (None, trained):
         return []
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -33,6 +34,7 @@ from daemon.preparation import Preparation, suited_to
 from daemon.sharing import Sharing
 from daemon.worker import Worker
 
+SD1 = ("model.diffusion_model.input_blocks.0.0.weight", "cond_stage_model.transformer.x")
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 
 
@@ -49,7 +51,7 @@ def prepared(
     *,
     suite: Path | None,
     tensors: Mapping[str, Any] | None = None,
-    base: Path = MODEL,
+    base: Path | None = MODEL,
     vae: Path | None = None,
     **metadata: str,
 ) -> Row:
@@ -64,7 +66,7 @@ def prepared(
     for file in sorted(DATASET.iterdir())[:16]:
         shutil.copy(file, data)
     settings = load_settings(
-        home=folder, base_model=str(base), data=data, suite=suite, vae=vae, host_name="pod"
+        home=folder, base_model=base and str(base), data=data, suite=suite, vae=vae, host_name="pod"
     )
     with database:
         with database.transaction() as connection:
@@ -81,11 +83,12 @@ def prepared(
         with database.transaction() as connection:
             about = row(connection, "gallery.run", run_id=run_id)
             suite_row = connection.execute(
-                b"SELECT d.body FROM epochwatch.run_setups s"
+                b"SELECT d.body, s.base_sha256 FROM epochwatch.run_setups s"
                 b" JOIN epochwatch.documents d ON d.digest = s.suite"
             ).fetchone()
     assert about is not None
-    return about | {"recipe": suite_row["body"]["recipe"] if suite_row is not None else None}
+    found = suite_row or {"body": {"recipe": None}, "base_sha256": None}
+    return about | {"recipe": found["body"]["recipe"], "base_sha256": found["base_sha256"]}
 
 
 def test_a_derived_suite_draws_as_the_trainer_trained(database: Database, tmp_path: Path) -> None:
@@ -106,6 +109,28 @@ def test_a_suite_that_differs_from_the_training_is_doubted(
     told = " ".join(about["doubts"])
     assert "Trained at 512x512 pixels, tested at 96x96" in told
     assert "set clip_skip = 2" in told
+
+
+def test_a_base_model_is_found_by_its_hash_whatever_it_is_called(
+    database: Database, tmp_path: Path
+) -> None:
+    """A renamed file is the one it was trained on; another file of its name is not."""
+    named, renamed = (
+        made.safetensors_bytes({name: ("F32", (1,), bytes(4)) for name in SD1 + more})
+        for more in ((), ("cond_stage_model.transformer.y",))
+    )
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "sd-v1-5.safetensors").write_bytes(named)
+    (models / "renamed.safetensors").write_bytes(renamed)
+    trained_on = hashlib.sha256(renamed).hexdigest()
+    about = prepared(
+        database, tmp_path, suite=None, base=None,
+        ss_sd_model_name="sd-v1-5.safetensors", ss_new_sd_model_hash=trained_on,
+    )  # fmt: skip
+    assert about["blocked_reason"] is None
+    assert about["base_sha256"] == trained_on
+    assert not [each for each in about["doubts"] if "another file" in each]
 
 
 def test_the_vae_of_the_settings_stands_in_the_recipe(database: Database, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -15,12 +15,10 @@ from core.formats.base_model import (
     base_sha256,
     family,
     find_base,
+    hub_cache,
     mismatch,
     vae_sha256,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def safetensors(path: Path, *names: str) -> Path:
@@ -153,6 +151,20 @@ def test_a_base_is_found_by_path_name_alias_and_hash(tmp_path: Path) -> None:
     assert find_base("gone", {"gone": str(tmp_path / "nowhere")}, search) is None
     assert find_base("0" * 64, {}, search) is None
     assert find_base("", {}, search) is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "cache"),
+    [
+        ({"HF_HUB_CACHE": "/a", "HF_HOME": "/b"}, "/a"),
+        ({"HF_HOME": "/workspace/hf", "XDG_CACHE_HOME": "/c"}, "/workspace/hf/hub"),
+        ({"XDG_CACHE_HOME": "/c"}, "/c/huggingface/hub"),
+        ({}, "~/.cache/huggingface/hub"),
+    ],
+)
+def test_a_hub_s_cache_is_where_its_variables_say(environment: dict[str, str], cache: str) -> None:
+    """Rented machines keep it on their volume."""
+    assert hub_cache(environment) == Path(cache).expanduser()
 
 
 def test_a_vae_has_a_hash_as_a_base_model_has(tmp_path: Path) -> None:

@@ -58,6 +58,14 @@ def test_each_difference_is_one_sentence(told: dict[str, str], planned: Trial, w
     assert sentence.endswith(".")
 
 
+def test_a_base_model_without_a_hash_is_unverified() -> None:
+    """Its name is all that is known; a full model tested without one has nothing to verify."""
+    nameless = {key: value for key, value in TRAINED.items() if "hash" not in key}
+    (sentence,) = doubts(nameless, trial(), CAPTIONS)
+    assert "unverified" in sentence
+    assert doubts(nameless, replace(trial(), base_sha256=None), CAPTIONS) == ()
+
+
 def test_a_folder_has_no_hash_a_trainer_knows() -> None:
     """A diffusers folder is hashed our way, so that a comparison would always differ."""
     assert doubts(TRAINED, trial(base="c" * 64, is_file=False)) == ()
