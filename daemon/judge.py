@@ -18,6 +18,7 @@ from core.rules.measured_rate import MeasuredRate, continued, rate_body, reachin
 from core.rules.overfitting import SetLevel, warnings
 from core.rules.scoring import average_of, band
 from core.rules.strengths import StrengthFinding
+from core.rules.telling import has_issue
 from core.store import owners_tables
 from core.store.database import Connection, Database, Row, bump, row, rows, run
 from core.sweeps import findings_of
@@ -79,9 +80,10 @@ class Judge:
 
     def _judge_run(self, connection: Connection, run_id: int) -> None:
         about = row(connection, "runs.get", run_id=run_id)
+        over = row(connection, "results.tests_over", run_id=run_id)
         results = rows(connection, "results.of_run", run_id=run_id)
         opinions = rows(connection, "results.latest_scores", run_id=run_id)
-        if about is None:
+        if about is None or over is None:
             return
         epochs = tested_epochs(results, opinions)
         if not epochs:
@@ -106,10 +108,12 @@ class Judge:
         advice = replace(advice, reasons=(*advice.reasons, *warnings(sets, advice.unit)))
         evidence = digest([evidence, [level.as_json() for level in sets.values()]])
         if self._seen.get(run_id) == evidence:
+            run(connection, "results.confirm_advice", run_id=run_id, seen=over["seen"])
             return
         for position, epoch in epochs.items():
             self._project(connection, run_id, position, epoch, advice, sets[position])
         self._decide(connection, about, epochs, advice, evidence, complete=complete, check=check)
+        run(connection, "results.confirm_advice", run_id=run_id, seen=over["seen"])
         ask_retest(connection, about, advice)
         ask_deeper(connection, about, advice, epochs)
         bump(connection)
@@ -370,7 +374,7 @@ def _write_prompt(
         "correct_background_color": _passes(measurement, "background_match"),
         "correct_hair_color": _passes(measurement, "region_hair"),
         "is_pixel_art": _passes(measurement, "grid_alignment"),
-        "has_random_artifacts": "random_pixels" in measurement.issues,
+        "has_random_artifacts": has_issue(measurement, "random_pixels"),
         "observations": ", ".join(measurement.issues) or None,
         "score": _floored(score),
         "score_exact": _rounded(score),

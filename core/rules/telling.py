@@ -49,6 +49,11 @@ def told(measurements: Sequence[Measurement], issues: Sequence[str]) -> Told:
     return Told(images=whys.count(None), reason=reasons.most_common(1)[0][0] if reasons else None)
 
 
+def has_issue(measurement: Measurement, issue: str) -> bool | None:
+    """Return whether an image has an issue; None where it cannot tell."""
+    return issue in measurement.issues if told([measurement], (issue,)).images else None
+
+
 def _why_not(measurement: Measurement, issues: Sequence[str]) -> str | None:
     """Return why an image can show none of these issues; None where it can show one."""
     if set(issues) & set(measurement.issues):

@@ -14,6 +14,7 @@ import pytest
 from house import PICTURES, SUITE, House, open_house
 
 from core.formats.prompt_suite import suite_to_json
+from core.metrics.profile import without_images
 from core.store import scores
 from core.store.database import row, rows, run
 from daemon.judge import Judge
@@ -170,6 +171,24 @@ def test_a_changed_prompt_redraws_one_prompt(house: House) -> None:
         )  # fmt: skip
     plan(house.database)
     assert len(house.select("SELECT * FROM epochwatch.missing WHERE lacks_image")) == 1
+
+
+def test_what_only_votes_judge_leaves_the_owners_flags_empty(house: House) -> None:
+    """Nothing was measured, so no background is "not wrong" and no pixel "not stray"."""
+    run_id = house.arrive(1, planned=1)
+    with house.database.transaction() as connection:
+        votes = without_images("votes", 24).as_json()
+        key = save_document(connection, "profile", "votes", votes)
+        connection.execute(b"UPDATE epochwatch.run_setups SET profile = %s", (key,))
+    house.draw({None: 0.2, 1: 0.9})
+    with house.database.transaction() as connection:
+        scores.add(connection, run_id, 1, "ann", 8, 8, 8)
+    house.judge.judge()
+    (epoch,) = house.select("SELECT * FROM public.epoch_results")
+    flags = ("has_wrong_backgrounds", "has_random_pixels", "has_wrong_colors", "is_photorealistic")
+    assert [epoch[flag] for flag in flags] == [None] * 4
+    images = house.select("SELECT has_random_artifacts FROM public.prompt_test_results")
+    assert [each["has_random_artifacts"] for each in images] == [None] * 4
 
 
 def _everything(house: House) -> str:
