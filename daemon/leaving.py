@@ -114,9 +114,11 @@ def _found(connection: Connection, run_name: str) -> _Found | None:
 
 
 def _is_judged(about: Row, advice: Mapping[str, Any], *, has_final: bool) -> bool:
-    """Tell whether the advice rests on the last test and, where the end is known, on the end."""
+    """Tell whether the advice rests on every test and, where the end is known, on the end."""
     if about["last_scored"] is None:
         return True  # nothing was scored, so there is nothing to judge
+    if advice.get("tests_over") != about["tests_over"]:
+        return False  # a second look, or an epoch before the last, is over and was not looked at
     if not advice or (advice.get("latest") or -1) < about["last_scored"]:
         return False
     return bool(advice.get("ended")) or not (has_final or about["status"] != "in_progress")

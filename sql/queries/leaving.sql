@@ -2,6 +2,8 @@
 -- A run as far as it decides whether its machine may be left.
 SELECT tr.id, tr.run_name, tr.status, coalesce(tr.position_unit, 'epoch') AS unit, tr.output_dir, s.blocked_reason,
     a.body AS advice,
+    (SELECT concat_ws(' ', count(j.finished_at), count(j.parked_reason))
+     FROM epochwatch.grids g JOIN epochwatch.jobs j ON j.grid_id = g.id WHERE g.run_id = tr.id) AS tests_over,
     (SELECT max(g.position) FROM epochwatch.grids g
      JOIN epochwatch.jobs j ON j.grid_id = g.id AND j.finished_at IS NOT NULL
      JOIN epochwatch.grid_samples gs ON gs.grid_id = g.id

@@ -73,6 +73,17 @@ VALUES (%(run_id)s, %(evidence)s, %(sentence)s, %(body)s, clock_timestamp())
 ON CONFLICT (run_id, evidence) DO UPDATE SET current_at = clock_timestamp(),
     sentence = EXCLUDED.sentence, body = EXCLUDED.body;
 
+-- name: tests_over
+-- How many of a run's jobs are over: read before judging it, so that nothing judged is younger.
+SELECT concat_ws(' ', count(j.finished_at), count(j.parked_reason)) AS seen
+FROM epochwatch.grids g JOIN epochwatch.jobs j ON j.grid_id = g.id WHERE g.run_id = %(run_id)s;
+
+-- name: confirm_advice
+-- The advice that stands rests on all these tests.
+UPDATE epochwatch.advice SET body = body || jsonb_build_object('tests_over', %(seen)s::text)
+WHERE id = (SELECT id FROM epochwatch.advice WHERE run_id = %(run_id)s ORDER BY current_at DESC, id DESC LIMIT 1)
+  AND body ->> 'tests_over' IS DISTINCT FROM %(seen)s::text;
+
 -- name: advice_history
 -- All advice that was ever given on a run, oldest first.
 SELECT sentence, body, created_at FROM epochwatch.advice WHERE run_id = %(run_id)s

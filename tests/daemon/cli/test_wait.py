@@ -161,6 +161,22 @@ def test_whatever_is_missing_is_seen(house: House, tmp_path: Path, change: str, 
     assert words in " ".join(look(house.database, house.outbox.store, "punk", out).missing)
 
 
+def test_a_second_look_is_waited_for_until_it_is_judged(house: House, tmp_path: Path) -> None:
+    """Drawn is not judged: what it says may choose another pick, whose file is not kept yet."""
+    retests = (
+        "UPDATE epochwatch.jobs SET finished_at = {} WHERE grid_id IN"
+        " (SELECT id FROM epochwatch.grids WHERE purpose = 'retest')"
+    )
+    news = "UPDATE epochwatch.rev SET n = n + 1"
+    _do(house, retests.format("NULL"), news)
+    house.judge.judge()
+    _do(house, retests.format("now()"), news)
+    [line] = look(house.database, house.outbox.store, "punk", tmp_path / "none").missing
+    assert "not judged" in line
+    house.judge.judge()
+    assert look(house.database, house.outbox.store, "punk", tmp_path / "none").missing == ()
+
+
 def test_what_the_store_has_lost_is_noticed(house: House, tmp_path: Path) -> None:
     """Rows are not enough: files are read back."""
     store = tmp_path / "home" / "store"
