@@ -16,10 +16,11 @@ from core.metrics import metric_versions
 from core.nouns import SlotPart, Stack, Verdict
 from core.reports.production_record import production_record
 from core.rules.ballots import as_votes
-from core.rules.criteria import Ballot, Candidate
+from core.rules.criteria import Candidate
 from core.rules.promotion import Checklist, candidate_of, checklist, set_aside
 from core.rules.scoring import FLAG_SHARE, band, verdict
 from core.rules.strengths import StrengthFinding
+from core.rules.vote_criteria import Ballot
 from core.store import comparisons, gallery, owners_tables, promotions, voting
 from core.store.database import Connection, row, rows, storable
 from core.store.promotions import CandidateRows, Decision, Promotion

@@ -1,23 +1,20 @@
 """The owner's criteria for production, one function each: met, not met or not known, and why.
 
-Votes are of people; everything else was measured on the test of the candidate's position.
+Everything here was measured on the test of the candidate's position, or scored by people; those
+that rest on votes are in ``core.rules.vote_criteria``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any, Literal
 
-from core.rules.betting import PROOF, e_better, e_mean_above
 from core.rules.scoring import FLAG_SHARE, action, floor_for_display
 from core.rules.telling import Told
-from core.rules.votes import Vote, between, ranking_votes
-from core.rules.win_rate import CATEGORY_LEAST, WinRate, category_rates, win_rate
 
 State = Literal["met", "not met", "not known"]
-LEAST_WIN, OVERALL_WIN, CATEGORY_WIN = 60.0, 80.0, 70.0  # % of comparisons
 SLOWEST = 5.0  # seconds an image
 POSITIVE = 7.0  # mean of people's scores that counts as positive feedback
 # Criterion -> the issues that speak against it.
@@ -70,17 +67,8 @@ class Candidate:
     has_production: bool  # whether something is in production now
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ballot:
-    """Votes on the candidate, its base model and current production; slots by their stack key."""
-
-    candidate: str
-    votes: Sequence[Vote] = ()
-    production: str | None = None  # None: nothing is in production, or it cannot be voted on
-    base: str | None = None
-
-
-def _state(*, met: bool) -> State:
+def state_of(*, met: bool) -> State:
+    """Return the word for what is known to hold or not to hold."""
     return "met" if met else "not met"
 
 
@@ -94,7 +82,7 @@ def score(candidate: Candidate, key: str, least: float, *, must: bool) -> Criter
     by = "people" if candidate.people else f"{candidate.images} images"
     found = f"{floor_for_display(average):.1f} of 10 by {by}. {action(average)}"
     met = average >= least - 1e-9
-    return Criterion(key=key, name=name, state=_state(met=met), must=must, found=found)
+    return Criterion(key=key, name=name, state=state_of(met=met), must=must, found=found)
 
 
 def style(candidate: Candidate) -> Criterion:
@@ -126,7 +114,7 @@ def trait(candidate: Candidate, key: str, name: str, *, must: bool = True) -> Cr
         parts.append(f"{candidate.defects} could not be drawn")
     bad = any(n / candidate.images >= FLAG_SHARE for n in counts.values())
     bad = bad or (key == "artifacts" and candidate.defects > 0)
-    state: State = "not known" if not told.images and not bad else _state(met=not bad)
+    state: State = "not known" if not told.images and not bad else state_of(met=not bad)
     found = f"{'; '.join(parts)}." if parts else _none_found(candidate, told)
     return Criterion(key=key, name=name, state=state, must=must, found=found)
 
@@ -152,105 +140,9 @@ def accessories(candidate: Candidate) -> Criterion:
         return Criterion(key="accessories", name=name, state="not known", must=True, found=found)
     mean = fmean(candidate.accessories_seen)
     return Criterion(
-        key="accessories", name=name, state=_state(met=mean >= 50), must=True,
+        key="accessories", name=name, state=state_of(met=mean >= 50), must=True,
         found=f"{mean:.0f} % of {promised} are seen.",
     )  # fmt: skip
-
-
-def production(candidate: Candidate, ballot: Ballot | None, *, strict: bool) -> Criterion:
-    """Judge by votes against what is in production now."""
-    key, name = "production", f"Preferred to current production by more than {LEAST_WIN:g} %"
-    if not candidate.has_production:
-        return Criterion(
-            key=key, name=name, state="met", must=True,
-            found="Nothing is in production, so there is nothing to beat.",
-        )  # fmt: skip
-    found = _rate(ballot, ballot.production if ballot else None)
-    if found is None or found.tally.win_rate is None:
-        return Criterion(
-            key=key, name=name, state="not known", must=True,
-            found="No votes yet between the two: compare them and vote.",
-        )  # fmt: skip
-    proof = found.e_b if not strict or ballot is None else _strict_proof(found, ballot)
-    met = found.tally.win_rate > LEAST_WIN and proof >= PROOF
-    against = f" that more than {LEAST_WIN:g} % prefer it" if strict else ""
-    words = f"{_told(found)}; the proof{against} is {proof:.3g} and {PROOF:g} is needed."
-    return Criterion(key=key, name=name, state=_state(met=met), must=True, found=words)
-
-
-def _rate(ballot: Ballot | None, against: str | None) -> WinRate | None:
-    """Return the candidate's standing against a slot; None when they cannot be compared."""
-    if ballot is None or against is None or against == ballot.candidate:
-        return None
-    return win_rate(ballot.votes, against, ballot.candidate)
-
-
-def _strict_proof(found: WinRate, ballot: Ballot) -> float:
-    """Return the e-value against "at most 60 % prefer it", on the evidence the win rate counts."""
-    if found.counted == "votes":
-        return e_better(found.tally.b_wins, found.tally.decisive, LEAST_WIN / 100)
-    points: dict[str, list[float]] = {}
-    for vote in ranking_votes(between(ballot.votes, found.tally.a, found.tally.b)):
-        won = 0.5 if vote.winner is None else float(vote.winner == found.tally.b)
-        points.setdefault(vote.unit, []).append(won)
-    return e_mean_above([fmean(each) for each in points.values()], LEAST_WIN / 100)
-
-
-def _told(found: WinRate) -> str:
-    tally = found.tally
-    return f"{tally.win_rate:.1f} % of {tally.total} comparisons won ({found.win_interval})"
-
-
-def overall(ballot: Ballot | None) -> Criterion:
-    """Judge by votes against the base model."""
-    key, name = "overall", f"Overall win rate above {OVERALL_WIN:g} %"
-    found = _rate(ballot, ballot.base if ballot else None)
-    if found is None or found.tally.win_rate is None:
-        return Criterion(
-            key=key,
-            name=name,
-            state="not known",
-            must=False,
-            found="No votes yet against the base model.",
-        )
-    met = found.tally.win_rate > OVERALL_WIN
-    return Criterion(
-        key=key, name=name, state=_state(met=met), must=False, found=f"{_told(found)}."
-    )
-
-
-def categories(ballot: Ballot | None) -> Criterion:
-    """Judge each category by itself; too few clear votes are "not known", never a pass."""
-    key, name = "categories", f"Win rate above {CATEGORY_WIN:g} % in every category"
-    rates: dict[str, WinRate] = {}
-    if ballot is not None and ballot.base is not None and ballot.base != ballot.candidate:
-        rates = category_rates(ballot.votes, ballot.base, ballot.candidate)
-    if not rates:
-        return Criterion(
-            key=key, name=name, state="not known", must=False,
-            found="No votes yet on prompts of a category.",
-        )  # fmt: skip
-    states = {category: _category_state(found) for category, found in rates.items()}
-    parts = [_category_words(category, rates[category]) for category in rates]
-    state: State = "met"
-    if "not met" in states.values():
-        state = "not met"
-    elif "not known" in states.values():
-        state = "not known"
-    return Criterion(key=key, name=name, state=state, must=False, found=f"{'; '.join(parts)}.")
-
-
-def _category_state(found: WinRate) -> State:
-    if not found.enough:
-        return "not known"
-    return _state(met=(found.tally.win_rate or 0.0) > CATEGORY_WIN)
-
-
-def _category_words(category: str, found: WinRate) -> str:
-    few = "" if found.enough else f", only {found.tally.decisive} clear votes of {CATEGORY_LEAST}"
-    rate = found.tally.win_rate
-    told = "no comparison" if rate is None else f"{rate:.1f} % ({found.win_interval})"
-    return f"{category or 'no category'}: {told}{few}"
 
 
 def consistent(candidate: Candidate) -> Criterion:
@@ -266,7 +158,7 @@ def consistent(candidate: Candidate) -> Criterion:
         )
     more = f"; and {len(weak) - 4} more" if len(weak) > 4 else ""
     found = f"It {'; it '.join(weak[:4])}{more}." if weak else f"All {candidate.prompts} alike."
-    return Criterion(key=key, name=name, state=_state(met=not weak), must=False, found=found)
+    return Criterion(key=key, name=name, state=state_of(met=not weak), must=False, found=found)
 
 
 def speed(candidate: Candidate) -> Criterion:
@@ -278,7 +170,7 @@ def speed(candidate: Candidate) -> Criterion:
         )
     found = f"{candidate.seconds:.1f} s on the machine that drew its test."
     met = candidate.seconds < SLOWEST
-    return Criterion(key=key, name=name, state=_state(met=met), must=False, found=found)
+    return Criterion(key=key, name=name, state=state_of(met=met), must=False, found=found)
 
 
 def feedback(candidate: Candidate) -> Criterion:
@@ -292,5 +184,5 @@ def feedback(candidate: Candidate) -> Criterion:
     judges = "1 person" if len(candidate.people) == 1 else f"{len(candidate.people)} people"
     found = f"{floor_for_display(mean):.1f} of 10 by {judges}."
     return Criterion(
-        key=key, name=name, state=_state(met=mean >= POSITIVE), must=False, found=found
+        key=key, name=name, state=state_of(met=mean >= POSITIVE), must=False, found=found
     )

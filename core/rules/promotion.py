@@ -13,10 +13,11 @@ from typing import Any
 
 from core.errors import Fixable
 from core.nouns import Measurement
-from core.rules import criteria
-from core.rules.criteria import Ballot, Candidate, Criterion
+from core.rules import criteria, vote_criteria
+from core.rules.criteria import Candidate, Criterion
 from core.rules.scoring import summarize_epoch
 from core.rules.telling import told
+from core.rules.vote_criteria import Ballot
 
 LEAST_SCORE, TARGET_SCORE = 8.0, 8.5
 # Criteria that a model may fail and still be of use for everything else, and what is excluded then.
@@ -139,7 +140,8 @@ def checklist(
 
     The default asks for the must-haves, and takes what is not known on trust: without votes on
     current production the verdict says so. Strict asks for everything, all of it known, and for
-    proof (an e-value of 20) that more than 60 % prefer it to current production.
+    proof of each line about votes (an e-value of 20): that more than 60 % prefer it to current
+    production, more than 80 % to the base model, and more than 70 % in each category.
     """
     return Checklist(
         strict=strict,
@@ -149,10 +151,10 @@ def checklist(
             criteria.trait(candidate, "colors", "Accurate colors"),
             criteria.trait(candidate, "backgrounds", "Solid backgrounds"),
             criteria.accessories(candidate),
-            criteria.production(candidate, ballot, strict=strict),
+            vote_criteria.production(candidate, ballot, strict=strict),
             criteria.score(candidate, "target", TARGET_SCORE, must=False),
-            criteria.overall(ballot),
-            criteria.categories(ballot),
+            vote_criteria.overall(ballot, strict=strict),
+            vote_criteria.categories(ballot, strict=strict),
             criteria.consistent(candidate),
             criteria.trait(candidate, "artifacts", "No artifacts", must=False),
             criteria.speed(candidate),

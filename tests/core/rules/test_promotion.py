@@ -12,9 +12,10 @@ from core.errors import Fixable
 from core.metrics import measure
 from core.metrics.profile import without_images
 from core.nouns import Expectation, Measurement, MetricValue
-from core.rules.criteria import TRAIT_ISSUES, Ballot, Candidate, Criterion
+from core.rules.criteria import TRAIT_ISSUES, Candidate, Criterion
 from core.rules.promotion import Checklist, candidate_of, checklist, set_aside
 from core.rules.telling import Told
+from core.rules.vote_criteria import Ballot
 from core.rules.votes import Choice, Vote
 from pictures import Portrait
 
@@ -128,6 +129,42 @@ def test_categories_pass_one_by_one_and_never_on_few_votes() -> None:
     weak = [replace(v, unit=f"i{v.unit}") for v in _votes(6, 6, against="base", category="icons")]
     assert _one(checklist(GOOD, _ballot(*strong, *few, *weak)), "categories").state == "not met"
     assert _one(checklist(GOOD, _ballot(*strong)), "overall").state == "met"
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "state", "strict"),
+    [
+        (1, 0, "not known", "not known"),  # 100 % of one vote
+        (9, 0, "not known", "not known"),
+        (12, 1, "met", "not known"),  # above 80 %, and not proven
+        (60, 2, "met", "met"),
+        (12, 8, "not met", "not met"),
+    ],
+)
+def test_the_base_model_is_beaten_by_votes_enough_and_strictly_by_proof(
+    wins: int, losses: int, state: str, strict: str
+) -> None:
+    """Fewer than ten clear votes prove nothing; strict asks for an e-value of 20 as well."""
+    ballot = _ballot(*_votes(wins, losses, against="base"))
+    found = _one(checklist(GOOD, ballot), "overall")
+    assert found.state == state
+    assert ("clear votes of 10" in found.found) == (wins + losses < 10)
+    found = _one(checklist(GOOD, ballot, strict=True), "overall")
+    assert found.state == strict
+    assert ("and 20 is needed" in found.found) == (state != strict)
+
+
+def test_strict_asks_for_proof_in_every_category() -> None:
+    """14 of 16 are above 70 %, and may be chance; the units of one category count by themselves."""
+    some = _votes(14, 2, against="base", category="tiles")
+    ballot = _ballot(*some, *_votes(60, 1, against="base", category="icons"))
+    assert _one(checklist(GOOD, ballot), "categories").state == "met"
+    found = _one(checklist(GOOD, ballot, strict=True), "categories")
+    assert found.state == "not known"
+    assert found.found.count("and 20 is needed") == 1
+    twice = [replace(v, judge=j, number=2 * v.number + (j == "m")) for v in some for j in "nm"]
+    few = _one(checklist(GOOD, _ballot(*twice), strict=True), "categories")
+    assert few.state == "not known"
 
 
 @pytest.mark.parametrize(
