@@ -11,6 +11,7 @@ from core.metrics.findings import issues_of, reasons_of, strengths_of
 from core.metrics.look import COLOR_CELLS, Look, look_at
 from core.metrics.metric_rows import (
     color_metrics,
+    edge_metrics,
     finishing_metrics,
     style_metrics,
     thing_metrics,
@@ -60,7 +61,7 @@ def measure(
     promises = judge_promises(look.cells, expect, ground, profile)
     anchors = profile.anchors if profile else DRAWN_BY_PEOPLE
     metrics = color_metrics(promises, ground, look) | style_metrics(look, profile)
-    metrics |= thing_metrics(promises.things)
+    metrics |= edge_metrics(pixels, look) | thing_metrics(promises.things)
     style = metrics["style_quality"].value
     atoms = list(promises.atoms.values())
     scores = {

@@ -2,7 +2,8 @@
 
 from core.metrics.adherence import Promises, Unmeasured, all_promises, color_accuracy
 from core.metrics.background import Background, ColorFigures
-from core.metrics.color import delta_e, lab, merge_palette
+from core.metrics.color import Bytes, delta_e, lab, merge_palette
+from core.metrics.edges import RISE, edge_sharpness
 from core.metrics.findings import NOTHING_PROMISED
 from core.metrics.look import Look, style_points
 from core.metrics.pixel_art import DRAWN_BY_PEOPLE
@@ -113,6 +114,22 @@ def style_metrics(look: Look, profile: TrainingProfile | None) -> dict[str, Metr
     return {
         name: metric_value(name, value, why_not if value is None else said)
         for name, (value, said) in values.items()
+    }
+
+
+def edge_metrics(pixels: Bytes, look: Look) -> dict[str, MetricValue]:
+    """Return what lies between the cells of pixel art: ramps at edges, and steps hardly seen."""
+    sharp, bands, why_not = None, None, look.why_no_style
+    if look.is_pixel_art:
+        sharp, bands = edge_sharpness(pixels, look.grid, look.plain_cells), look.neighbors.banding
+    rise = RISE * (1 - (sharp or 0.0))
+    said = f"edges rise from 10 to 90 % over {rise:.2f} of a cell"
+    said_of_bands = "share of neighboring cells with a step too small to be drawn, part of a ramp"
+    if bands is None:
+        said_of_bands = "a single cell has no neighbor" if look.is_pixel_art else why_not
+    return {
+        "edge_sharpness": metric_value("edge_sharpness", sharp, why_not if sharp is None else said),
+        "banding": metric_value("banding", bands, said_of_bands),
     }
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from core.metrics.cells import Grid, cell_samples, median_color
 from core.metrics.color import JND, MERGE, Bools, Bytes, Floats, delta_e, distinct, lab
+from core.metrics.edges import banding
 from core.metrics.grid_search import SMALLEST_PITCH
 
 _HALVES = 0.7  # inner part of a cell whose halves are compared
@@ -17,7 +18,8 @@ _ALIGNED = 0.95  # alignment that earns 100
 _FLAT, _UNEVEN = 0.98, 0.5  # flatness that earns 100 and 0 (photographs lie at 0.4-0.8)
 _MANY_TONES = 45.0
 _DRAWN_PLAIN = 0.5
-_STEPS = ((0, 1), (1, 0), (1, 1), (1, -1))  # down, right: each pair of neighbors once
+# down, right: each pair of neighbors once, those side by side and one below the other first
+_STEPS = ((0, 1), (1, 0), (1, 1), (1, -1))
 ALIGNMENT_LOST, FLATNESS_LOST = 0.25, 0.95
 
 
@@ -75,6 +77,7 @@ class Neighbors:
 
     orphans: float  # 0-1, share of cells unlike all their up to 8 neighbors
     plain: float  # 0-1, share of neighboring pairs that look the same
+    banding: float | None  # 0-1, share of those side by side with a step too small to be drawn
 
 
 def compare_neighbors(cells: Bytes) -> Neighbors:
@@ -83,34 +86,50 @@ def compare_neighbors(cells: Bytes) -> Neighbors:
     Unlike means a CIEDE2000 above 6, the same one below 3. Eyes and jewels are legitimate orphans:
     judge their share against what good art has, never against 0.
     """
-    alone, difference = _against_neighbors(cells)
-    plain = float((difference < JND).mean()) if difference.size else 1.0
-    return Neighbors(orphans=float(alone.mean()), plain=plain)
+    met = _against_neighbors(cells)
+    every = np.concatenate([each.reshape(-1) for each in met.differences])
+    return Neighbors(
+        orphans=float(met.alone.mean()),
+        plain=float((every < JND).mean()) if every.size else 1.0,
+        banding=banding(met.colors, *met.differences[:2]),
+    )
 
 
 def orphan_mask(cells: Bytes) -> Bools:
     """Return (rows, columns): the cells unlike all their neighbors."""
-    return _against_neighbors(cells)[0]
+    return _against_neighbors(cells).alone
 
 
-def _against_neighbors(cells: Bytes) -> tuple[Bools, Floats]:
-    """Return the orphans as (rows, columns), and CIEDE2000 of all neighboring pairs.
+@dataclass(frozen=True, kw_only=True)
+class _Met:
+    """All neighboring pairs."""
 
-    Each pair of colors is worked out once, however many cells meet in it.
-    """
+    alone: Bools  # (rows, columns): the orphans
+    colors: Floats  # (rows, columns, 3) CIELAB
+    differences: list[Floats]  # CIEDE2000 in the directions of _STEPS, each in the shape it has
+
+
+def _against_neighbors(cells: Bytes) -> _Met:
+    """Compare all neighbors; each pair of colors is worked out once, however many cells meet in it."""
     rgb, of = distinct(cells)
     number = of.reshape(cells.shape[:2])
     sides = [_neighbors(*step) for step in _STEPS]
-    pairs = [(number[here] * len(rgb) + number[there]).reshape(-1) for here, there in sides]
-    unique, back = np.unique(np.concatenate(pairs), return_inverse=True)
+    pairs = [number[here] * len(rgb) + number[there] for here, there in sides]
+    unique, back = np.unique(
+        np.concatenate([pair.reshape(-1) for pair in pairs]), return_inverse=True
+    )
     colors = lab(rgb)
-    difference = delta_e(colors[unique // len(rgb)], colors[unique % len(rgb)])[back]
+    difference = delta_e(colors[unique // len(rgb)], colors[unique % len(rgb)])[back.reshape(-1)]
+    ends = np.cumsum([pair.size for pair in pairs])[:-1]
+    differences = [
+        each.reshape(pair.shape)
+        for each, pair in zip(np.split(difference, ends), pairs, strict=True)
+    ]
     alone = np.ones(cells.shape[:2], dtype=bool)
-    ends = np.cumsum([len(pair) for pair in pairs])[:-1]
-    for (here, there), unlike in zip(sides, np.split(difference > MERGE, ends), strict=True):
-        alone[here] &= unlike.reshape(alone[here].shape)
-        alone[there] &= unlike.reshape(alone[there].shape)
-    return alone, difference
+    for (here, there), each in zip(sides, differences, strict=True):
+        alone[here] &= each > MERGE
+        alone[there] &= each > MERGE
+    return _Met(alone=alone, colors=colors[number], differences=differences)
 
 
 def _neighbors(down: int, right: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

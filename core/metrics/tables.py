@@ -56,6 +56,13 @@ METRICS: Mapping[str, MetricSpec] = MappingProxyType(
         "orphan_cells": MetricSpec(
             meaning="share of cells unlike all their neighbors", high=1.0, higher_is_better=False
         ),
+        "edge_sharpness": MetricSpec(
+            meaning="how sharply one cell becomes the next: 0 is a ramp over a whole cell", high=1.0
+        ),
+        "banding": MetricSpec(
+            meaning="share of neighboring cells with a step too small to be drawn, part of a ramp",
+            high=1.0, higher_is_better=False,
+        ),
         "tones": MetricSpec(
             meaning="effective number of tones; photographs have many",
             low=1.0, high=32768.0, higher_is_better=False,

@@ -30,6 +30,15 @@ def _stray(share: float) -> Bytes:
     return enlarged(with_random_cells(ONE.cells(), share), 192)
 
 
+def _ramp(share: float) -> Bytes:
+    """Return the portrait with a share of its background, from the left on, as a slow gradient."""
+    cells = ONE.cells()
+    ground = (cells == cells[0, 0]).all(axis=-1)
+    lighter = np.maximum(round(share * 24) - np.arange(24), 0) * 3
+    cells[ground] += np.broadcast_to(lighter[:, None], cells.shape)[ground].astype(np.uint8)
+    return enlarged(cells, 192)
+
+
 Ladder = tuple[Callable[[float], Bytes], tuple[float, ...]]
 NOISE: Ladder = (lambda sigma: noisy(CLEAN, sigma), (0, 8, 16, 32, 64))
 # up to half a cell: beyond, the drawing is gone and what is left grows flat again
@@ -37,12 +46,14 @@ BLUR: Ladder = (lambda radius: blurred(CLEAN, radius), (0, 0.5, 1, 2, 3, 4))
 JPEG: Ladder = (lambda quality: jpeg(CLEAN, int(quality)), (95, 80, 60, 40, 20, 8))
 STRAY: Ladder = (_stray, (0, 0.02, 0.05, 0.1, 0.2, 0.4))
 GROUND: Ladder = (_wrong_background, (0, 0.1, 0.25, 0.5, 0.75, 1))
+RAMP: Ladder = (_ramp, (0, 0.25, 0.5, 0.75, 1))
 
 FALLING = [
     (NOISE, "cell_flatness", 0.0),
     (NOISE, "style_quality", 0.5),
     (BLUR, "grid_alignment", 0.01),
     (BLUR, "cell_flatness", 0.01),
+    (BLUR, "edge_sharpness", 0.0),
     (BLUR, "style_quality", 0.5),
     (JPEG, "grid_alignment", 0.02),
     (JPEG, "style_quality", 0.5),
@@ -56,6 +67,7 @@ RISING = [
     (NOISE, "palette_size", 0.0),
     (STRAY, "orphan_cells", 0.0),
     (STRAY, "palette_size", 0.0),
+    (RAMP, "banding", 0.0),
     (BLUR, "tones", 0.5),
     (NOISE, "tones", 0.0),
 ]
@@ -77,7 +89,7 @@ def _measured(ladder: Ladder) -> list[Measurement]:
 
 def _name(parameter: object) -> str:
     names = {id(NOISE): "noise", id(BLUR): "blur", id(JPEG): "jpeg"}
-    names |= {id(STRAY): "stray cells", id(GROUND): "wrong background"}
+    names |= {id(STRAY): "stray cells", id(GROUND): "wrong background", id(RAMP): "ramp"}
     return names.get(id(parameter), str(parameter))
 
 
