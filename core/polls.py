@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
-from core.rules.ballots import as_notes, as_votes, under_labels, unique_labels
+from core.rules.ballots import as_notes, as_votes, is_answered, under_labels, unique_labels
 from core.rules.note_themes import Note
 from core.rules.poll import Poll, read_poll
 from core.store import comparisons, voting
@@ -37,6 +38,7 @@ def answered(connection: Connection, comparison_id: int) -> Answered | None:
     labels = unique_labels((slot.key, slot.label) for slot in made.slots)
     served = voting.served(connection, comparison_id)
     sessions = voting.sessions(connection, comparison_id)
+    budget, given = _budget(sessions, served)
     return Answered(
         comparison=made,
         served=served,
@@ -49,7 +51,8 @@ def answered(connection: Connection, comparison_id: int) -> Answered | None:
                 for each in as_notes(served)
             ],
             seconds=_seconds(made, labels),
-            budget=_budget(sessions),
+            budget=budget,
+            given=given,
         ),
     )
 
@@ -65,8 +68,17 @@ def _seconds(made: Comparison, labels: dict[str, str]) -> dict[str, list[float]]
     }
 
 
-def _budget(sessions: tuple[voting.Session, ...]) -> int | None:
-    """Return the votes that all judges together set out to give; None where one set no number."""
-    latest = {each.judge: each.budget for each in sessions}
-    given = [each for each in latest.values() if each is not None]
-    return sum(given) if given and len(given) == len(latest) else None
+def _budget(
+    sessions: tuple[voting.Session, ...], served: tuple[voting.Serving, ...]
+) -> tuple[int | None, int]:
+    """Return what all judges together set out to give in their latest sittings, and what they gave.
+
+    Whatever was answered is counted, checks and skips too, as the sitting does that ends by it; a
+    judge who gave more does not give it for another. None where one of them set no number.
+    """
+    latest = {each.judge: each for each in sessions}
+    answered_in = Counter(each.session_id for each in served if is_answered(each))
+    budgets = {each.id: each.budget for each in latest.values() if each.budget is not None}
+    if not latest or len(budgets) < len(latest):
+        return None, 0
+    return sum(budgets.values()), sum(min(answered_in[at], most) for at, most in budgets.items())

@@ -92,8 +92,12 @@ def read_poll(
     notes: Sequence[Note] = (),
     seconds: Mapping[str, Sequence[float]] | None = None,
     budget: int | None = None,
+    given: int = 0,
 ) -> Poll:
     """Read all votes on a comparison of ``slots`` (at least two), the first being the baseline.
+
+    ``given`` answers of ``budget`` were given; that is more than the votes which count, since
+    checks and skips are answers too, and less where earlier sittings had budgets of their own.
 
     With more than two slots the result is that of the best of the others, by the ranking, against
     the first. It could have been any of them, those without a vote too, so that it needs proof for
@@ -110,7 +114,7 @@ def read_poll(
         a=a,
         b=b,
         result=result,
-        verdict=_verdict(result, budget, len(ranking_votes(votes))),
+        verdict=_verdict(result, budget, given),
         budget=budget,
         ranking=ranking,
         pairs={
