@@ -5,8 +5,8 @@ Reads votes, objections and measurements; writes adoptions only.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -21,9 +21,11 @@ from core.rules.calibration import (
     PairVote,
     agreement_of,
     calibrate,
+    pair_weight,
     wilson,
 )
 from core.rules.composite import DEFAULT_WEIGHTS, plain_average, sub_scores
+from core.rules.plackett_luce import pairs_of
 from core.rules.scoring import average_of
 from core.store import weightings
 from core.store.database import Connection, Row
@@ -33,6 +35,7 @@ log = structlog.get_logger()
 
 ENOUGH_PAIRS = 20  # before the score counts as checked
 CHECK_EVERY = 50  # clear votes after which adopted weights are held against the newest ones
+_NONE = 1e-9  # sums of thirds are a hair off
 _OUTCOMES = {"left": 1.0, "right": 0.0, "tie": 0.5, "both_bad": 0.5}
 
 
@@ -62,23 +65,24 @@ class Check:
 
 def check_of(connection: Connection, run_id: int) -> Check | None:
     """Return how far the score agrees with the votes on a run's comparisons; None without any."""
-    balance: Counter[tuple[str, tuple[str, str]]] = Counter()
-    scored: dict[tuple[str, tuple[str, str]], float] = {}
-    for each in weightings.pair_votes(connection, run_id):
+    balance: dict[tuple[str, str], float] = defaultdict(float)
+    weight: dict[tuple[str, str], float] = defaultdict(float)
+    scored: dict[tuple[str, str], float] = {}
+    for each in map(_turned, _pairs(connection, run_id)):
         gap = _gap(each, average_of)
         if gap is None or each["choice"] not in ("left", "right"):
             continue
-        left, right = each["slots"]
-        turned = 1 if left < right else -1
-        key = (each["unit"], (min(left, right), max(left, right)))
-        balance[key] += turned if each["choice"] == "left" else -turned
-        scored[key] = gap * turned
-    decided = [(key, side) for key, side in balance.items() if side != 0]
+        key = (each["unit"], "/".join(each["slots"]))
+        balance[key] += each["weight"] if each["choice"] == "left" else -each["weight"]
+        weight[key] = max(weight[key], each["weight"])
+        scored[key] = gap
+    decided = [key for key, side in balance.items() if abs(side) > _NONE]
     if not decided:
         return None
-    hits = sum(scored[key] * side > 0 for key, side in decided)
-    low, high = wilson(hits, len(decided))
-    return Check(hits=hits, pairs=len(decided), low=low, high=high)
+    hits = sum(weight[key] for key in decided if scored[key] * balance[key] > 0)
+    pairs = sum(weight[key] for key in decided)
+    low, high = wilson(hits, pairs)
+    return Check(hits=int(hits + _NONE), pairs=int(pairs + _NONE), low=low, high=high)
 
 
 def agreement_sentence(connection: Connection, run_id: int) -> str | None:
@@ -101,13 +105,52 @@ def votes_of(
             gap=_gap(each, plain_average),
             outcome=_OUTCOMES[each["choice"]],
             pair="/".join(each["slots"]),
+            weight=each["weight"],
         )
-        for each in map(_turned, weightings.pair_votes(connection, run_id, since))
+        for each in map(_turned, _pairs(connection, run_id, since))
         if each["left_body"] and each["right_body"]
     ]
     if since is not None:
         return votes
     return votes + [_objection(each) for each in weightings.objected_pairs(connection, run_id)]
+
+
+def _pairs(
+    connection: Connection, run_id: int | None, since: datetime | None = None
+) -> Iterator[Row]:
+    """Yield the answers to pairs, then the pairs of rankings, each with its weight.
+
+    A pair of a ranking that its judge was asked otherwise too, on the same prompt and seed, is left
+    out: nobody counts twice.
+    """
+    seen = set()
+    for each in weightings.pair_votes(connection, run_id, since):
+        seen.add(_asked(each))
+        yield {**each, "weight": 1.0}
+    for ranked in weightings.rankings(connection, run_id, since):
+        for each in _pairs_of_ranking(ranked):
+            if _asked(each) not in seen:
+                seen.add(_asked(each))
+                yield each
+
+
+def _asked(each: Row) -> tuple[str, str, frozenset[str]]:
+    return each["judge"], each["unit"], frozenset(each["slots"])
+
+
+def _pairs_of_ranking(ranked: Row) -> Iterator[Row]:
+    """Yield each pair of one answer to several pictures, the better one as the left."""
+    places = len(ranked["slots"])
+    is_order = ranked["choice"] == "ranking"
+    for left, right in pairs_of(ranked["ranking"] if is_order else range(places), places):
+        yield {
+            **ranked,
+            "slots": [ranked["slots"][left], ranked["slots"][right]],
+            "left_body": ranked["bodies"][left],
+            "right_body": ranked["bodies"][right],
+            "choice": "left" if is_order else ranked["choice"],
+            "weight": pair_weight(places),
+        }
 
 
 def calibration_of(connection: Connection, run_id: int | None = None) -> Calibration:
@@ -150,7 +193,7 @@ def fall_back_on_drift(connection: Connection) -> str | None:
         return None
     why = (
         f"The adopted weights agreed with {100 * promised:.0f} % of the votes they were learned "
-        f"from, but only with {100 * now.share:.0f} % of {now.votes} since (at most "
+        f"from, but only with {100 * now.share:.0f} % of {now.votes:.0f} since (at most "
         f"{100 * now.high:.0f} %): new runs are scored with the default weights again."
     )
     back_to_default(connection, "epochwatch", why)

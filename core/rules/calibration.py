@@ -3,6 +3,11 @@
 P(A beats B) = sigmoid(w . (f_A - f_B)) over the parts of the score, w >= 0, held near the default
 weights at a free scale. Votes on one prompt never help to judge themselves: agreement is counted
 on prompts that were left out of the fit.
+
+A ranking of k images is a vote on each of its k (k - 1) / 2 pairs, but they follow from each other:
+it takes k - 1 choices to make it (the best, then the best of the rest: Beggs, Cardell and Hausman
+1981, J. Econometrics 17:1). So its pairs weigh 2 / k each, k - 1 together, in the fit and in every
+count: a weighted composite likelihood (Varin, Reid and Firth 2011, Statistica Sinica 21:5).
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +37,8 @@ _RESAMPLES = 2000
 _STEPS = 50
 
 __all__ = [
-    "MOST_PARTS", "Agreement", "Calibration", "PairVote", "agreement_of", "calibrate", "wilson",
+    "MOST_PARTS", "Agreement", "Calibration", "PairVote", "agreement_of", "calibrate",
+    "pair_weight", "wilson",
 ]  # fmt: skip
 
 
@@ -48,6 +55,7 @@ class PairVote:
     outcome: float  # 1 A is better, 0 B is better, 0.5 neither
     pair: str = ""  # which two slots, so that judges can be compared
     is_objection: bool = False  # a score called wrong, weighed less and never counted
+    weight: float = 1.0  # of a vote, see ``pair_weight``
 
     @property
     def is_decisive(self) -> bool:
@@ -60,7 +68,7 @@ class Agreement:
     """On how many decisive votes a score agrees with people; an equal score counts as half."""
 
     hits: float
-    votes: int
+    votes: float  # whole but for pairs of rankings, which weigh less than one
     low: float  # 95 % interval of the share
     high: float
 
@@ -72,8 +80,8 @@ class Agreement:
     def as_json(self) -> dict[str, Any]:
         """Return the form that is stored and printed."""
         return {
-            "hits": self.hits,
-            "votes": self.votes,
+            "hits": round(self.hits, 4),
+            "votes": round(self.votes, 4),
             "share": round(self.share, 4),
             "low": round(self.low, 4),
             "high": round(self.high, 4),
@@ -84,7 +92,7 @@ class Agreement:
 class Calibration:
     """What votes say about the weights of the score."""
 
-    decisive: int
+    decisive: int  # a ranking of k images is k - 1 of them
     units: int
     prompts: int
     objections: int
@@ -131,12 +139,17 @@ class _Table:
         )
 
 
+def pair_weight(places: int) -> float:
+    """Return what each pair weighs of an answer to that many images at once; 1 for two."""
+    return 2 / places
+
+
 def calibrate(votes: Sequence[PairVote]) -> Calibration:
     """Fit weights and say whether they should be adopted: the gain must be sure, not just there."""
     decisive = [vote for vote in votes if vote.is_decisive and vote.gap is not None]
     prompts = {vote.prompt for vote in decisive}
     shared: dict[str, Any] = {
-        "decisive": len(decisive),
+        "decisive": _whole(sum(vote.weight for vote in decisive)),
         "units": len({vote.unit for vote in decisive}),
         "prompts": len(prompts),
         "objections": sum(vote.is_objection for vote in votes),
@@ -155,15 +168,15 @@ def calibrate(votes: Sequence[PairVote]) -> Calibration:
     sides = np.array([vote.outcome for vote in decisive])
     learned = _hits(predicted, sides)
     default = _hits(np.array([vote.gap for vote in decisive], dtype=float), sides)
-    groups = table.group[chosen]
-    low, high = _resampled_mean(learned - default, groups, 0.90)
+    groups, weight = table.group[chosen], table.weight[chosen]
+    low, high = _resampled_mean(learned - default, weight, groups, 0.90)
     strength = _best_strength(table)
     fitted = _fit(table, strength)
-    gain = float((learned - default).mean())
+    gain = float(np.average(learned - default, weights=weight))
     adopt, reason = _verdict(shared, gain, low)
     return Calibration(
         **shared,
-        learned=_agreement(learned, groups, len({vote.unit for vote in decisive})),
+        learned=_agreement(learned, weight, groups, len({vote.unit for vote in decisive})),
         gain=gain,
         gain_low=low,
         gain_high=high,
@@ -184,24 +197,32 @@ def agreement_of(votes: Sequence[PairVote]) -> Agreement | None:
     gaps = np.array([vote.gap for vote in decisive], dtype=float)
     groups = _numbered([vote.prompt for vote in decisive])
     hits = _hits(gaps, np.array([vote.outcome for vote in decisive]))
-    return _agreement(hits, groups, len({vote.unit for vote in decisive}))
+    weight = np.array([vote.weight for vote in decisive])
+    return _agreement(hits, weight, groups, len({vote.unit for vote in decisive}))
 
 
 def human_ceiling(votes: Sequence[PairVote]) -> tuple[float | None, int]:
     """Return the share of pairs of judges who chose the same side of the same pair, and their number.
 
-    No score can agree with people more than they agree with each other.
+    No score can agree with people more than they agree with each other. Two answers weigh as much
+    as the lesser of them.
     """
-    sides: dict[tuple[str, str], list[float]] = defaultdict(list)
+    sides: dict[tuple[str, str], list[PairVote]] = defaultdict(list)
     for vote in votes:
         if vote.is_decisive:
-            sides[vote.unit, vote.pair].append(vote.outcome)
-    same = total = 0
-    for outcomes in sides.values():
-        ones, count = sum(outcome == 1 for outcome in outcomes), len(outcomes)
-        total += math.comb(count, 2)
-        same += math.comb(ones, 2) + math.comb(count - ones, 2)
-    return (same / total if total else None), total
+            sides[vote.unit, vote.pair].append(vote)
+    same = total = 0.0
+    for answers in sides.values():
+        for one, other in combinations(answers, 2):
+            weight = min(one.weight, other.weight)
+            total += weight
+            same += weight * (one.outcome == other.outcome)
+    return (same / total if total else None), _whole(total)
+
+
+def _whole(weight: float) -> int:
+    """Return how many whole votes a weight is: sums of thirds are a hair off."""
+    return math.floor(weight + 1e-9)
 
 
 def _verdict(counts: Mapping[str, Any], gain: float, low: float) -> tuple[bool, str]:
@@ -240,7 +261,7 @@ def _table(votes: Sequence[PairVote]) -> _Table:
     return _Table(
         parts=parts @ members.T,
         outcome=np.array([vote.outcome for vote in votes]),
-        weight=np.array([OBJECTION_WEIGHT if vote.is_objection else 1.0 for vote in votes]),
+        weight=np.array([OBJECTION_WEIGHT if vote.is_objection else vote.weight for vote in votes]),
         group=_numbered([vote.prompt for vote in votes]),
         default=(members > 0) @ default,
         members=members,
@@ -343,16 +364,17 @@ def _numbered(names: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int64]]:
     return np.asarray(np.unique(np.array(names), return_inverse=True)[1]).astype(np.int64)
 
 
-def _agreement(hits: Floats, groups: np.ndarray[Any, Any], units: int) -> Agreement:
+def _agreement(hits: Floats, weight: Floats, groups: np.ndarray[Any, Any], units: int) -> Agreement:
+    agreed, votes = float(hits @ weight), float(weight.sum())
     low, high = (
-        wilson(float(hits.sum()), len(hits))
+        wilson(agreed, votes)
         if units > MANY_UNITS or len(np.unique(groups)) < FEWEST_PROMPTS
-        else _resampled_mean(hits, groups, 0.95)
+        else _resampled_mean(hits, weight, groups, 0.95)
     )
-    return Agreement(hits=float(hits.sum()), votes=len(hits), low=low, high=high)
+    return Agreement(hits=agreed, votes=votes, low=low, high=high)
 
 
-def wilson(hits: float, total: int) -> tuple[float, float]:
+def wilson(hits: float, total: float) -> tuple[float, float]:
     """Return the 95 % interval of a rate (Wilson 1927, JASA 22:209)."""
     z = 1.959964
     share = hits / total
@@ -362,11 +384,11 @@ def wilson(hits: float, total: int) -> tuple[float, float]:
 
 
 def _resampled_mean(
-    values: Floats, groups: np.ndarray[Any, Any], level: float
+    values: Floats, weight: Floats, groups: np.ndarray[Any, Any], level: float
 ) -> tuple[float, float]:
     """Return the interval of a mean over votes when whole prompts are drawn anew."""
     _, of = np.unique(groups, return_inverse=True)
-    sums, counts = np.bincount(of, values), np.bincount(of)
+    sums, counts = np.bincount(of, values * weight), np.bincount(of, weight)
     drawn = np.random.default_rng(5).integers(0, len(sums), (_RESAMPLES, len(sums)))
     means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])

@@ -70,12 +70,19 @@ def pair_votes(
     return rows(connection, "calibration.votes", run_id=run_id, since=since)
 
 
+def rankings(
+    connection: Connection, run_id: int | None, since: datetime | None = None
+) -> list[Row]:
+    """Return every standing answer to more than two pictures, with the measurement of each."""
+    return rows(connection, "calibration.rankings", run_id=run_id, since=since)
+
+
 def objected_pairs(connection: Connection, run_id: int | None) -> list[Row]:
     """Return pictures whose score is called wrong, each beside the one scored most alike."""
     return rows(connection, "calibration.objections", run_id=run_id)
 
 
 def votes_since(connection: Connection, moment: datetime) -> int:
-    """Return how many clear answers were given after a moment."""
+    """Return how many clear answers were given after a moment; a ranking of k is k - 1."""
     found = row(connection, "calibration.votes_since", since=moment)
     return int(found["votes"]) if found else 0

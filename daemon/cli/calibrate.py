@@ -92,8 +92,9 @@ def _tell(found: Calibration) -> None:
 
 
 def _said(agreement: Agreement) -> str:
+    hits, votes = round(agreement.hits, 1), round(agreement.votes, 1)
     return (
-        f"{agreement.hits:g} of {agreement.votes} ({100 * agreement.share:.0f} %, 95 % interval "
+        f"{hits:.12g} of {votes:.12g} ({100 * agreement.share:.0f} %, 95 % interval "
         f"{100 * agreement.low:.0f} to {100 * agreement.high:.0f} %)"
     )
 

@@ -18,6 +18,26 @@ WHERE s.purpose = 'vote' AND cardinality(s.samples) = 2
   AND (%(since)s::timestamptz IS NULL OR v.voted_at > %(since)s)
 ORDER BY v.voted_at, s.id;
 
+-- name: rankings
+-- Every standing answer to more than two pictures at once, with what was measured on each from left to right.
+SELECT s.id, s.judge, s.unit, s.slots, sa.prompt, sa.seed, v.choice, v.ranking, v.voted_at,
+       (SELECT array_agg(m.body ORDER BY place.n)
+        FROM unnest(s.samples) WITH ORDINALITY place (sample_id, n)
+        LEFT JOIN epochwatch.grid_samples gs ON gs.grid_id = g.id AND gs.sample_id = place.sample_id
+        LEFT JOIN epochwatch.measurements m ON m.sample_id = gs.sample_id AND m.rubric = gs.rubric
+       ) AS bodies
+FROM epochwatch.servings s
+JOIN epochwatch.grids g ON g.id = s.comparison
+JOIN LATERAL (
+    SELECT choice, ranking, voted_at FROM epochwatch.votes
+    WHERE serving_id = s.id ORDER BY revision DESC LIMIT 1
+) v ON v.choice IN ('ranking', 'tie', 'both_bad')
+JOIN epochwatch.samples sa ON sa.sample_id = s.samples[1]
+WHERE s.purpose = 'vote' AND cardinality(s.samples) > 2
+  AND (%(run_id)s::int IS NULL OR g.run_id = %(run_id)s)
+  AND (%(since)s::timestamptz IS NULL OR v.voted_at > %(since)s)
+ORDER BY v.voted_at, s.id;
+
 -- name: objections
 -- Pictures whose score is called wrong, beside the picture of the same prompt and seed with the
 -- nearest score, of another stack: by the person, the one is better and the other worse than that.
@@ -71,12 +91,12 @@ JOIN epochwatch.documents d ON d.digest = s.weighting
 WHERE s.run_id = %(run_id)s;
 
 -- name: votes_since
--- Clear answers given after a moment.
-SELECT count(*) AS votes FROM epochwatch.servings s
+-- Clear answers given after a moment; a ranking of k pictures is k - 1 of them.
+SELECT coalesce(sum(cardinality(s.slots) - 1), 0) AS votes FROM epochwatch.servings s
 JOIN LATERAL (
     SELECT choice, voted_at FROM epochwatch.votes
     WHERE serving_id = s.id ORDER BY revision DESC LIMIT 1
-) v ON v.choice IN ('left', 'right') AND v.voted_at > %(since)s
+) v ON v.choice IN ('left', 'right', 'ranking') AND v.voted_at > %(since)s
 WHERE s.purpose = 'vote';
 
 -- name: grids_of_run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from house import House, open_house
 from core.errors import Fixable
 from core.rules.calibration import Calibration, calibrate
 from core.store import objections, voting, weightings
+from core.store.comparisons import comparison
 from core.store.database import Connection
 from core.wishes import ask_comparison
 from daemon import calibrating
@@ -197,3 +199,80 @@ def test_weights_that_newer_votes_confirm_stay(house: House) -> None:
     with house.database.transaction() as connection:
         assert calibrating.fall_back_on_drift(connection) is None
         assert len(weightings.history(connection)) == 1
+
+
+def _rank(house: House, choice: str = "ranking", *, judge: str = "ann") -> None:
+    """Answer every unit of a comparison of the base and both epochs at once, the worst shown first."""
+    with house.database.transaction() as connection:
+        asked = ask_comparison(
+            connection, run_id=_run_id(house), slots=["base", "1", "2"], by_whom="ann"
+        )
+    house.draw({None: 0.2, 1: 0.4, 2: 1.0})
+    with house.database.transaction() as connection:
+        made = comparison(connection, asked)
+        assert made is not None
+        sitting = voting.begin(connection, asked, judge, "local")
+        for unit in made.units:
+            slots = [slot.key for slot in made.slots]
+            name = voting.serve(
+                connection,
+                sitting,
+                unit=f"{unit.prompt_text}#{unit.seed}",
+                category="",
+                slots=slots,
+                samples=[unit.pictures[slot].sample_id for slot in slots],
+            )
+            assert name is not None
+            order = [2, 1, 0] if choice == "ranking" else None
+            voting.answer(connection, sitting, name, 0, choice, ranking=order)
+        voting.end(connection, sitting.id)
+
+
+def test_rankings_are_learned_from_as_their_pairs(house: House) -> None:
+    """Three pairs of two thirds each: what the judge says of two pictures, with their parts."""
+    _rank(house)
+    with house.database.transaction() as connection:
+        votes = calibrating.votes_of(connection, _run_id(house))
+        found = calibrating.calibration_of(connection, _run_id(house))
+        since = datetime(2020, 1, 1, tzinfo=UTC)
+        assert weightings.votes_since(connection, since) == 4 * 2
+        check = calibrating.check_of(connection, _run_id(house))
+
+    assert len(votes) == 4 * 3
+    assert {round(vote.weight, 6) for vote in votes} == {round(2 / 3, 6)}
+    for vote in votes:
+        assert vote.gap is not None
+        assert (vote.gap > 0) == (vote.outcome == 1)
+    assert (found.decisive, found.units) == (8, 4)
+    assert found.default is not None
+    assert (found.default.hits, found.default.votes) == pytest.approx((8, 8))
+    assert check is not None
+    assert (check.hits, check.pairs) == (8, 8)
+
+
+def test_a_pair_that_was_asked_by_itself_too_counts_once(house: House) -> None:
+    """The ranking adds the two pairs with the base; another judge's counts as ever."""
+    _vote(house)
+    _rank(house)
+    with house.database.transaction() as connection:
+        votes = calibrating.votes_of(connection, _run_id(house))
+        assert sorted(vote.weight for vote in votes) == pytest.approx([2 / 3] * 8 + [1.0] * 4)
+        check = calibrating.check_of(connection, _run_id(house))
+    assert check is not None
+    assert check.pairs == 9  # four whole pairs and eight of two thirds
+    _rank(house, judge="bo")
+    with house.database.transaction() as connection:
+        votes = calibrating.votes_of(connection, _run_id(house))
+        again = calibrating.check_of(connection, _run_id(house))
+    assert len(votes) == 12 + 12
+    assert again == check
+
+
+def test_several_pictures_that_tie_are_ties_of_their_pairs(house: House) -> None:
+    """Learned from as halves, and no clear vote."""
+    _rank(house, "tie")
+    with house.database.transaction() as connection:
+        votes = calibrating.votes_of(connection, _run_id(house))
+        assert calibrating.check_of(connection, _run_id(house)) is None
+        assert weightings.votes_since(connection, datetime(2020, 1, 1, tzinfo=UTC)) == 0
+    assert [vote.outcome for vote in votes] == [0.5] * 12

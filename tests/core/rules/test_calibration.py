@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
 
-from core.rules.calibration import PairVote, agreement_of, calibrate, human_ceiling
+from core.rules.calibration import PairVote, agreement_of, calibrate, human_ceiling, pair_weight
 from core.rules.composite import DEFAULT_WEIGHTS
 from core.rules.merging_parts import MOST_PARTS, merge_parts
 
@@ -51,6 +52,91 @@ def simulated(
                 )
             )
     return found
+
+
+def ranked(
+    taste: Mapping[str, float], *, rankings: int, places: int, seed: int, sharpness: float = 1.0
+) -> list[PairVote]:
+    """Return the pairs of rankings by Plackett and Luce's model, drawn with Gumbel noise."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for number in range(rankings):
+        common = rng.normal(0, 0.8, places)
+        images = [
+            dict(zip(NAMES, np.clip(6 + each + rng.normal(0, 1.2, 8), 0, 10), strict=True))
+            for each in common
+        ]
+        worth = [
+            sharpness * 2 * sum(w * image[n] for n, w in taste.items()) / sum(taste.values())
+            + rng.gumbel()
+            for image in images
+        ]
+        for a, b in combinations(range(places), 2):
+            found.append(
+                PairVote(
+                    prompt=f"prompt {number % 15}",
+                    unit=f"prompt {number % 15} {number // 15}",
+                    judge="ann",
+                    parts_a=images[a],
+                    parts_b=images[b],
+                    gap=sum(w * (images[a][n] - images[b][n]) for n, w in DEFAULT_WEIGHTS.items()),
+                    outcome=float(worth[a] > worth[b]),
+                    pair=f"{a} {b}",
+                    weight=pair_weight(places),
+                )
+            )
+    return found
+
+
+def test_a_ranking_of_k_counts_as_k_less_one_votes() -> None:
+    """Thirty rankings of four are ninety votes, not a hundred and eighty, wherever votes count."""
+    votes = ranked(DEFAULT_WEIGHTS, rankings=30, places=4, seed=2)
+
+    found = calibrate(votes)
+
+    assert (len(votes), found.decisive, found.units) == (180, 90, 30)
+    assert found.default is not None
+    assert found.default.votes == pytest.approx(90)
+    few = calibrate(ranked({"promises": 1.0}, rankings=26, places=4, seed=2))
+    assert "78 of 80 decisive votes" in few.reason
+    assert [pair_weight(k) * k * (k - 1) / 2 for k in (2, 3, 4)] == pytest.approx([1, 2, 3])
+
+
+def test_two_halves_are_one_vote() -> None:
+    """A weight means so much of a vote: in the fit, in the intervals, and in every share."""
+    whole = simulated({"few_strays": 1.0, "purity": 0.5}, votes=120, seed=8)
+    halves = [replace(vote, weight=0.5) for vote in whole for _ in range(2)]
+
+    one, two = calibrate(whole), calibrate(halves)
+
+    assert one.weights is not None
+    assert two.weights == pytest.approx(one.weights, abs=1e-4)
+    assert two.decisive == one.decisive
+    for name in ("gain", "gain_low", "gain_high"):
+        assert getattr(two, name) == pytest.approx(getattr(one, name))
+    for a, b in ((one.default, two.default), (one.learned, two.learned)):
+        assert a is not None
+        assert b is not None
+        assert (b.hits, b.votes) == pytest.approx((a.hits, a.votes))
+        assert (b.low, b.high) == pytest.approx((a.low, a.high))
+
+
+def test_a_taste_is_recovered_from_rankings_alone() -> None:
+    """What is read from all pairs of rankings is what they were drawn by."""
+    found = calibrate(ranked({"few_strays": 1.0}, rankings=80, places=4, seed=3))
+
+    assert found.adopt, found.reason
+    assert found.weights is not None
+    assert max(found.weights, key=lambda name: found.weights[name]) == "few_strays"  # type: ignore[index]
+
+
+def test_rankings_never_pass_for_more_agreement_between_judges_than_they_are() -> None:
+    """A pair of answers weighs as much as the lesser of them."""
+    one = simulated(DEFAULT_WEIGHTS, votes=1, seed=1, ties=0.0)[0]
+    half = replace(one, judge="b", weight=0.5, outcome=1.0)
+    votes = [replace(one, judge="a", outcome=1.0), half, replace(half, judge="c", outcome=0.0)]
+
+    assert human_ceiling(votes) == (pytest.approx(1 / 3), 1)
 
 
 def test_a_taste_for_one_part_is_recovered_and_adopted() -> None:
