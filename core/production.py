@@ -17,6 +17,7 @@ from core.nouns import SlotPart, Stack, Verdict
 from core.reports.production_record import production_record
 from core.rules.ballots import as_votes
 from core.rules.criteria import Candidate
+from core.rules.judges import flagged
 from core.rules.promotion import Checklist, candidate_of, checklist, set_aside
 from core.rules.scoring import FLAG_SHARE, band, verdict
 from core.rules.strengths import StrengthFinding
@@ -185,16 +186,26 @@ def _refuse_what_cannot_be_live(seen: Look) -> None:
 
 
 def _ballot(connection: Connection, found: CandidateRows) -> Ballot | None:
-    """Return people's votes on the candidate; None while it cannot be told from others."""
+    """Return people's votes on the candidate; None while it cannot be told from others.
+
+    Whoever saw the names is not counted, and a judge is checked on all of the comparisons.
+    """
     about, checkpoint = found.about, found.checkpoint
     if about["base_sha256"] is None:
         return None
     stack = Stack.of_checkpoint(checkpoint, about["base_sha256"], about["strength"])
+    served = voting.served_slots(connection, [stack.key])
+    asked = [
+        each for number in {one.comparison for one in served}
+        for each in voting.served(connection, number) if each.blind
+    ]  # fmt: skip
     return Ballot(
         candidate=stack.key,
         base=Stack(base_sha256=about["base_sha256"]).key,
         production=_live_slot(connection),
-        votes=as_votes(voting.served_slots(connection, [stack.key])),
+        votes=as_votes(each for each in served if each.blind),
+        named=as_votes(each for each in served if not each.blind),
+        flagged=flagged(as_votes(asked)),
     )
 
 

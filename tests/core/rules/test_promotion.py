@@ -93,7 +93,7 @@ def test_production_is_beaten_by_more_than_60_percent_and_a_proof(
     """Both the observed rate, ties in the total, and an e-value of 20."""
     found = _one(checklist(GOOD, _ballot(*_votes(wins, losses, ties))), "production")
     assert found.state == state
-    assert (state == "not known") == ("No votes yet" in found.found)
+    assert (state == "not known") == ("No blind votes yet" in found.found)
 
 
 def test_strict_asks_for_proof_that_more_than_60_percent_prefer_it() -> None:
@@ -152,6 +152,33 @@ def test_the_base_model_is_beaten_by_votes_enough_and_strictly_by_proof(
     found = _one(checklist(GOOD, ballot, strict=True), "overall")
     assert found.state == strict
     assert ("and 20 is needed" in found.found) == (state != strict)
+
+
+def test_votes_with_names_shown_are_told_and_not_counted() -> None:
+    """They decide nothing, neither where they stand alone nor beside blind ones."""
+    named = [*_votes(40, 0), *_votes(12, 0, against="base", category="tiles")]
+    alone = checklist(GOOD, replace(_ballot(), named=named))
+    for key, count in (("production", 40), ("overall", 12), ("categories", 12)):
+        assert _one(alone, key).state == "not known"
+        assert f"{count} votes were given with names shown: not counted." in _one(alone, key).found
+    beside = _one(checklist(GOOD, replace(_ballot(*_votes(9, 31)), named=named[:1])), "production")
+    assert beside.state == "not met"
+    assert beside.found.endswith("1 vote was given with names shown: not counted.")
+
+
+def test_what_stands_without_judges_that_the_checks_doubt_is_told() -> None:
+    """Their votes count, and the words say what the others found; or that there are no others."""
+    clicked = [replace(v, judge="bo", unit=f"b{v.unit}") for v in _votes(30, 0)]
+    ballot = replace(_ballot(*clicked, *_votes(4, 6)), flagged=["bo", "somebody else"])
+    found = _one(checklist(GOOD, ballot), "production")
+    assert found.state == "met"
+    assert "Without bo, whose answers the checks doubt: 40.0 % of 10 comparisons" in found.found
+    only = replace(ballot, votes=clicked)
+    assert "All votes are of bo" in _one(checklist(GOOD, only), "production").found
+    assert (
+        "checks doubt"
+        not in _one(checklist(GOOD, replace(ballot, flagged=["x"])), "production").found
+    )
 
 
 def test_strict_asks_for_proof_in_every_category() -> None:

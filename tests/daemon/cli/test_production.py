@@ -239,18 +239,21 @@ def test_what_is_not_there_is_told_with_what_is(epochwatch: Any, runs: Runs) -> 
     assert "PEFT adapter of two files" in epochwatch("promote", "punks", 7).err
 
 
-def _vote(dsn: str, better: str, worse: str, *, wins: int, losses: int) -> None:
+def _vote(
+    dsn: str, better: str, worse: str, *, wins: int, losses: int, judge: str = "Nadia",
+    blind: bool = True, milliseconds: int = 2000,
+) -> None:  # fmt: skip
     """Let one judge answer as many servings of the two slots, on as many prompts."""
     with Database(dsn) as database, database.transaction() as connection:
-        sitting = voting.begin(connection, 1, "Nadia", "local")
+        sitting = voting.begin(connection, 1, judge, "local", blind=blind)
         for number in range(wins + losses):
             serving = voting.serve(
                 connection, sitting, unit=f"prompt {number}", category="characters",
-                slots=[better, worse], samples=[f"{number:064x}", f"{number + 1000:064x}"],
+                slots=[better, worse] if number % 2 else [worse, better], samples=[f"{number:064x}", f"{number + 1000:064x}"],
             )  # fmt: skip
             assert serving is not None
-            choice = "left" if number < wins else "right"
-            voting.answer(connection, sitting, serving, 0, choice, milliseconds=2000)
+            choice = "left" if (number < wins) == bool(number % 2) else "right"
+            voting.answer(connection, sitting, serving, 0, choice, milliseconds=milliseconds)
 
 
 def test_votes_in_the_database_decide_against_current_production(
@@ -274,10 +277,15 @@ def test_votes_in_the_database_decide_against_current_production(
 
     assert gate()["state"] == "not known"
     new, old = (Stack(base_sha256=base, loras=((each, "1.00"),)).key for each in (second, first))
+    _vote(runs.dsn, new, old, wins=35, losses=0, judge="Ann", blind=False)
+    assert gate()["state"] == "not known"
+    assert "35 votes were given with names shown: not counted." in gate()["found"]
     _vote(runs.dsn, new, old, wins=31, losses=9)
     found = gate()
     assert found["state"] == "met"
     assert found["found"].startswith("77.5 % of 40 comparisons won (")
+    _vote(runs.dsn, new, old, wins=6, losses=4, judge="Bo", milliseconds=300)
+    assert "Without Bo" in gate()["found"]
     strict = json.loads(epochwatch("promote", "punks", 7, "--dry-run", "--strict", "--json").out)
     assert "production" in strict["blocking"]
 
