@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from core.charts.blinded import blinded, blinded_small, spoiled
 from core.errors import EpochwatchError
+from core.rules.ballots import spoiled_place
 from core.store import voting
 from core.store.image_bytes import on_white, open_png
 from dashboard import images
@@ -64,7 +65,7 @@ def _encode(serving_id: str, places: voting.BlindPlaces) -> Encoded | None:
         if png is None:
             return None
         picture = on_white(open_png(png))
-        if places.gold and places.expected == ("right", "left")[place]:
+        if places.gold and place == spoiled_place(places.expected):
             picture = spoiled(picture, serving_id)
         pictures.append(picture)
     return Encoded(

@@ -43,7 +43,7 @@ class Served(Protocol):
 
     @property
     def expected(self) -> str | None:
-        """The right answer to a gold."""
+        """The right answer to a gold; of a ranking the number of the place that must come last."""
 
     @property
     def choice(self) -> str | None:
@@ -76,7 +76,8 @@ def as_votes(served: Iterable[Served]) -> list[Vote]:
 
     A ranking becomes a vote on each of its pairs, the earlier place as the left side; a pair that
     its judge had answered before on the same prompt and seed is left out, so that nobody counts
-    twice. "None is good" of several images is "both bad" of each pair.
+    twice. "None is good" of several images is "both bad" of each pair. Of a ranking that is a gold
+    only the pairs with the spoiled image are votes.
     """
     answered = [each for each in served if is_answered(each) and each.voted_at is not None]
     answered.sort(key=lambda each: (cast("datetime", each.voted_at), each.id))
@@ -93,20 +94,41 @@ def as_votes(served: Iterable[Served]) -> list[Vote]:
     return found
 
 
+def spoiled_place(expected: str | None) -> int | None:
+    """Return which place of a gold is spoiled, 0 being the leftmost; None where none is."""
+    if expected in ("left", "right"):
+        return 1 if expected == "left" else 0
+    return int(expected) if expected is not None and expected.isdecimal() else None
+
+
 def _votes(served: Served, number: int) -> list[Vote]:
-    if len(served.slots) == 2:
-        return [_vote(served, 0, 1, cast("Choice", served.choice), number)]
+    places = len(served.slots)
     if served.choice == "ranking":
-        order = pairs_of(served.ranking or (), len(served.slots))
+        order = pairs_of(served.ranking or (), places)
         return [
             _vote(served, min(pair), max(pair), "left" if pair[0] < pair[1] else "right", number)
             for pair in order
+            if _says(served, pair)
         ]
-    every = pairs_of(range(len(served.slots)), len(served.slots))
-    return [_vote(served, *pair, cast("Choice", served.choice), number) for pair in every]
+    choice = cast("Choice", served.choice)
+    every = [pair for pair in pairs_of(range(places), places) if _says(served, pair)]
+    return [_vote(served, *pair, choice, number) for pair in every]
+
+
+def _says(served: Served, pair: tuple[int, int]) -> bool:
+    """Say whether the answer tells something of a pair: a gold of several, of the spoiled one only.
+
+    That none of them is good may be so, spoiled or not.
+    """
+    if served.purpose != "gold" or len(served.slots) == 2:
+        return True
+    return served.choice != "both_bad" and spoiled_place(served.expected) in pair
 
 
 def _vote(served: Served, left: int, right: int, choice: Choice, number: int) -> Vote:
+    expected = served.expected
+    if served.purpose == "gold" and len(served.slots) > 2:
+        expected = "left" if spoiled_place(expected) == right else "right"
     return Vote(
         left=served.slots[left],
         right=served.slots[right],
@@ -114,10 +136,11 @@ def _vote(served: Served, left: int, right: int, choice: Choice, number: int) ->
         judge=served.judge,
         unit=served.unit,
         number=number,
-        milliseconds=served.milliseconds if len(served.slots) == 2 else None,
+        milliseconds=served.milliseconds,
         purpose=cast("Purpose", served.purpose),
-        expected=cast("Choice | None", served.expected),
+        expected=cast("Choice | None", expected),
         category=served.category or None,
+        places=len(served.slots),
     )
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 GOLD_SHARE, GOLD_CHANCE = 0.7, 0.05  # flagged when passing 70 % of golds is less likely than 5 %
 REPEATS_LEAST, REPEATS_SAME = 8, 0.6
-FASTEST_MS = 800
+FASTEST_MS = 800  # for two images; of more, for each two of them
 SPEED_LEAST = 5  # timed answers before a median means anything
 SIDE_CHANCE = 0.001
 RUN_LEAST = 10  # answers in a row on one side
@@ -55,15 +55,24 @@ def flagged(votes: Iterable[Vote]) -> list[str]:
 
 def _check(name: str, votes: Sequence[Vote]) -> Judge:
     answered = [vote for vote in votes if vote.choice != "skip"]
-    golds = [_passed(vote) for vote in answered if vote.purpose == "gold" and vote.expected]
+    shown = [list(pairs) for _, pairs in groupby(answered, key=lambda vote: vote.number)]
+    golds = [
+        all(_passed(vote) for vote in pairs)  # of a ranking: the spoiled image lost each pair
+        for pairs in shown
+        if pairs[0].purpose == "gold" and pairs[0].expected
+    ]
     repeats = _repeats(answered)
-    times = [vote.milliseconds for vote in answered if vote.milliseconds is not None]
-    # Sides are drawn, so that taste cannot make them uneven; golds and repeats count too.
-    sides = [vote.choice for vote in answered if vote.choice in {"left", "right"}]
+    timed = [(pairs[0], ms) for pairs in shown if (ms := pairs[0].milliseconds) is not None]
+    times = [ms for _, ms in timed]
+    # Sides are drawn, so that taste cannot make them uneven; golds and repeats count too. The pairs
+    # of a ranking follow from each other, so that sides of theirs would look like a habit.
+    sides = [
+        vote.choice for vote in answered if vote.choice in {"left", "right"} and vote.places == 2
+    ]
     flags = (
         _gold_flag(golds),
         _repeat_flag(repeats),
-        _speed_flag(times),
+        _speed_flag([2 * ms / vote.places for vote, ms in timed]),
         _side_flag(sides),
         _run_flag(sides),
     )
@@ -112,10 +121,10 @@ def _repeat_flag(repeats: Sequence[bool]) -> str | None:
     return f"answered only {same} of {len(repeats)} repeats as the first time"
 
 
-def _speed_flag(times: Sequence[int]) -> str | None:
+def _speed_flag(times: Sequence[float]) -> str | None:
     if len(times) < SPEED_LEAST or median(times) >= FASTEST_MS:
         return None
-    return f"takes {median(times) / 1000:.1f} s for half of the answers: too fast to look"
+    return f"takes {median(times) / 1000:.1f} s for two images half of the time: too fast to look"
 
 
 def _side_flag(sides: Sequence[str]) -> str | None:

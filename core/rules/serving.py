@@ -44,7 +44,7 @@ class Choice:
     category: str
     slots: tuple[str, ...]
     purpose: Purpose = "vote"
-    expected: Literal["left", "right", "tie"] | None = None  # of a gold
+    expected: str | None = None  # of a gold: left, right, tie; of several the place that is spoiled
 
     @property
     def asks(self) -> str | None:
@@ -67,15 +67,18 @@ def choose(
 
     ``served`` is everything served on this comparison, to anybody, in order; ``slots`` are those
     of the comparison. About one in ten is a gold and one in ten a repeat; the rest is chosen by
-    ``next_pair``, or as a ranking of up to four slots where ``ways`` is above 2.
+    ``next_pair``. Where ``ways`` is above 2 it is a ranking of up to four slots, one in ten a gold
+    and none a repeat.
     """
     mine = [each for each in served if each.judge == judge]
     fresh = _fresh(served, mine, pieces, slots, judge=judge, chance=chance, ways=ways)
     if fresh is None:
         return None
-    if ways > 2:
-        return _sides(fresh, chance)
     draw = chance.random()
+    if ways > 2:
+        return (
+            ranked_gold(pieces, slots, chance, ways) if draw < GOLD_SHARE else _sides(fresh, chance)
+        )
     if draw < GOLD_SHARE:
         return gold(pieces, chance) or _sides(fresh, chance)
     if draw < GOLD_SHARE + REPEAT_SHARE:
@@ -110,6 +113,20 @@ def gold(pieces: Sequence[Piece], chance: Random) -> Choice | None:
         slots=(slot, slot),
         purpose="gold",
         expected=expected,
+    )
+
+
+def ranked_gold(pieces: Sequence[Piece], slots: Sequence[str], chance: Random, ways: int) -> Choice:
+    """Return the images of one prompt and seed, one of them visibly spoiled: it must come last."""
+    drawn = [(piece, sorted(piece.drawn.intersection(slots))) for piece in pieces]
+    piece, found = chance.choice([each for each in drawn if len(each[1]) > 2])
+    chosen = chance.sample(found, min(ways, len(found)))
+    return Choice(
+        unit=piece.unit,
+        category=piece.category,
+        slots=tuple(chosen),
+        purpose="gold",
+        expected=str(chance.randrange(len(chosen))),
     )
 
 

@@ -43,6 +43,7 @@ class Vote:
     purpose: Purpose = "vote"
     expected: Choice | None = None  # the right answer to a gold: a side, or "tie"
     category: str | None = None
+    places: int = 2  # images shown at once; of more than two each pair is a vote, with one number
 
     def __post_init__(self) -> None:
         """Refuse a pair of one slot, except where a gold shows the same image twice."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from PIL import Image
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
@@ -209,6 +211,25 @@ def test_blind_pictures_are_not_kept_and_end_with_the_sitting(desk: Desk) -> Non
     assert desk.client.get("/blind/unknown/0.png").status_code == 404
     desk.post("/vote/end", ticket)
     assert desk.client.get(each["pictures"][0]).status_code == 404
+
+
+def test_any_place_of_a_ranking_can_be_the_spoiled_one(desk: Desk) -> None:
+    """The third shows the picture of the first, made visibly worse."""
+    session, _ = desk.begin("Gold")
+    slots = [slot.key for slot in desk.pair.slots] * 2
+    with desk.database.transaction() as connection:
+        sitting = voting.session(connection, session)
+        assert sitting is not None
+        gold = voting.serve(
+            connection, sitting, unit="u", category="", slots=slots, purpose="gold", expected="2",
+            samples=[desk.pair.samples[slot, 0] for slot in slots],
+        )  # fmt: skip
+    shown = [
+        Image.open(io.BytesIO(desk.client.get(f"/blind/{gold}/{place}.png").content)).tobytes()
+        for place in range(4)
+    ]
+    assert shown[1] == shown[3]
+    assert shown[0] != shown[2]
 
 
 def test_a_guest_passes_the_gate_to_one_comparison_only(desk: Desk) -> None:

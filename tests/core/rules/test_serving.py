@@ -10,8 +10,9 @@ from random import Random
 
 import pytest
 
-from core.rules.ballots import as_notes, as_votes, under_labels, unique_labels
-from core.rules.serving import Choice, Piece, choose, gold, left_to_show, repeat
+from core.rules.ballots import as_notes, as_votes, spoiled_place, under_labels, unique_labels
+from core.rules.judges import judge_checks
+from core.rules.serving import Choice, Piece, choose, gold, left_to_show, ranked_gold, repeat
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -155,10 +156,59 @@ def test_nothing_is_repeated_before_anything_lies_far_enough_back() -> None:
 
 def test_rankings_show_four_slots_at_once_and_never_a_pair_twice() -> None:
     """With six slots a prompt gives more than one ranking."""
-    served = session(6, "abcdef", ways=4)
+    served = [each for each in session(6, "abcdef", ways=4) if each.purpose == "vote"]
     assert Counter(len(each.slots) for each in served)[4] >= 6
     seen = [(each.unit, pair) for each in served for pair in combinations(sorted(each.slots), 2)]
     assert len(seen) == len(set(seen))
+
+
+def test_about_one_ranking_in_ten_has_a_spoiled_place_that_must_come_last() -> None:
+    """Any place, drawn; it may come again, and takes no pair from the votes."""
+    served = [each for seed in range(6) for each in session(40, "abcd", seed=seed, ways=4)]
+    golds = [each for each in served if each.purpose == "gold"]
+    assert 0.05 < len(golds) / len(served) < 0.16
+    assert {spoiled_place(each.expected) for each in golds} == {0, 1, 2, 3}
+    assert len(served) - len(golds) == 6 * 40
+    three = ranked_gold(pieces(3, "abc"), "abc", Random(1), 4)
+    assert (len(three.slots), three.asks) == (3, None)
+
+
+@pytest.mark.parametrize(("last", "passed"), [(1, 1), (2, 0)])
+def test_a_ranked_gold_is_passed_when_the_spoiled_place_comes_last(last: int, passed: int) -> None:
+    """It is one gold, not one for each pair, and no vote for a slot."""
+    order = (*(place for place in range(4) if place != last), last)
+    shown = Shown(
+        id="1", slots=tuple("abcd"), purpose="gold", expected="1", choice="ranking", ranking=order,
+        voted_at=NOON,
+    )  # fmt: skip
+    votes = as_votes([shown])
+    assert {each.purpose for each in votes} == {"gold"}
+    judge = judge_checks(votes)[0]
+    assert (judge.golds, judge.golds_passed, judge.votes) == (1, passed, 0)
+    none_is_good = replace(shown, choice="both_bad", ranking=None)
+    assert as_votes([none_is_good]) == []
+    assert judge_checks(as_votes([replace(none_is_good, choice="tie")]))[0].golds_passed == 0
+
+
+def test_a_judge_who_ranks_without_looking_is_flagged() -> None:
+    """Always in the order in which they stand, as fast as keys can be pressed; golds find out."""
+    served = [replace(each, milliseconds=700) for each in session(200, "abcd", ways=4)]
+    flags = " ".join(judge_checks(as_votes(served))[0].flags)
+    assert "golds" in flags
+    assert "takes 0.3 s" in flags
+    looks = [
+        replace(
+            each,
+            milliseconds=2500,
+            ranking=tuple(sorted(range(4), key=lambda place: (
+                each.purpose == "gold" and place == spoiled_place(each.expected), each.slots[place]
+            ))),
+        )
+        for each in session(200, "abcd", ways=4)
+    ]  # fmt: skip
+    judge = judge_checks(as_votes(looks))[0]
+    assert judge.golds == judge.golds_passed > 10
+    assert (judge.flags, judge.median_ms) == ((), 2500)
 
 
 @pytest.mark.parametrize("ways", [2, 4])
