@@ -154,6 +154,8 @@ def _kept(
     for each in checkpoints:
         roles = ["the pick"] if each["position"] == advice.get("pick") else []
         roles += ["in production"] if each["sha256"] in live else []
+        if each["chosen"] and not roles:
+            roles = ["to be kept"]  # the runner-up, the last one, or the pick of an earlier day
         if roles:
             name = f"{about['unit']} {each['position']}, {' and '.join(roles)}"
             trouble = said.get(f"keep/{each['sha256']}")

@@ -21,6 +21,7 @@ WHERE tr.run_name = %(run_name)s;
 -- name: checkpoints
 -- Its current checkpoints, and whether the test of each is over.
 SELECT c.sha256, c.position, c.is_final, c.host, w.uri, w.invalid_reason,
+    EXISTS (SELECT FROM epochwatch.actions a WHERE a.key = concat('keep/', c.sha256)) AS chosen,
     w.invalid_reason IS NOT NULL OR (
         EXISTS (SELECT FROM epochwatch.grids g
             WHERE g.run_id = c.run_id AND g.purpose = 'epoch' AND g.body ->> 'sha256' = c.sha256)

@@ -20,7 +20,7 @@ from daemon.cli.wait import seconds_of
 from daemon.leaving import look
 
 QUALITY: dict[int | None, float] = {None: 0.2, 1: 0.4, 2: 1.0, 3: 0.6}
-PICK = f"{2:064x}"
+PICK, LAST = f"{2:064x}", f"{3:064x}"
 
 
 @pytest.fixture
@@ -130,7 +130,11 @@ def test_a_checkpoint_that_arrives_last_is_waited_for(house: House, tmp_path: Pa
         for _ in range(2):
             house.draw({**QUALITY, 4: 0.5})
             house.judge.judge()
-        _do(house, "UPDATE epochwatch.actions SET state = 'done'")
+        _do(
+            house,
+            f"UPDATE epochwatch.weights SET uri = 'file:///checkpoints/00/{PICK}.safetensors'",
+            "UPDATE epochwatch.actions SET state = 'done'",
+        )
         assert process.wait(40) == 0
     assert mark.read_text() == "ran\n"
 
@@ -143,6 +147,9 @@ def test_a_checkpoint_that_arrives_last_is_waited_for(house: House, tmp_path: Pa
         (("UPDATE epochwatch.jobs SET finished_at = NULL WHERE grid_id IN (SELECT id FROM"
          " epochwatch.grids WHERE purpose = 'retest')"), "second look"),
         ("UPDATE epochwatch.weights SET uri = NULL", "Not in the store yet: epoch 2, the pick"),
+        ((f"UPDATE epochwatch.weights SET uri = NULL WHERE sha256 = '{LAST}'; UPDATE epochwatch.actions"
+         f" SET state = 'failed', error = 'disk full' WHERE key = 'keep/{LAST}'"),
+         "Not in the store yet: epoch 3, to be kept: disk full"),
         ("DELETE FROM epochwatch.advice", "not judged"),
         (("INSERT INTO epochwatch.trainers (host, pid, started_at, run_id, state)"
          " SELECT 'pod', 1, now(), id, 'training' FROM public.training_runs"), "still running"),
@@ -185,8 +192,9 @@ def test_what_the_store_has_lost_is_noticed(house: House, tmp_path: Path) -> Non
     [line] = look(house.database, house.outbox.store, "punk", tmp_path / "out").missing
     assert "1 images in" in line
     next((store / "checkpoints").rglob("*.safetensors")).unlink()
-    [line] = look(house.database, house.outbox.store, "punk", tmp_path / "none").missing
-    assert "not found in the store" in line
+    lost = look(house.database, house.outbox.store, "punk", tmp_path / "none").missing
+    assert lost
+    assert all("not found in the store" in line for line in lost)
     (store / "checkpoints" / "00" / f"{PICK}.safetensors").touch()
     for each in (store / "images").rglob("*.png"):
         each.write_bytes(b"rotten")
