@@ -117,7 +117,8 @@ def begin(
 ) -> Session:
     """Return the judge's open sitting, begun if there is none; begun twice at once it is one.
 
-    A new one begins with what the judge was shown before and left unanswered.
+    A new one begins with what the judge was shown before and left unanswered. A blind one does not
+    begin with what was shown with its names, which waits for another sitting that shows them.
 
     Raises:
         Fixable: without a name, for a budget below one vote, or when a guest would sit down in
@@ -141,7 +142,14 @@ def begin(
     assert found is not None  # begun here or before
     _refuse_other_person(found, via)
     if begun:
-        run(connection, "voting.adopt", session_id=found.id, comparison=comparison, judge=judge)
+        run(
+            connection,
+            "voting.adopt",
+            session_id=found.id,
+            comparison=comparison,
+            judge=judge,
+            blind=blind,
+        )
         bump(connection)
     return found
 

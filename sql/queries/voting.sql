@@ -6,10 +6,11 @@ ON CONFLICT (comparison, judge) WHERE ended_at IS NULL DO NOTHING
 RETURNING id;
 
 -- name: adopt
--- What a judge was shown in an ended sitting and never answered goes on in this one.
+-- What a judge was shown in an ended sitting and never answered goes on in this one; not what was
+-- shown with its names, where this one is blind.
 UPDATE epochwatch.servings s SET session_id = %(session_id)s
 FROM epochwatch.vote_sessions vs
-WHERE vs.id = s.session_id AND vs.ended_at IS NOT NULL
+WHERE vs.id = s.session_id AND vs.ended_at IS NOT NULL AND (vs.blind OR NOT %(blind)s)
   AND s.comparison = %(comparison)s AND s.judge = %(judge)s
   AND coalesce((
       SELECT v.choice FROM epochwatch.votes v WHERE v.serving_id = s.id

@@ -267,3 +267,24 @@ def test_whoever_looks_at_the_names_goes_on_in_a_sitting_that_is_not_blind(
     for sitting in (blind.id, seen.id, 10**9):
         voting.show_names(connection, sitting)  # nothing to end
     assert voting.open_session(connection, made.id, "Mara") == seen
+
+
+def test_what_was_shown_with_its_names_is_never_voted_on_blind(
+    connection: Connection, made: Made
+) -> None:
+    """It waits for the next sitting that shows names; a pair shown blind goes on in either."""
+    names = voting.begin(connection, made.id, "Mara", "local", blind=False)
+    seen = show(connection, made, names, 0)
+    voting.end(connection, names.id)
+    blind = voting.begin(connection, made.id, "Mara", "local")
+    unseen = show(connection, made, blind, 1)
+
+    def where() -> dict[str, int]:
+        served = voting.served(connection, made.id)
+        return {each.id: each.session_id for each in served if each.judge == "Mara"}
+
+    assert where() == {seen: names.id, unseen: blind.id}
+    assert show(connection, made, blind, 0) is None  # nor is it asked anew
+    voting.end(connection, blind.id)
+    again = voting.begin(connection, made.id, "Mara", "local", blind=False)
+    assert where() == {seen: again.id, unseen: again.id}
