@@ -17,6 +17,7 @@ from core.rules.learning_rate import Schedule, schedule_of_run
 from core.rules.measured_rate import MeasuredRate, continued, rate_body, reaching, stored_rate
 from core.rules.overfitting import SetLevel, warnings
 from core.rules.scoring import average_of, band
+from core.rules.stopping import gate_stop
 from core.rules.strengths import StrengthFinding
 from core.rules.telling import has_issue
 from core.store import owners_tables
@@ -233,8 +234,8 @@ def advice_on(
     ``check`` is how far the score agrees with people's votes; None while there are none.
     ``waiting`` are saved checkpoints that are not tested yet: before they are, no run has ended.
 
-    A must-have gate of the run's plan that is open or failed adds its sentence to the reasons, and
-    so does what a second look at the best found out (``findings``).
+    A must-have gate of the run's plan that is open or failed adds its sentence to the reasons, a gate
+    that failed may be the reason to stop, and so does what a second look at the best found out (``findings``).
     """
     evidence_rows = score_rows(epochs)
     planned = (
@@ -250,6 +251,7 @@ def advice_on(
     seconds = seconds_between(epochs)
     latest = epochs[max(epochs)].rows[0]["source_path"] if epochs else None
     resumable = state_beside(latest) if price is not None else None
+    planned_stop = gate_stop(gates)
     advice = advise(
         evidence_rows,
         planned=planned,
@@ -265,6 +267,7 @@ def advice_on(
         schedule=schedule,
         unscored=None if evidence_rows else _why_unscored(epochs),
         untested=waiting,
+        gate_stop=planned_stop,
     )
     context: dict[str, Any] = {
         "effective": {str(place): score for place, score in effective.items()}
@@ -281,6 +284,8 @@ def advice_on(
     if gates:
         context["gates"] = said
         advice = replace(advice, reasons=(*advice.reasons, *said))
+    if planned_stop is not None:
+        context["gate_stop"] = asdict(planned_stop)
     if findings:
         context["strengths"] = [finding.sentence for finding in findings]
         advice = with_findings(advice, findings, epochs)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from core.rules.convergence import Convergence, Label, Status
     from core.rules.learning_rate import Schedule
     from core.rules.measured_rate import MeasuredRate
+    from core.rules.stopping import GateStop
     from core.rules.timeline import Planned
 
 __all__ = ["Advice", "ChartPoint", "ScoreRow", "advise", "evidence_digest", "read_scores"]
@@ -124,6 +125,7 @@ def advise(
     schedule: Schedule | MeasuredRate | None = None,
     unscored: str | None = None,
     untested: int = 0,
+    gate_stop: GateStop | None = None,
 ) -> Advice:
     """Judge a run by its scores (0-10), one row per position and unit, in any order.
 
@@ -139,6 +141,8 @@ def advise(
     or as logged: a drop right after a restart stops nothing, and a stop while the rate is high says so.
     ``untested`` are saved checkpoints that are still to be tested: a run has not ended before they
     are, however late the latest tested position is (a finished folder is tested first, middle, last).
+    ``gate_stop`` is what the plan does about a failed gate: it advises a stop from its position on,
+    whatever the trend says.
 
     A stop is advised when the chance that a later position beats the pick by 0.25 is below the
     dial's threshold, from the third tested position on, and never on one noisy image: the latest
@@ -169,14 +173,16 @@ def advise(
     confirmed = below and _is_confirmed(clean, planned, threshold)
     blocked = must_pending is not None and words.label == "plateau"
     restarted = _fell_after_restart(averages(clean), schedule)
-    stop = confirmed and not blocked and not restarted
+    planned_stop = gate_stop is not None and curve.to_come and latest >= gate_stop.stop_at
+    stop = planned_stop or (confirmed and not blocked and not restarted)
     saved = _saved(curve, last, latest, stop=stop, unit=unit)
     facts = Facts(
         curve=curve,
         words=words,
         averages=means,
         stop=stop,
-        unconfirmed=below and not confirmed,
+        gate_stop=gate_stop if planned_stop else None,
+        unconfirmed=below and not confirmed and not planned_stop,
         blocked_by=must_pending if confirmed and blocked else None,
         ended=ended,
         needed=FIRST_STOP,
@@ -189,7 +195,7 @@ def advise(
         basis=basis,
         unit=unit,
         rate=None if schedule is None else schedule.share_for(latest),
-        restarted=restarted and not trained,
+        restarted=restarted and not trained and not planned_stop,
         untested=waits_for,
     )
     return Advice(
@@ -254,8 +260,7 @@ def _last(planned: Planned) -> int | None:
 
 def says_stop(curve: Curve, threshold: float) -> bool:
     """Say whether something better is too unlikely to wait for; never before the third position."""
-    to_come = curve.tested < len(curve.positions)
-    return to_come and curve.tested >= FIRST_STOP and curve.p_later_better < threshold
+    return curve.to_come and curve.tested >= FIRST_STOP and curve.p_later_better < threshold
 
 
 def _is_confirmed(rows: Sequence[ScoreRow], planned: Planned, threshold: float) -> bool:

@@ -70,6 +70,11 @@ class Curve:
     noise: float  # sd of one score, points
     notes: tuple[str, ...]
 
+    @property
+    def to_come(self) -> bool:
+        """Whether something is still to be trained."""
+        return self.tested < len(self.positions)
+
     def mean_at(self, position: int) -> float:
         """Return the posterior mean of one position."""
         return self.mean[self.positions.index(position)]

@@ -6,7 +6,12 @@ Knows neither processes nor files: a situation in, a ruling with its reason out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from core.rules.gates import GateState
 
 Code = Literal[
     "advice",  # may be stopped: the advice stands and is trusted
@@ -43,6 +48,25 @@ class Situation:
     over_budget: bool = False  # the user asked for a stop there, and it is reached
     state_saved: bool | None = None  # a trainer's state lies beside its checkpoints; None: not seen
     unit: str = "epoch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateStop:
+    """A stop that a plan wrote down beforehand: this gate failed at one position, stop at another."""
+
+    gate: str
+    failed_at: int
+    stop_at: int
+
+
+def gate_stop(states: Sequence[GateState]) -> GateStop | None:
+    """Return the first stop that the failed gates of a plan ask for; None where none does."""
+    asked = [
+        GateStop(gate=each.gate, failed_at=each.epoch, stop_at=each.stop_at)
+        for each in states
+        if each.state == "failed" and each.epoch is not None and each.stop_at is not None
+    ]
+    return min(asked, key=lambda each: each.stop_at, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from core.rules.convergence import Convergence
+    from core.rules.stopping import GateStop
 
 Unit = Literal["epoch", "step"]
 SURE = 0.6  # a pick less likely than this is worth a comparison with its runner-up
@@ -39,6 +40,7 @@ class Facts:
     basis: str
     unit: Unit
     rate: float | None = None  # learning rate at the latest position as a share of its peak
+    gate_stop: GateStop | None = None  # the plan's stop, where its position is reached
     untested: int = 0  # saved checkpoints without a test, once training is over
     restarted: bool = False  # the latest average fell, and the rate was restarted just before it
 
@@ -48,7 +50,7 @@ def sentence(facts: Facts) -> str:
     if facts.ended:
         return f"{_ended(facts)}{_bill(facts)}"
     if facts.stop:
-        said = f"Stop. {_leader(facts, 'is best')}{_chance(facts)}{_savings(facts)}"
+        said = f"{_stop(facts)} {_leader(facts, 'is best')}{_chance(facts)}{_savings(facts)}"
         return f"{said}{_rate(facts)}{_bill(facts)}"
     if facts.untested:
         return f"{_waiting(facts)} {_leader(facts, 'leads so far')}"
@@ -211,6 +213,12 @@ def _ended(facts: Facts) -> str:
     return text
 
 
+def _stop(facts: Facts) -> str:
+    if facts.gate_stop is None:
+        return "Stop."
+    return f'Stop: the plan\'s gate "{facts.gate_stop.gate}" failed at {facts.gate_stop.failed_at}.'
+
+
 def _waiting(facts: Facts) -> str:
     """Say that training is over and judging is not: the best may be among what is not tested."""
     are = "checkpoint is" if facts.untested == 1 else "checkpoints are"
@@ -229,8 +237,9 @@ def _label_reason(facts: Facts) -> str:
 def _threshold_reason(facts: Facts) -> str:
     if facts.ended or facts.untested or facts.curve.tested < facts.needed:
         return ""
+    end = "; the stop is the plan's." if facts.gate_stop else "."
     side = "below" if facts.curve.p_later_better < facts.threshold else "not below"
     return (
         f"The chance of something better later ({percent(facts.curve.p_later_better)}) is "
-        f"{side} the {percent(facts.threshold)} at which a stop pays."
+        f"{side} the {percent(facts.threshold)} at which a stop pays{end}"
     )

@@ -130,6 +130,19 @@ def test_nobody_is_alerted_of_what_results_said_before_the_plan_was_set(house: H
     assert _told(house) == [("decision", "epoch 3 is reached: time to decide")]
 
 
+def test_a_failed_gate_stops_where_the_plan_says_so(house: House) -> None:
+    """The run still rises, and its plan was written beforehand: perfect by 2, else stop at 3."""
+    run_id = house.arrive(1)
+    _set(house, run_id)
+    said = []
+    for epoch in (1, 2, 3):
+        _test(house, epoch)
+        advice = house.select("SELECT body FROM epochwatch.advice ORDER BY id DESC")[0]["body"]
+        said.append((advice["stop"], advice["sentence"]))
+    assert [stop for stop, _ in said] == [False, False, True]
+    assert said[2][1].startswith('Stop: the plan\'s gate "perfect" failed at 2. Epoch 3 ')
+
+
 def test_the_report_of_a_run_tells_its_plan(house: House, tmp_path: Path) -> None:
     """As the page and the command line have it."""
     run_id = _test(house, 1, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from core.rules.advice import ScoreRow, advise, evidence_digest, read_scores
 from core.rules.learning_rate import Schedule
+from core.rules.stopping import GateStop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -217,6 +219,24 @@ def test_a_failing_must_have_keeps_a_plateau_going() -> None:
     assert not held.stop
     assert held.sentence.startswith("Continue: green background still fails")
     assert advise(paired(PEAKED), planned=10, must_pending="green background").stop
+
+
+def test_a_failed_gate_of_the_plan_stops_a_run_that_still_rises() -> None:
+    """The plan was written before the results: from its epoch on the advice says so, not before."""
+    rows = paired([5.0, 6.0, 7.0, 8.0, 8.6])
+    asked = GateStop(gate="green background", failed_at=4, stop_at=5)
+    assert not advise(rows, planned=10).stop
+    stopped = advise(rows, planned=10, gate_stop=asked)
+    assert stopped.stop
+    assert stopped.epochs_saved == 5
+    assert stopped.sentence.startswith(
+        'Stop: the plan\'s gate "green background" failed at 4. Epoch 5 is best with '
+    )
+    assert any(reason.endswith("the stop is the plan's.") for reason in stopped.reasons)
+    assert not advise(rows[:16], planned=10, gate_stop=asked).stop
+    over = advise(rows, planned=5, gate_stop=asked)
+    assert (over.ended, over.stop) == (True, False)
+    assert "Continue" not in advise(rows[:1], planned=10, gate_stop=replace(asked, stop_at=1)).sentence
 
 
 def test_dials_order_the_readiness_to_stop() -> None:
