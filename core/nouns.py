@@ -320,6 +320,12 @@ class Slot:
     stack: Stack
     run_id: int | None = None  # the run of its first LoRA; None for a base model alone
     position: int | None = None  # the epoch or step of its first LoRA
+    on: str | None = None  # a base model instead of its own, as a person named it
+
+    @property
+    def is_found(self) -> bool:
+        """Say whether its base model is known by a hash, not by a name that is still looked for."""
+        return self.on is None or self.stack.base_sha256 != unfound_base(self.on)
 
     @property
     def key(self) -> str:
@@ -328,12 +334,14 @@ class Slot:
 
     def as_json(self) -> dict[str, Any]:
         """Return the form in a grid's body."""
-        return {
+        body = {
             "label": self.label,
             "stack": self.stack.as_json(),
             "run_id": self.run_id,
             "position": self.position,
         }
+        # Only where it is named: a comparison is known by its body, and those without stay the same.
+        return body if self.on is None else {**body, "on": self.on}
 
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> Slot:
@@ -343,7 +351,13 @@ class Slot:
             stack=Stack.from_json(body["stack"]),
             run_id=body.get("run_id"),
             position=body.get("position"),
+            on=body.get("on"),
         )
+
+
+def unfound_base(name: str) -> str:
+    """Return what stands for the hash of a base model until a host has found it by this name."""
+    return f"named {name}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -353,3 +367,4 @@ class SlotPart:
     run: str | None  # None: the run that the command is about
     what: int | str  # a position, or "pick", "production", "base"
     strength: str | None  # decimal text; None: the strength the run is tested at
+    on: str | None = None  # the base model of the whole slot by name or hash; None: its run's

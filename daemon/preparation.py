@@ -23,6 +23,7 @@ from core.formats.base_model import (
     base_sha256,
     family,
     find_base,
+    find_named_base,
     hub_cache,
     mismatch,
     vae_sha256,
@@ -43,6 +44,7 @@ from core.store.database import Connection, Database, Row, bump, row, rows, run
 from core.store.documents import save_document
 from daemon.generator.renderers import renderer_identity
 from daemon.generator.suitability import FLOW
+from daemon.other_bases import OtherBases
 from daemon.profiling import Profiled, grid_of_images, profile_of
 
 _NO_BASELINE = (
@@ -61,8 +63,22 @@ class Preparation:
     bases: dict[str, Path] = field(default_factory=dict)  # SHA-256 of a base or VAE -> path here
     _tried: dict[int, float] = field(default_factory=dict)  # run -> when it was last looked at
 
+    def __post_init__(self) -> None:
+        """Let base models that comparisons name be found where those of runs are."""
+        self.others = OtherBases(
+            database=self.database,
+            host=self.settings.host_name,
+            find=self._look_for_name,
+            hashed=self._hashed,
+            bases=self.bases,
+        )
+
     def prepare(self) -> None:
-        """Set up every run of this host that has no set-up yet; look again now and then if blocked."""
+        """Set up every run of this host that has no set-up yet; look again now and then if blocked.
+
+        Base models that comparisons name are looked for, too.
+        """
+        self.others.look()
         with self.database.transaction() as connection:
             waiting = rows(connection, "runs.unprepared", host=self.settings.host_name)
         for found in waiting:
@@ -85,6 +101,7 @@ class Preparation:
                     about = row(connection, "runs.get", run_id=setup["run_id"])
                     if about is not None:
                         self._find_base(about, setup["base_sha256"])
+        self.others.restore()
 
     def _prepare_run(self, connection: Connection, run_id: int) -> None:
         about = row(connection, "runs.get", run_id=run_id)
@@ -156,9 +173,9 @@ class Preparation:
         if path is None:
             raise Fixable(
                 f"No base model: the checkpoints name {about['base_model']!r}, and it was looked for "
-                "by name and by hash in the setting base_models and in the model folders of this "
-                "machine. Start again with --base-model PATH, or add it to base_models in "
-                "epochwatch.toml."
+                "by name and by hash in the setting base_models, in the model folders of this machine "
+                "and in its hub cache. Nothing is fetched from a hub: download the model, or start "
+                "again with --base-model PATH, or add it to base_models in epochwatch.toml."
             )
         sha256 = self._hashed(path)
         self.bases[sha256] = path
@@ -168,6 +185,11 @@ class Preparation:
         """Return where the base model with this path, name or hash lies."""
         aliases, folders = self.settings.base_models, self._search_folders()
         return find_base(wanted, aliases, folders, self._hashed)
+
+    def _look_for_name(self, wanted: str) -> Path | None:
+        """Return the same for a name from a page, which reaches no further than those folders."""
+        aliases, folders = self.settings.base_models, self._search_folders()
+        return find_named_base(wanted, aliases, folders, self._hashed)
 
     def _is_another_file(self, path: Path, sha256: str) -> bool:
         """Say whether it is certainly not that model: trainers hash files, never folders."""

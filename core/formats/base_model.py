@@ -127,14 +127,26 @@ def find_base(
     ``search`` holds folders of models or Hugging Face caches. Looking for a hash calls ``hashed``
     on every model found there, which by itself reads all of it.
     """
-    lowered = {name.lower(): target for name, target in aliases.items()}
-    alias = lowered.get(wanted.lower())
-    if alias is not None:
-        target = Path(alias).expanduser()
-        return target if _is_base(target) else None
     direct = Path(wanted).expanduser()
-    if wanted and _is_base(direct):
+    if wanted and not _is_alias(wanted, aliases) and _is_base(direct):
         return direct
+    return find_named_base(wanted, aliases, search, hashed)
+
+
+def find_named_base(
+    wanted: str,
+    aliases: dict[str, str],
+    search: Sequence[Path],
+    hashed: Callable[[Path], str] = base_sha256,
+) -> Path | None:
+    """Return as ``find_base`` where a base model lies, by name or hash but never by a path of its own.
+
+    For names that come over a network: they reach no further than the folders of models.
+    """
+    lowered = {name.lower(): target for name, target in aliases.items()}
+    if _is_alias(wanted, aliases):
+        target = Path(lowered[wanted.lower()]).expanduser()
+        return target if _is_base(target) else None
     candidates = [found for folder in search for found in _candidates(folder)]
     if _SHA256.fullmatch(wanted.lower()):
         return next(
@@ -142,6 +154,10 @@ def find_base(
         )
     names = {_plain(wanted), _plain(wanted.replace("\\", "/").rsplit("/", 1)[-1])}
     return next((path for name, path in candidates if _plain(name) in names), None)
+
+
+def _is_alias(wanted: str, aliases: dict[str, str]) -> bool:
+    return wanted.lower() in {name.lower() for name in aliases}
 
 
 def _members(root: Path) -> Iterator[str]:

@@ -1,12 +1,14 @@
 """Slots of a comparison as a person writes them: "base", "7", "pick@0.8", "7+palette:4@0.5".
 
-A run whose name holds a sign with a meaning here is written in quotes: '"v2+a": 7'.
+A run whose name holds a sign with a meaning here is written in quotes: '"v2+a": 7'. Another base
+model stands at the end: "7 on dreamshaper_8".
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.errors import Fixable
@@ -27,8 +29,18 @@ _ADDEND = re.compile(
     (?P<more>\+)?""",
     re.DOTALL | re.VERBOSE,
 )
+# What ends in " on NAME": only after a whole slot, so that a run may be called "lights on".
+_ON = re.compile(
+    r"""(?P<slot> (?: .*[:+] )? \s* (?: base | pick | production | [0-9]+ ) \s* (?: @\s*[0-9.]+ )? )
+    \s+ on \s+
+    (?: (?P<quote>["']) (?P<quoted> (?: \\. | (?!(?P=quote))[^\\] )+ ) (?P=quote)
+      | (?P<plain> [^"'+@]*[^"'+@\s] ) )
+    \s*""",
+    re.DOTALL | re.VERBOSE | re.IGNORECASE,
+)
 _ESCAPE = re.compile(r"""\\(?:(?P<sign>[\\"'])|u\{(?P<code>[0-9a-f]{1,6})\})""", re.IGNORECASE)
 _PLAIN = re.compile(r"[\w.-]+")  # a run name that needs no quotes
+_PLAIN_BASE = re.compile(r"[\w./-]+")  # a base model's, which may be "owner/name" of a hub
 
 
 def read_slot(text: str) -> tuple[SlotPart, ...]:
@@ -38,11 +50,14 @@ def read_slot(text: str) -> tuple[SlotPart, ...]:
     sums of them such as ``7@1.0+palette:4@0.5`` (several LoRAs merged together). A run's name with
     ``+``, ``@`` or ``:`` in it stands in double or single quotes: ``"v2+a@b":7``. In them
     ``\"`` is a quote, ``\\`` a backslash and ``\u{a}`` any sign by its number, here a new line.
+    ``7@0.8 on dreamshaper_8`` draws it on another base model, by its name, alias or SHA-256; a name
+    with ``+``, ``@`` or a quote in it stands in quotes.
 
     Raises:
         Fixable: when it cannot be understood, saying what would be.
     """
-    parts = tuple(_parts(text))
+    slot, base = _without_base(text)
+    parts = tuple(replace(part, on=base) for part in _parts(slot))
     if len(parts) > MOST_LORAS:
         raise Fixable(f"{text!r} merges {len(parts)} LoRAs; at most {MOST_LORAS} can be.")
     if len(parts) > 1 and any(part.what == "base" for part in parts):
@@ -52,7 +67,9 @@ def read_slot(text: str) -> tuple[SlotPart, ...]:
 
 def write_slot(parts: Sequence[SlotPart]) -> str:
     """Return the text that ``read_slot`` reads as these parts, whatever their runs are called."""
-    return "+".join(_written(part) for part in parts)
+    base = next((part.on for part in parts if part.on is not None), None)
+    on = "" if base is None else f" on {_quoted(base, _PLAIN_BASE)}"
+    return "+".join(_written(part) for part in parts) + on
 
 
 def with_strengths(slots: Sequence[str], strengths: Iterable[float]) -> tuple[str, ...]:
@@ -66,11 +83,26 @@ def with_strengths(slots: Sequence[str], strengths: Iterable[float]) -> tuple[st
     texts = [f"{strength:g}" for strength in strengths]
     return tuple(
         dict.fromkeys(
-            f"{slot}@{strength}" if _can_be_swept(slot) else slot
+            _at(slot, strength) if _can_be_swept(slot) else slot
             for slot in slots
             for strength in texts
         )
     )
+
+
+def _at(slot: str, strength: str) -> str:
+    found = _ON.fullmatch(slot)
+    end = len(slot) if found is None else found.end("slot")
+    return f"{slot[:end]}@{strength}{slot[end:]}"
+
+
+def _without_base(text: str) -> tuple[str, str | None]:
+    """Return the slot without its base model, and the name of that; None where it names none."""
+    found = _ON.fullmatch(text)
+    if found is None:
+        return text, None
+    quoted = found["quoted"]
+    return found["slot"], found["plain"] if quoted is None else _unquoted(quoted)
 
 
 def _can_be_swept(slot: str) -> bool:
@@ -83,10 +115,10 @@ def _written(part: SlotPart) -> str:
     return f"{run}{part.what}" + ("" if part.strength is None else f"@{part.strength}")
 
 
-def _quoted(run: str) -> str:
-    if _PLAIN.fullmatch(run):
-        return run
-    escaped = run.replace("\\", "\\\\").replace('"', '\\"')
+def _quoted(name: str, plain: re.Pattern[str] = _PLAIN) -> str:
+    if plain.fullmatch(name):
+        return name
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
     signs = (sign if sign.isprintable() else f"\\u{{{ord(sign):x}}}" for sign in escaped)
     return f'"{"".join(signs)}"'
 
@@ -129,7 +161,7 @@ def _part(piece: str, whole: str, quoted_run: str | None) -> SlotPart:
         raise Fixable(
             f"{name[:60]!r} in {whole[:80]!r} is no epoch. Write its number, pick, production or "
             "base; an epoch of another run is written RUN:7, and '\"RUN\":7' in quotes where the "
-            "run's name has +, @ or : in it."
+            "run's name has +, @ or : in it. Another base model stands at the end: 7@0.8 on NAME."
         )
     other = (run.strip() or None) if quoted_run is None else quoted_run
     return SlotPart(run=other, what=wish, strength=_strength(strength, whole))

@@ -26,6 +26,19 @@ def check_slots(slots: Sequence[Slot]) -> None:
     Raises:
         Fixable: saying which.
     """
+    check_different(slots)
+    if len(slots) < 2:
+        raise Fixable("A comparison needs at least two slots, for example: base pick.")
+    if len(slots) > MOST_SLOTS:
+        raise Fixable(f"At most {MOST_SLOTS} slots can be compared at once, not {len(slots)}.")
+
+
+def check_different(slots: Sequence[Slot]) -> None:
+    """Refuse the same weights twice.
+
+    Raises:
+        Fixable: saying which.
+    """
     if len({slot.key for slot in slots}) < len(slots):
         seen: dict[str, str] = {}
         for slot in slots:
@@ -35,10 +48,6 @@ def check_slots(slots: Sequence[Slot]) -> None:
                     "strength: they would draw the same images. Choose different slots."
                 )
             seen[slot.key] = slot.label
-    if len(slots) < 2:
-        raise Fixable("A comparison needs at least two slots, for example: base pick.")
-    if len(slots) > MOST_SLOTS:
-        raise Fixable(f"At most {MOST_SLOTS} slots can be compared at once, not {len(slots)}.")
 
 
 def comparison_body(
@@ -68,7 +77,14 @@ def comparison_body(
         "tier": tier,
         "prompts": list(prompts),
         "seeds": list(seeds),
+        **wanted_bases(slots),
     }
+
+
+def wanted_bases(slots: Sequence[Slot]) -> dict[str, list[str]]:
+    """Return what a grid's body says while base models of its slots are looked for by name."""
+    names = sorted({slot.on for slot in slots if slot.on is not None and not slot.is_found})
+    return {"wants": names} if names else {}
 
 
 def comparison_origin(body: dict[str, Any]) -> str:

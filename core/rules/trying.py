@@ -16,6 +16,7 @@ from core.formats.prompt_expansion import PromptReader
 from core.formats.prompt_text import expectation_from_text
 from core.formats.prompt_weights import CHUNK, WILDCARD, prompt_chunks
 from core.nouns import Expectation, Prompt, Recipe, Slot, digest
+from core.rules.comparing import wanted_bases
 
 LONGEST = 1500  # characters of a prompt
 MOST_SLOTS = 4
@@ -65,6 +66,7 @@ def try_body(
         "recipe": wanted.as_json(),
         "expect": expectation_from_text(text).as_json(),
         "profile": profile,
+        **wanted_bases(slots),
     }
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from core.errors import Fixable
-from core.nouns import Slot, SlotPart, Stack, digest
+from core.nouns import Slot, SlotPart, Stack, digest, unfound_base
 from core.store.database import Connection, Row, bump, row, rows, run
 
 COMPARE_PRIORITY = (
@@ -91,6 +91,7 @@ class Comparison:
     planned: bool
     slots: tuple[Slot, ...]
     units: tuple[Unit, ...]  # in the suite's order
+    trouble: str | None = None  # why some of it is not drawn, or not yet
 
     @property
     def wanted(self) -> int:
@@ -128,11 +129,15 @@ def comparison(connection: Connection, grid_id: int) -> Comparison | None:
         planned=found["planned"],
         slots=tuple(Slot.from_json(slot) for slot in found["body"]["slots"]),
         units=_units(rows(connection, "comparisons.pictures", grid_id=grid_id)),
+        trouble=found["trouble"],
     )
 
 
 def find_slot(connection: Connection, wishes: Sequence[SlotPart], run_id: int) -> Slot:
     """Return the slot that a person means, in a comparison about the run ``run_id``.
+
+    Where it names another base model, the slot is not found yet: a host that has the model says
+    which it is.
 
     Raises:
         Fixable: when it names what is not there, or merges LoRAs of different base models.
@@ -140,19 +145,21 @@ def find_slot(connection: Connection, wishes: Sequence[SlotPart], run_id: int) -
     parts = [_Part.find(connection, wish, run_id) for wish in wishes]
     if len(parts) > 1 and (whole := next((part for part in parts if part.lora is None), None)):
         raise Fixable(f"{whole.label} is a whole model, and none is merged with anything.")
-    if any(part.base_sha256 != parts[0].base_sha256 for part in parts):
+    on = wishes[0].on
+    if on is None and any(part.base_sha256 != parts[0].base_sha256 for part in parts):
         named = " + ".join(part.label for part in parts)
         raise Fixable(f"{named}: these have different base models and cannot be merged together.")
     stack = Stack(
-        base_sha256=parts[0].base_sha256,
+        base_sha256=parts[0].base_sha256 if on is None else unfound_base(on),
         loras=tuple(part.lora for part in parts if part.lora is not None),
     )
     first = parts[0]
     return Slot(
-        label=" + ".join(part.label for part in parts),
+        label=" + ".join(part.label for part in parts) + ("" if on is None else f" on {on}"),
         stack=stack,
         run_id=None if first.position is None else first.run_id,
         position=first.position,
+        on=on,
     )
 
 
@@ -208,7 +215,7 @@ class _Part:
         name = about["run_name"] if about else f"run {run_id}"
         if about is None:
             raise Fixable(f"{name} is no longer in the database.")
-        base = about["base_sha256"]
+        base = about["base_sha256"] if wish.on is None else unfound_base(wish.on)
         prefix = f"{name} " if run_id != own_run else ""
         if wish.what == "base":
             if base is None:
@@ -252,13 +259,17 @@ class _Part:
             raise Fixable(
                 f"{label} is a whole model, and only a LoRA has a strength. Name it without one."
             )
-        if not whole and about["base_sha256"] is None:
+        if whole and wish.on is not None:
+            raise Fixable(
+                f"{label} is a whole model and its own base: only a LoRA is drawn on another one."
+            )
+        if not whole and wish.on is None and about["base_sha256"] is None:
             raise Fixable(_baseless(about["run_name"]))
         own = about["strength"] or "1.00"
         strength = wish.strength or own
         return cls(
             label=label + _at(strength, own),
-            base_sha256=checkpoint["drawn_as"] if whole else about["base_sha256"],
+            base_sha256=checkpoint["drawn_as"] if whole else about["base_sha256"] or "",
             lora=None if whole else (checkpoint["drawn_as"], strength),
             run_id=about["id"],
             position=checkpoint["position"],

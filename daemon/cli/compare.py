@@ -21,7 +21,8 @@ def compare(
     slots: Annotated[
         list[str] | None,
         typer.Argument(
-            help="base, 7, pick, production, 7@0.8, OTHER_RUN:12, or sums such as 7+palette:4@0.5. "
+            help="base, 7, pick, production, 7@0.8, OTHER_RUN:12, or sums such as 7+palette:4@0.5, "
+            "on another base model as in '7 on NAME'. "
             "A run's name with + @ or : in it stands in quotes, and those in the shell's: "
             "'\"v2+a\":12'. Without any, list the comparisons."
         ),
@@ -151,9 +152,12 @@ def _wait(database: Database, grid_id: int, *, quiet: bool) -> None:
             pictures = [each for unit in found.units for each in unit.pictures.values()]
             done = [each for each in pictures if each.image_sha256 or each.defect]
             bar.update(task, total=found.wanted or None, completed=len(done))
-            if found.planned and len(done) == len(pictures):
+            stuck = None if pictures else found.trouble  # its base model is not there, or misfits
+            if found.planned and len(done) == len(pictures) and not stuck:
                 return
-            stuck = next((each.parked_reason for each in pictures if each.parked_reason), None)
+            stuck = stuck or next(
+                (each.parked_reason for each in pictures if each.parked_reason), None
+            )
             if stuck:
                 raise Fixable(f"Some images cannot be drawn: {stuck}")
             if drawing is None:
@@ -191,6 +195,7 @@ def _tell(made: Comparison, output: Path | None, *, as_json: bool) -> None:
         print_json(_as_json(made))
         return
     state = f"{made.drawn} of {made.wanted} images are drawn" if made.planned else "to be planned"
+    state = made.trouble if made.trouble and not made.units else state
     print(f"Comparison {made.id}: {made.title} ({state}).")
     if output is not None:
         print(output)

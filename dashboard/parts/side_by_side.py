@@ -28,6 +28,8 @@ def grid(made: Comparison) -> Html:
 
 def progress(made: Comparison) -> str:
     """Return in words how far the images have come."""
+    if not made.units and made.trouble:
+        return f"not drawn: {made.trouble}"
     if not made.planned:
         return "waiting to be planned"
     defects = sum(

@@ -124,7 +124,7 @@ def _slots(reads: Reads, run_id: int, kind: str) -> list[str]:
     )
     own = st.text_area(
         "More slots, one a line",
-        placeholder='7@0.8\n7+palette:4@0.5\nother_run:12\n"a run: v2+a":12',
+        placeholder='7@0.8\n7+palette:4@0.5\n7 on dreamshaper_8\nother_run:12\n"a run: v2+a":12',
         max_chars=400,
         height=100,
         key="compare-own",

@@ -45,6 +45,14 @@ WHERE NOT c.superseded AND c.position IS NOT NULL
   )
 ORDER BY c.run_id, c.position;
 
+-- name: drawn_as
+-- Checkpoints that are drawn as these weights, with their runs.
+SELECT c.drawn_as, c.notes, w.family, tr.run_name
+FROM epochwatch.checkpoints c
+JOIN epochwatch.weights w USING (sha256)
+JOIN public.training_runs tr ON tr.id = c.run_id
+WHERE c.drawn_as = ANY (%(loras)s::text[]) ORDER BY c.run_id, c.position;
+
 -- name: refuse
 -- These weights can never be drawn; the reason is for a person.
 UPDATE epochwatch.weights SET invalid_reason = %(reason)s WHERE sha256 = %(sha256)s;

@@ -2,7 +2,7 @@
 -- Every comparison with how far its images have come, the newest first.
 SELECT g.id, g.run_id, tr.run_name, g.body ->> 'title' AS title,
        jsonb_array_length(g.body -> 'slots') AS slots, g.by_whom, g.created_at, t.wanted, t.drawn,
-       t.defects, q.parked_reason, q.waiting_reason,
+       t.defects, q.parked_reason, coalesce(q.waiting_reason, g.body ->> 'waiting') AS waiting_reason,
        (SELECT count(DISTINCT v.serving_id) FROM epochwatch.servings s
         JOIN epochwatch.votes v ON v.serving_id = s.id
         WHERE s.comparison = g.id AND s.purpose = 'vote') AS votes
@@ -25,7 +25,9 @@ ORDER BY g.id DESC LIMIT 200;
 -- name: get
 -- One comparison as it was asked for.
 SELECT g.id, g.purpose, g.run_id, tr.run_name, g.body, g.by_whom, g.created_at,
-       g.planned_at IS NOT NULL AS planned
+       g.planned_at IS NOT NULL AS planned,
+       coalesce((SELECT max(j.parked_reason) FROM epochwatch.jobs j WHERE j.grid_id = g.id),
+                g.body ->> 'waiting') AS trouble
 FROM epochwatch.grids g
 LEFT JOIN public.training_runs tr ON tr.id = g.run_id
 WHERE g.id = %(grid_id)s AND g.purpose IN ('compare', 'try');
@@ -68,12 +70,13 @@ FROM epochwatch.grids g
 WHERE g.run_id = %(run_id)s AND (g.purpose = 'retest' OR starts_with(g.origin, 'retest/'));
 
 -- name: sweep_of_run
--- Every measured image of the run's checkpoints alone, at any strength, as far as a comparison asked for it.
+-- Every measured image of the run's checkpoints alone on its base model, at any strength, as far as a comparison asked for it.
 SELECT DISTINCT ON (c.position, strength, gs.sample_id)
        c.position, s.stack #>> '{loras,0,1}' AS strength, gs.prompt_name, s.seed, m.body
 FROM epochwatch.grids g
 JOIN epochwatch.grid_samples gs ON gs.grid_id = g.id
 JOIN epochwatch.samples s ON s.sample_id = gs.sample_id
+JOIN epochwatch.run_setups u ON u.run_id = g.run_id AND u.base_sha256 = s.stack ->> 'base'
 JOIN epochwatch.checkpoints c ON c.run_id = g.run_id AND NOT c.superseded
     AND c.position IS NOT NULL AND c.drawn_as = s.stack #>> '{loras,0,0}'
 JOIN epochwatch.measurements m ON m.sample_id = gs.sample_id AND m.rubric = gs.rubric

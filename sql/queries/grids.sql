@@ -5,9 +5,9 @@ VALUES (%(origin)s, %(run_id)s, %(purpose)s, %(position)s, %(body)s, %(priority)
 ON CONFLICT (origin) DO NOTHING;
 
 -- name: unplanned
--- Grids that have no samples yet.
+-- Grids that have no samples yet, except those whose base models are still looked for.
 SELECT id, run_id, purpose, position, body, priority FROM epochwatch.grids
-WHERE planned_at IS NULL ORDER BY priority DESC, id FOR UPDATE SKIP LOCKED;
+WHERE planned_at IS NULL AND NOT body ? 'wants' ORDER BY priority DESC, id FOR UPDATE SKIP LOCKED;
 
 -- name: add_sample
 -- The definition behind a sample id; it never changes.
@@ -122,7 +122,7 @@ WHERE claimed_by = %(host)s AND claimed_until > now() AND finished_at IS NULL;
 
 -- name: open_work
 -- Everything that is still to be planned, drawn or done.
-SELECT (SELECT count(*) FROM epochwatch.grids WHERE planned_at IS NULL)
+SELECT (SELECT count(*) FROM epochwatch.grids WHERE planned_at IS NULL AND NOT body ? 'waiting')
      + (SELECT count(*) FROM epochwatch.jobs WHERE finished_at IS NULL AND parked_reason IS NULL)
      + (SELECT count(*) FROM epochwatch.checkpoints c
         JOIN epochwatch.weights w USING (sha256)
@@ -141,3 +141,33 @@ FROM epochwatch.jobs j
 JOIN epochwatch.grid_samples gs ON gs.grid_id = j.grid_id AND gs.stack_key = j.stack_key
 LEFT JOIN epochwatch.measurements m ON m.sample_id = gs.sample_id AND m.rubric = gs.rubric
 WHERE j.parked_reason IS NULL;
+
+-- name: wanting_bases
+-- Grids whose base models were named by a person and are not found on every host's disk yet.
+SELECT id, body FROM epochwatch.grids WHERE planned_at IS NULL AND body ? 'wants' ORDER BY priority DESC, id;
+
+-- name: lock_wanting
+-- One of them, for the host that has found something.
+SELECT id, purpose, body FROM epochwatch.grids
+WHERE id = %(grid_id)s AND planned_at IS NULL AND body ? 'wants' FOR UPDATE;
+
+-- name: save_body
+-- The body of a grid whose base models were looked for.
+UPDATE epochwatch.grids SET body = %(body)s WHERE id = %(grid_id)s;
+
+-- name: refuse
+-- This grid is never drawn; asked for again it is looked at anew.
+WITH refused AS (
+    UPDATE epochwatch.grids SET planned_at = now(), origin = origin || '/refused/' || id
+    WHERE id = %(grid_id)s RETURNING id
+)
+INSERT INTO epochwatch.jobs (grid_id, stack_key, base_sha256, priority, parked_reason)
+SELECT id, %(stack_key)s, %(base_sha256)s, 0, %(reason)s FROM refused;
+
+-- name: named_bases
+-- Base models that were found by a name and are still to be drawn with.
+SELECT DISTINCT slot.value ->> 'on' AS name, j.base_sha256
+FROM epochwatch.jobs j
+JOIN epochwatch.grids g ON g.id = j.grid_id
+JOIN LATERAL jsonb_array_elements(g.body -> 'slots') slot ON slot.value #>> '{stack,base}' = j.base_sha256
+WHERE j.finished_at IS NULL AND j.parked_reason IS NULL AND slot.value ? 'on';

@@ -1,7 +1,7 @@
 -- name: all
 -- The newest tries with how far their images have come.
 SELECT g.id, g.run_id, g.body, g.by_whom, g.created_at, t.wanted, t.drawn, t.defects, q.drawing,
-       q.parked_reason, q.waiting_reason, q.finished
+       q.parked_reason, coalesce(q.waiting_reason, g.body ->> 'waiting') AS waiting_reason, q.finished
 FROM epochwatch.grids g
 LEFT JOIN LATERAL (
     SELECT count(*) AS wanted, count(i.sample_id) AS drawn, count(i.defect) AS defects
@@ -21,7 +21,7 @@ WHERE g.purpose = 'try' ORDER BY g.id DESC LIMIT %(limit)s;
 -- name: one
 -- One try with how far its images have come.
 SELECT g.id, g.run_id, g.body, g.by_whom, g.created_at, t.wanted, t.drawn, t.defects, q.drawing,
-       q.parked_reason, q.waiting_reason, q.finished
+       q.parked_reason, coalesce(q.waiting_reason, g.body ->> 'waiting') AS waiting_reason, q.finished
 FROM epochwatch.grids g
 LEFT JOIN LATERAL (
     SELECT count(*) AS wanted, count(i.sample_id) AS drawn, count(i.defect) AS defects

@@ -133,6 +133,18 @@ def test_a_base_model_is_found_by_its_hash_whatever_it_is_called(
     assert not [each for each in about["doubts"] if "another file" in each]
 
 
+def test_a_hub_name_that_is_not_on_this_machine_says_that_nothing_is_fetched(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person must download it: the run does not wait for a download that never comes."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    about = prepared(
+        database, tmp_path, suite=None, base=None, ss_sd_model_name="owner/not-on-this-machine"
+    )
+    assert "'owner/not-on-this-machine'" in about["blocked_reason"]
+    assert "Nothing is fetched from a hub: download the model" in about["blocked_reason"]
+
+
 def test_the_vae_of_the_settings_stands_in_the_recipe(database: Database, tmp_path: Path) -> None:
     """By its hash, so that images drawn with it are others than those drawn without."""
     about = prepared(database, tmp_path, suite=SUITE, vae=MODEL / "vae")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as some
@@ -110,3 +112,55 @@ def test_a_sweep_knows_a_sign_in_a_name_from_one_that_means_something() -> None:
 def test_a_sweep_leaves_alone_what_has_no_strength_of_its_own_to_vary() -> None:
     """The base model has none, and a strength that was written stays."""
     assert with_strengths(["base", "7", "8@0.5"], [0.6, 1.0]) == ("base", "7@0.6", "7@1", "8@0.5")
+
+
+ON = {
+    "7@0.8 on dreamshaper_8": [
+        SlotPart(run=None, what=7, strength="0.80", on="dreamshaper_8"),
+    ],
+    "base on owner/model": [SlotPart(run=None, what="base", strength=None, on="owner/model")],
+    "7+palette:4@.5 ON Dream Shaper.safetensors ": [
+        SlotPart(run=None, what=7, strength=None, on="Dream Shaper.safetensors"),
+        SlotPart(run="palette", what=4, strength="0.50", on="Dream Shaper.safetensors"),
+    ],
+    '"v2+a":pick on \'my "+@" model\'': [
+        SlotPart(run="v2+a", what="pick", strength=None, on='my "+@" model')
+    ],
+    # No base model: a run that is called so.
+    '"7 on lights":3': [SlotPart(run="7 on lights", what=3, strength=None)],
+    "turn 7 on lights:3": [SlotPart(run="turn 7 on lights", what=3, strength=None)],
+}
+
+
+@pytest.mark.parametrize("text", ON)
+def test_another_base_model_stands_at_the_end_of_a_slot(text: str) -> None:
+    """Its name is quoted as a run's is, and a run may be called as if it named one."""
+    assert list(read_slot(text)) == ON[text]
+
+
+@pytest.mark.parametrize(
+    "text", ["7 on", "7 on ''", "7 on a@0.8", "7 on a+8", '7 on "a', "7 upon a"]
+)
+def test_a_base_model_that_cannot_be_told_from_the_rest_is_refused(text: str) -> None:
+    """With a word on where it stands."""
+    with pytest.raises(Fixable, match="on NAME"):
+        read_slot(text)
+
+
+@given(
+    parts=some.lists(PARTS, min_size=1, max_size=MOST_LORAS)
+    | some.lists(BASE, min_size=1, max_size=1),
+    base=NAMES,
+)
+@example(parts=[SlotPart(run='x 7 on "b', what=7, strength=None)], base="z 7 on 'w'")
+def test_a_slot_on_another_base_model_is_read_back_equal(parts: list[SlotPart], base: str) -> None:
+    """Whatever the names of the runs and of the base model look like."""
+    placed = tuple(replace(part, on=base) for part in parts)
+    text = write_slot(placed)
+    assert read_slot(text) == placed
+    assert len(text.splitlines()) == 1
+
+
+def test_a_sweep_on_another_base_model_varies_the_strength_and_keeps_the_model() -> None:
+    """The strength belongs to the LoRA, which stands before it."""
+    assert with_strengths(["7 on a_b", "base on a_b"], [0.6]) == ("7@0.6 on a_b", "base on a_b")
