@@ -20,6 +20,7 @@ from core.rules.scoring import average_of, band
 from core.rules.stopping import gate_stop
 from core.rules.strengths import StrengthFinding
 from core.rules.telling import has_issue
+from core.rules.timeline import spacing_of
 from core.store import owners_tables
 from core.store.database import Connection, Database, Row, bump, row, rows, run
 from core.sweeps import findings_of
@@ -249,6 +250,8 @@ def advice_on(
     dial: Dial = about["stop"] or "normal"
     price = float(about["price_per_hour"]) if about["price_per_hour"] is not None else None
     seconds = seconds_between(epochs)
+    if seconds is not None and about["position_unit"] == "step":
+        seconds *= spacing_of(sorted(epochs))  # a save is many steps
     latest = epochs[max(epochs)].rows[0]["source_path"] if epochs else None
     resumable = state_beside(latest) if price is not None else None
     planned_stop = gate_stop(gates)
@@ -293,7 +296,7 @@ def advice_on(
 
 
 def seconds_between(epochs: Mapping[int, TestedEpoch]) -> float | None:
-    """Return the median time between saves; None when the files do not say."""
+    """Return the median seconds that one epoch or step takes; None when the files do not say."""
     stamps = {
         position: found["saved_at"]
         for position, epoch in epochs.items()

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
-from house import PICTURES, SUITE, House, open_house
+from house import NOW, PICTURES, SUITE, House, open_house
 
 from core.formats.prompt_suite import suite_to_json
 from core.metrics.profile import without_images
 from core.store import scores
 from core.store.database import row, rows, run
-from daemon.judge import Judge
+from core.tested import tested_epochs
+from daemon.judge import Judge, advice_on
 from daemon.planner import plan
 from daemon.preparation import save_document
 from pictures import enlarged
@@ -80,6 +82,27 @@ def test_a_finished_folder_has_ended_when_its_last_test_is_over(house: House) ->
     assert "2 of the 3" in first["sentence"] or "1 of the 3" in first["sentence"]
     assert second["sentence"].startswith("Training is over; 1 saved checkpoint is not tested yet.")
     assert third["sentence"].startswith("Training has ended. Epoch 2 is best")
+
+
+def test_saves_of_steps_take_as_long_as_a_save_and_not_as_a_step() -> None:
+    """Every 500 steps in ten minutes: three saves are half an hour, not four seconds."""
+    drawn = [
+        {
+            "position": step, "prompt_name": prompt, "seed": 1, "over": True, "source_path": "x",
+            "saved_at": NOW + timedelta(minutes=step / 50),
+            "body": {
+                "visual_quality": score, "style_match": score, "prompt_adherence": score,
+                "reasons": {}, "metrics": {}, "issues": [], "strengths": [],
+                "background_hex": None, "unique_colors": None,
+            },
+        }
+        for step, score in ((500, 9.0), (1000, 7.5), (1500, 6.0))
+        for prompt in "ab"
+    ]  # fmt: skip
+    about = {"position_unit": "step", "total_steps": 3000, "stop": None, "price_per_hour": 0.6}
+    advice, _ = advice_on(about, tested_epochs(drawn, []), ended=False)
+    assert advice.stop
+    assert "Saves 3 checkpoints (about 30 min, $0.30)." in advice.sentence
 
 
 def test_judging_again_writes_nothing_and_a_restart_neither(house: House) -> None:
