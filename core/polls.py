@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from core.rules.ballots import as_notes, as_votes, is_answered, under_labels, unique_labels
+from core.rules.judges import flagged
 from core.rules.note_themes import Note
 from core.rules.poll import Poll, read_poll
 from core.store import comparisons, voting
@@ -55,6 +57,12 @@ def answered(connection: Connection, comparison_id: int) -> Answered | None:
             given=given,
         ),
     )
+
+
+def doubted(connection: Connection, comparison_ids: Iterable[int]) -> list[str]:
+    """Return the judges whose blind answers on these comparisons, taken together, look doubtful."""
+    served = (each for number in comparison_ids for each in voting.served(connection, number))
+    return flagged(as_votes(each for each in served if each.blind))
 
 
 def _seconds(made: Comparison, labels: dict[str, str]) -> dict[str, list[float]]:

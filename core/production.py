@@ -14,10 +14,10 @@ from core.errors import Fixable
 from core.formats.checkpoint_file import WEIGHTS
 from core.metrics import metric_versions
 from core.nouns import SlotPart, Stack, Verdict
+from core.polls import doubted
 from core.reports.production_record import production_record
 from core.rules.ballots import as_votes
 from core.rules.criteria import Candidate
-from core.rules.judges import flagged
 from core.rules.promotion import Checklist, candidate_of, checklist, set_aside
 from core.rules.scoring import FLAG_SHARE, band, verdict
 from core.rules.strengths import StrengthFinding
@@ -195,17 +195,13 @@ def _ballot(connection: Connection, found: CandidateRows) -> Ballot | None:
         return None
     stack = Stack.of_checkpoint(checkpoint, about["base_sha256"], about["strength"])
     served = voting.served_slots(connection, [stack.key])
-    asked = [
-        each for number in {one.comparison for one in served}
-        for each in voting.served(connection, number) if each.blind
-    ]  # fmt: skip
     return Ballot(
         candidate=stack.key,
         base=Stack(base_sha256=about["base_sha256"]).key,
         production=_live_slot(connection),
         votes=as_votes(each for each in served if each.blind),
         named=as_votes(each for each in served if not each.blind),
-        flagged=flagged(as_votes(asked)),
+        flagged=doubted(connection, {each.comparison for each in served}),
     )
 
 

@@ -15,6 +15,7 @@ import structlog
 
 from core.errors import Fixable
 from core.nouns import Measurement
+from core.polls import doubted
 from core.rules.calibration import (
     Agreement,
     Calibration,
@@ -47,6 +48,9 @@ class Check:
     pairs: int
     low: float  # Wilson's 95 % interval of the share
     high: float
+    named: int = 0  # votes with the names shown: not counted
+    doubted: tuple[str, ...] = ()  # judges whose answers the checks doubt: counted
+    without: Check | None = None  # what stands without these; None where nothing does
 
     @property
     def is_checked(self) -> bool:
@@ -56,19 +60,60 @@ class Check:
     @property
     def sentence(self) -> str:
         """Say it in words that end a sentence."""
+        if not self.pairs:
+            return "not yet checked against your votes"
         said = f"the score agrees with your votes on {self.hits} of {self.pairs} pairs"
         if self.is_checked:
             return said
         few = self.pairs < ENOUGH_PAIRS
         return said + (", too few to tell" if few else ", which may be chance")
 
+    @property
+    def told(self) -> str:
+        """The sentence, with what was not counted and what stands without doubted judges."""
+        return "; ".join([self.sentence, *self.asides])
+
+    @property
+    def asides(self) -> list[str]:
+        """What the sentence does not say."""
+        found = [not_counted(self.named)] if self.named else []
+        if self.doubted:
+            names = f"{' and '.join(self.doubted)}, whose answers the checks doubt"
+            rest = f"on {self.without.hits} of {self.without.pairs}" if self.without else "on none"
+            found.append(f"without {names}, {rest}")
+        return found
+
+
+def not_counted(named: int) -> str:
+    """Say that votes with the names shown were left out."""
+    return f"{named} vote{' with names shown is' if named == 1 else 's with names shown are'} not counted"
+
 
 def check_of(connection: Connection, run_id: int) -> Check | None:
-    """Return how far the score agrees with the votes on a run's comparisons; None without any."""
+    """Return how far the score agrees with the blind votes on a run's comparisons.
+
+    None without any vote, also where they cancel each other.
+    """
+    answers = [_turned(each) for each in _pairs(connection, run_id)]
+    found, named = _check(answers), weightings.named_votes(connection, run_id)
+    if found is None:
+        return Check(hits=0, pairs=0, low=0.0, high=1.0, named=named) if named else None
+    judges = {each["judge"] for each in answers}
+    doubts = judges.intersection(doubted(connection, weightings.voted_on(connection, run_id)))
+    return replace(
+        found,
+        named=named,
+        doubted=tuple(sorted(doubts)),
+        without=_check([e for e in answers if e["judge"] not in doubts]) if doubts else None,
+    )
+
+
+def _check(answers: Sequence[Row]) -> Check | None:
+    """Return how far the score agrees with answers to pairs, slots in alphabetical order."""
     balance: dict[tuple[str, str], float] = defaultdict(float)
     weight: dict[tuple[str, str], float] = defaultdict(float)
     scored: dict[tuple[str, str], float] = {}
-    for each in map(_turned, _pairs(connection, run_id)):
+    for each in answers:
         gap = _gap(each, average_of)
         if gap is None or each["choice"] not in ("left", "right"):
             continue
@@ -151,6 +196,16 @@ def _pairs_of_ranking(ranked: Row) -> Iterator[Row]:
             "choice": "left" if is_order else ranked["choice"],
             "weight": pair_weight(places),
         }
+
+
+def left_out(connection: Connection, run_id: int | None = None) -> list[str]:
+    """Return sentences on votes that teach nothing, and on judges whose answers look doubtful."""
+    named = weightings.named_votes(connection, run_id)
+    names = doubted(connection, weightings.voted_on(connection, run_id))
+    found = [f"{not_counted(named).capitalize()}."] if named else []
+    if names:
+        found.append(f"The checks doubt the answers of {' and '.join(names)}, which count.")
+    return found
 
 
 def calibration_of(connection: Connection, run_id: int | None = None) -> Calibration:

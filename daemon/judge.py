@@ -282,7 +282,7 @@ def advice_on(
     if schedule is not None:
         context["learning_rate"] = asdict(schedule)
     if check is not None:
-        context["votes"] = [check.hits, check.pairs]
+        context["votes"] = [check.hits, check.pairs, *check.asides]
     said = [gate.sentence for gate in gates if gate.must and gate.state in ("pending", "failed")]
     if gates:
         context["gates"] = said
@@ -314,7 +314,7 @@ def advice_body(
     advice: Advice, epochs: Mapping[int, TestedEpoch], check: Check | None = None
 ) -> dict[str, Any]:
     """Return what is stored: the printed form, with the curve as pages draw it."""
-    votes = check.sentence if check else "not yet checked against your votes"
+    votes = check.told if check else "not yet checked against your votes"
     images = sum(len(epoch.measured) for epoch in epochs.values())
     return {
         **advice.as_json(),

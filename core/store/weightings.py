@@ -66,15 +66,28 @@ def adopt(connection: Connection, digest: str, adopted_by: str, why: str) -> Non
 def pair_votes(
     connection: Connection, run_id: int | None, since: datetime | None = None
 ) -> list[Row]:
-    """Return every standing answer to a pair with both measurements; None asks of all runs."""
+    """Return every standing blind answer to a pair with both measurements; None asks of all runs."""
     return rows(connection, "calibration.votes", run_id=run_id, since=since)
 
 
 def rankings(
     connection: Connection, run_id: int | None, since: datetime | None = None
 ) -> list[Row]:
-    """Return every standing answer to more than two pictures, with the measurement of each."""
+    """Return every standing blind answer to more than two pictures, with each one's measurement."""
     return rows(connection, "calibration.rankings", run_id=run_id, since=since)
+
+
+def named_votes(connection: Connection, run_id: int | None) -> int:
+    """Return how many answers were given with the names shown, which teach nothing."""
+    found = row(connection, "calibration.named", run_id=run_id)
+    return int(found["votes"]) if found else 0
+
+
+def voted_on(connection: Connection, run_id: int | None) -> list[int]:
+    """Return the comparisons of a run, or of all, on which pictures were served."""
+    return [
+        found["comparison"] for found in rows(connection, "calibration.comparisons", run_id=run_id)
+    ]
 
 
 def objected_pairs(connection: Connection, run_id: int | None) -> list[Row]:
@@ -83,6 +96,6 @@ def objected_pairs(connection: Connection, run_id: int | None) -> list[Row]:
 
 
 def votes_since(connection: Connection, moment: datetime) -> int:
-    """Return how many clear answers were given after a moment; a ranking of k is k - 1."""
+    """Return how many clear blind answers were given after a moment; a ranking of k is k - 1."""
     found = row(connection, "calibration.votes_since", since=moment)
     return int(found["votes"]) if found else 0

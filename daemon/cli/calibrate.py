@@ -47,6 +47,7 @@ def calibrate(
             calibrating.back_to_default(connection, judge_name(), "A person chose the default.")
         standing = weightings.current(connection)
         using = _using(connection)
+        left_out = calibrating.left_out(connection, run_id)
     if json_:
         print_json(
             {
@@ -54,11 +55,12 @@ def calibrate(
                 "adopted": adopt,
                 "in_force": dict(standing.weights) if standing and standing.weights else None,
                 "fell_back": fell_back,
+                "left_out": left_out,
             }
         )
         return
     _tell(found)
-    for said in (fell_back, using, _next(found, adopted=adopt)):
+    for said in (*left_out, fell_back, using, _next(found, adopted=adopt)):
         if said:
             print(said)
 

@@ -1,9 +1,10 @@
 -- name: votes
--- Every standing answer to a pair, of one run's comparisons or of all, with what was measured.
+-- Every standing blind answer to a pair, of one run's comparisons or of all, with what was measured.
 SELECT s.id, s.judge, s.unit, s.slots, a.sample_id, sa.prompt, sa.seed, v.choice, v.voted_at,
        ma.body AS left_body, mb.body AS right_body
 FROM epochwatch.servings s
 JOIN epochwatch.grids g ON g.id = s.comparison
+JOIN epochwatch.vote_sessions vs ON vs.id = s.session_id AND vs.blind
 JOIN LATERAL (
     SELECT choice, voted_at FROM epochwatch.votes
     WHERE serving_id = s.id ORDER BY revision DESC LIMIT 1
@@ -19,7 +20,7 @@ WHERE s.purpose = 'vote' AND cardinality(s.samples) = 2
 ORDER BY v.voted_at, s.id;
 
 -- name: rankings
--- Every standing answer to more than two pictures at once, with what was measured on each from left to right.
+-- Every standing blind answer to more than two pictures at once, with what was measured on each from left to right.
 SELECT s.id, s.judge, s.unit, s.slots, sa.prompt, sa.seed, v.choice, v.ranking, v.voted_at,
        (SELECT array_agg(m.body ORDER BY place.n)
         FROM unnest(s.samples) WITH ORDINALITY place (sample_id, n)
@@ -28,6 +29,7 @@ SELECT s.id, s.judge, s.unit, s.slots, sa.prompt, sa.seed, v.choice, v.ranking, 
        ) AS bodies
 FROM epochwatch.servings s
 JOIN epochwatch.grids g ON g.id = s.comparison
+JOIN epochwatch.vote_sessions vs ON vs.id = s.session_id AND vs.blind
 JOIN LATERAL (
     SELECT choice, ranking, voted_at FROM epochwatch.votes
     WHERE serving_id = s.id ORDER BY revision DESC LIMIT 1
@@ -37,6 +39,24 @@ WHERE s.purpose = 'vote' AND cardinality(s.samples) > 2
   AND (%(run_id)s::int IS NULL OR g.run_id = %(run_id)s)
   AND (%(since)s::timestamptz IS NULL OR v.voted_at > %(since)s)
 ORDER BY v.voted_at, s.id;
+
+-- name: named
+-- How many answers were given with the names shown, to one run's comparisons or to all.
+SELECT count(*) AS votes
+FROM epochwatch.servings s
+JOIN epochwatch.grids g ON g.id = s.comparison
+JOIN epochwatch.vote_sessions vs ON vs.id = s.session_id AND NOT vs.blind
+JOIN LATERAL (
+    SELECT choice FROM epochwatch.votes WHERE serving_id = s.id ORDER BY revision DESC LIMIT 1
+) v ON v.choice NOT IN ('skip', 'undone')
+WHERE s.purpose = 'vote' AND (%(run_id)s::int IS NULL OR g.run_id = %(run_id)s);
+
+-- name: comparisons
+-- The comparisons, of one run or of all, on which pictures were served.
+SELECT DISTINCT s.comparison
+FROM epochwatch.servings s JOIN epochwatch.grids g ON g.id = s.comparison
+WHERE %(run_id)s::int IS NULL OR g.run_id = %(run_id)s
+ORDER BY s.comparison;
 
 -- name: objections
 -- Pictures whose score is called wrong, beside the picture of the same prompt and seed with the
@@ -91,8 +111,9 @@ JOIN epochwatch.documents d ON d.digest = s.weighting
 WHERE s.run_id = %(run_id)s;
 
 -- name: votes_since
--- Clear answers given after a moment; a ranking of k pictures is k - 1 of them.
+-- Clear blind answers given after a moment; a ranking of k pictures is k - 1 of them.
 SELECT coalesce(sum(cardinality(s.slots) - 1), 0) AS votes FROM epochwatch.servings s
+JOIN epochwatch.vote_sessions vs ON vs.id = s.session_id AND vs.blind
 JOIN LATERAL (
     SELECT choice, voted_at FROM epochwatch.votes
     WHERE serving_id = s.id ORDER BY revision DESC LIMIT 1

@@ -37,7 +37,10 @@ def _run_id(house: House) -> int:
     return int(house.select("SELECT id FROM public.training_runs")[0]["id"])
 
 
-def _vote(house: House, *, judge: str = "ann", for_the_better: bool = True, times: int = 1) -> None:
+def _vote(
+    house: House, *, judge: str = "ann", for_the_better: bool = True, times: int = 1,
+    blind: bool = True,
+) -> None:  # fmt: skip
     """Answer every unit of the comparison; ``times`` makes new servings of the same units."""
     pictures = house.select(
         "SELECT g.id, gs.sample_id, gs.stack_key, s.prompt, s.seed, s.stack"
@@ -50,7 +53,7 @@ def _vote(house: House, *, judge: str = "ann", for_the_better: bool = True, time
         units.setdefault((each["prompt"], each["seed"]), {})[epoch] = each
     with house.database.transaction() as connection:
         for _ in range(times):
-            session = voting.begin(connection, pictures[0]["id"], judge, "local")
+            session = voting.begin(connection, pictures[0]["id"], judge, "local", blind=blind)
             for number, ((prompt, seed), sides) in enumerate(units.items()):
                 left, right = (1, 2) if number % 2 else (2, 1)
                 name = voting.serve(
@@ -85,6 +88,62 @@ def test_the_advice_says_how_far_the_score_agrees_with_votes(house: House) -> No
     with house.database.transaction() as connection:
         assert calibrating.agreement_sentence(connection, _run_id(house)) == said
         assert calibrating.agreement_sentence(connection, 999) is None
+
+
+def test_votes_with_names_shown_check_and_teach_nothing(house: House) -> None:
+    """They are told, cannot unlock stopping, and count no drift; blind votes beside them do."""
+    since = datetime(2020, 1, 1, tzinfo=UTC)
+    _vote(house, blind=False, times=12)
+    house.judge.judge()
+    assert _standing(house)["body"]["checked"] is False
+    assert _standing(house)["body"]["basis"].endswith(
+        "not yet checked against your votes; 48 votes with names shown are not counted"
+    )
+    with house.database.transaction() as connection:
+        assert calibrating.votes_of(connection, _run_id(house)) == []
+        assert weightings.votes_since(connection, since) == 0
+        said = calibrating.left_out(connection)
+    assert said == ["48 votes with names shown are not counted."]
+    _vote(house, judge="bo")
+    house.judge.judge()
+    assert _standing(house)["body"]["basis"].endswith(
+        "on 4 of 4 pairs, too few to tell; 48 votes with names shown are not counted"
+    )
+
+
+def _fail_golds(house: House, judge: str) -> None:
+    """Answer two golds wrongly: the same picture on both sides, one of them spoiled."""
+    picture = house.select(
+        "SELECT g.id, gs.sample_id, gs.stack_key FROM epochwatch.grids g"
+        " JOIN epochwatch.grid_samples gs ON gs.grid_id = g.id WHERE g.purpose = 'compare'"
+    )[0]
+    with house.database.transaction() as connection:
+        session = voting.begin(connection, picture["id"], judge, "local")
+        for unit in ("one", "two"):
+            name = voting.serve(
+                connection, session, unit=unit, category="", slots=[picture["stack_key"]] * 2,
+                samples=[picture["sample_id"]] * 2, purpose="gold", expected="left",
+            )  # fmt: skip
+            assert name is not None
+            voting.answer(connection, session, name, 0, "right")
+        voting.end(connection, session.id)
+
+
+def test_what_stands_without_judges_that_the_checks_doubt_is_told(house: House) -> None:
+    """Somebody who fails golds counts, and the basis says what the others found."""
+    _vote(house, judge="bo", for_the_better=False, times=2)
+    _fail_golds(house, "bo")
+    with house.database.transaction() as connection:
+        alone = calibrating.check_of(connection, _run_id(house))
+    assert alone is not None
+    assert alone.told.endswith("without bo, whose answers the checks doubt, on none")
+    _vote(house, judge="ann")
+    house.judge.judge()
+    assert _standing(house)["body"]["basis"].endswith(
+        "on 0 of 4 pairs, too few to tell; without bo, whose answers the checks doubt, on 4 of 4"
+    )
+    with house.database.transaction() as connection:
+        assert "answers of bo" in calibrating.left_out(connection, _run_id(house))[0]
 
 
 def test_judges_who_disagree_decide_by_majority(house: House) -> None:

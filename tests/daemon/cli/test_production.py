@@ -249,7 +249,8 @@ def _vote(
         for number in range(wins + losses):
             serving = voting.serve(
                 connection, sitting, unit=f"prompt {number}", category="characters",
-                slots=[better, worse] if number % 2 else [worse, better], samples=[f"{number:064x}", f"{number + 1000:064x}"],
+                slots=[better, worse] if number % 2 else [worse, better],
+                samples=[f"{number:064x}", f"{number + 1000:064x}"],
             )  # fmt: skip
             assert serving is not None
             choice = "left" if (number < wins) == bool(number % 2) else "right"
