@@ -46,7 +46,8 @@ class Bookkeeper:
         if news is not None and about["status"] == "in_progress":
             mark, words = news
             title = "the budget is spent" if mark == "100" else f"{mark} % of the budget is spent"
-            tell(connection, about["id"], _event("budget", mark, title, words, about))
+            told = f"{cost.budget:.4f}/{mark}"  # of this budget: of a raised one it is told again
+            tell(connection, about["id"], _event("budget", told, title, words, about))
 
     def _tell_of_idling(self, connection: Connection, about: Row, cost: RunCost) -> None:
         lengths = [each.training for each in cost.epochs if each.training is not None]

@@ -33,7 +33,7 @@ SELECT tr.id AS run_id, tr.run_name, tr.position_unit, tr.status, s.stopping, a.
      WHERE b.run_id = tr.id AND (b.body ->> 'latest')::int < (a.body ->> 'latest')::int
      ORDER BY (b.body ->> 'latest')::int DESC, b.current_at DESC, b.id DESC LIMIT 1), FALSE) AS advised_before,
     EXISTS (SELECT FROM epochwatch.actions x WHERE x.key = concat('stop/', tr.id)) AS stopped_before,
-    EXISTS (SELECT FROM epochwatch.actions x WHERE x.key = concat('alert/', tr.id, '/budget/100')) AS budget_spent,
+    EXISTS (SELECT FROM epochwatch.actions x WHERE x.key = concat('alert/', tr.id, '/budget/', round(s.budget, 4), '/100')) AS budget_spent,
     l.source_path, l.last_saved,
     NOT EXISTS (SELECT FROM epochwatch.checkpoints o
         WHERE o.run_id <> tr.id AND o.host = l.host AND o.admitted_at > l.admitted_at) AS is_newest

@@ -14,6 +14,7 @@ from house import House, open_house
 
 from core.settings import Settings
 from core.store.costs import CostRows, run_costs
+from core.store.database import row
 from daemon.bookkeeper import Bookkeeper, cost_of
 from dashboard.parts.cost import section
 from whole_program import REPOSITORY
@@ -39,6 +40,14 @@ def _settings(home: Path, **more: object) -> Settings:
 def _alerts(house: House) -> dict[str, str]:
     found = house.select("SELECT key, payload FROM epochwatch.actions WHERE kind = 'alert'")
     return {each["key"].split("/", 2)[2]: each["payload"]["body"] for each in found}
+
+
+def _is_spent(house: House) -> bool:
+    """Tell whether a trainer would be stopped for its budget."""
+    with house.database.transaction() as connection:
+        found = row(connection, "stopping.situation", run_id=1)
+    assert found is not None
+    return bool(found["budget_spent"])
 
 
 def _do(house: House, statement: str) -> None:
@@ -77,12 +86,17 @@ def test_the_budget_is_told_once_at_each_mark(house: House, tmp_path: Path) -> N
     keeper = Bookkeeper(database=house.database, settings=_settings(tmp_path, budget=0.16))
     keeper.look()
     assert "100" not in _alerts(house)
-    assert "is spent: $0.16 of $0.16" in _alerts(house)["budget/100"]
+    assert "is spent: $0.16 of $0.16" in _alerts(house)["budget/0.1600/100"]
     count = len(_alerts(house))
     keeper.look()
     assert len(_alerts(house)) == count
     Bookkeeper(database=house.database, settings=_settings(tmp_path, budget=99)).look()
     assert float(house.select("SELECT budget FROM epochwatch.run_setups")[0]["budget"]) == 0.16
+    assert _is_spent(house)
+    _do(house, "UPDATE epochwatch.run_setups SET budget = 0.2")
+    keeper.look()
+    assert "$0.20" in _alerts(house)["budget/0.2000/80"]
+    assert not _is_spent(house)
 
 
 def test_a_machine_that_idles_is_told_once_unless_a_trainer_is_at_work(

@@ -170,8 +170,9 @@ def test_a_spent_budget_stops_the_trainer_where_that_was_asked_for(
     house: House, tmp_path: Path
 ) -> None:
     """No votes are needed for money; without the wish, a spent budget is only told."""
-    spent = notice("budget", "100", title="spent", body="spent", run_name="punk", run_id=1)
+    spent = notice("budget", "5.0000/100", title="spent", body="spent", run_name="punk", run_id=1)
     with house.database.transaction() as connection:
+        connection.execute(b"UPDATE epochwatch.run_setups SET budget = 5")
         tell(connection, 1, spent)
     means = Means(flag=tmp_path / "flag")
     Stopper(database=house.database, host="pod", since=NOW, means=means).decide()
