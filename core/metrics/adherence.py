@@ -15,9 +15,11 @@ from core.metrics.background import (
     ColorFigures,
     background_figures,
     foreground_mask,
+    ring_mask,
 )
 from core.metrics.color import Bools, Bytes
 from core.metrics.color_words import Target, resolve
+from core.metrics.misplaced import Place, cells_elsewhere, said_of
 from core.metrics.profile import TrainingProfile
 from core.metrics.regions import (
     RegionMap,
@@ -32,6 +34,7 @@ from core.metrics.things import Things, look_for_things
 from core.nouns import Expectation
 
 BACKGROUND_WEIGHT, REGIONS_WEIGHT, PURITY_WEIGHT = 0.4, 0.4, 0.2
+_LEAST_ELSEWHERE = 0.04  # of the cells off the border, as for hair, that show a background's color
 _SMALLEST_FOR_TONES = 8  # cells; lips and eyes are too small to have a second hue
 
 
@@ -51,6 +54,7 @@ class RegionAnswer:
     purity: float | None  # 0-100 of what training images reach
     two_toned: bool
     how: str  # a sentence for a person
+    place: Place  # where it was looked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +65,7 @@ class Promises:
     plain_background: bool  # a single color was promised, so it should be solid
     regions: Mapping[str, RegionAnswer | Unmeasured]
     things: Things = field(default_factory=Things)
+    misplaced: Mapping[str, int] = field(default_factory=dict)  # cells elsewhere in its color
 
     @property
     def purity(self) -> float | None:
@@ -113,7 +118,28 @@ def judge_promises(
         regions=regions,
         things=look_for_things(cells, expect, profile),
     )
-    return _without_unproven(promises, profile) if profile and profile.off else promises
+    if profile and profile.off:
+        promises = _without_unproven(promises, profile)
+    return _with_misplaced(promises, cells, ground)
+
+
+def _with_misplaced(promises: Promises, cells: Bytes, ground: tuple[Target, ...]) -> Promises:
+    """Return the promises with where else the colors are that are not in their place."""
+    places = {name: answer.place for name, answer in promises.kept.items()}
+    wrong = {name for name, answer in promises.kept.items() if answer.figures.is_wrong}
+    if isinstance(promises.background, ColorFigures):
+        mask = ring_mask(*cells.shape[:2])
+        places["background"] = Place(mask=mask, targets=ground, least=_LEAST_ELSEWHERE)
+        if promises.background.is_wrong:
+            wrong.add("background")
+    misplaced = cells_elsewhere(cells, places, wrong)
+    regions = {
+        name: replace(answer, how=f"{answer.how}; {said_of(misplaced[name])}")
+        if isinstance(answer, RegionAnswer) and name in misplaced
+        else answer
+        for name, answer in promises.regions.items()
+    }
+    return replace(promises, misplaced=misplaced, regions=regions)
 
 
 def _without_unproven(promises: Promises, profile: TrainingProfile) -> Promises:
@@ -148,12 +174,20 @@ def _judge_region(
     region = profile.region(name) if profile else None
     if region and region.usable and region.match > 0 and _same_shape(cells, region):
         return _by_map(cells, name, region, targets, background)
-    figures = palette_figures(cells, figure, targets, _least_area(name, region, figure))
+    least = _least_area(name, region, figure)
+    figures = palette_figures(cells, figure, targets, least)
     how = "looked for anywhere in the figure, since "
     how += (
         "too few training captions name it" if profile else "there are no training images like it"
     )
-    return RegionAnswer(figures=figures, tones=None, purity=None, two_toned=False, how=how)
+    return RegionAnswer(
+        figures=figures,
+        tones=None,
+        purity=None,
+        two_toned=False,
+        how=how,
+        place=Place(mask=figure, targets=targets, least=least),
+    )
 
 
 def _same_shape(cells: Bytes, region: RegionMap) -> bool:
@@ -192,6 +226,7 @@ def _by_map(
             and hair_is_two_toned(tones.second, region)
         ),
         how=f"measured where {region.images} training images have it",
+        place=Place(mask=region.weights > 0, targets=targets, least=least_area(name, region)),
     )
 
 

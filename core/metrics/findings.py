@@ -32,6 +32,7 @@ def issues_of(
         and promises.background.is_wrong,
         "noisy_background": promises.plain_background and ground.solid < _NOISY,
         "wrong_colors": any(answer.figures.is_wrong for answer in kept),
+        "misplaced_color": bool(promises.misplaced),
         "two_toned_hair": any(answer.two_toned for answer in kept),
     }
     # of a photograph nothing is said about its cells

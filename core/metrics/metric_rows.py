@@ -6,6 +6,7 @@ from core.metrics.color import Bytes, delta_e, lab, merge_palette
 from core.metrics.edges import RISE, edge_sharpness
 from core.metrics.findings import NOTHING_PROMISED
 from core.metrics.look import Look, style_points
+from core.metrics.misplaced import said_of
 from core.metrics.pixel_art import DRAWN_BY_PEOPLE
 from core.metrics.profile import TrainingProfile
 from core.metrics.tables import metric_value
@@ -38,9 +39,11 @@ def _background_metrics(promises: Promises, ground: Background) -> dict[str, Met
     told = promises.background
     names = {"match": "in the promised color", "closeness": "close to it", "hue": "of its hue"}
     if isinstance(told, ColorFigures):
+        count = promises.misplaced.get("background")
+        there = f"; {said_of(count)}" if count else ""
         metrics = {
             f"background_{name}": metric_value(
-                f"background_{name}", getattr(told, name), f"border cells {words}, %"
+                f"background_{name}", getattr(told, name), f"border cells {words}, %{there}"
             )
             for name, words in names.items()
         }
@@ -152,6 +155,8 @@ def finishing_metrics(look: Look, plain: Promises) -> dict[str, MetricValue]:
 def _said_of_grid(look: Look) -> str:
     """Return the alignment in words."""
     said = f"edges on a grid of {look.grid.columns} cells, {look.grid.pitch:.2f} pixels each"
+    if look.cropped:
+        said = f"a cropped picture, measured on the cells seen by half or more: {said}"
     if look.grid.phase_x or look.grid.phase_y:
         said += f", shifted by {look.grid.phase_x:.1f} and {look.grid.phase_y:.1f} pixels"
     return said

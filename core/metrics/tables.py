@@ -88,6 +88,7 @@ ISSUES: Mapping[str, str] = MappingProxyType(
         "wrong_background": "the background has another color than promised",
         "noisy_background": "the background is not one solid color",
         "wrong_colors": "a region such as the hair has another color than promised",
+        "misplaced_color": "a promised color is there, but in another place than promised",
         "two_toned_hair": "the hair has two hues where one was promised",
         "random_pixels": "stray single cells unlike their neighbors",
         "too_many_colors": "many more colors than drawn pixel art has",

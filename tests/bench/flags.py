@@ -38,7 +38,7 @@ SEED = 52_000  # no sprite of the training set, and none that a threshold was ch
 # photographs of scikit-image's wheel that took no part in tuning; most are gray
 PHOTOS = ("stereo_motorcycle", "camera", "coins", "moon", "clock", "brick", "grass", "gravel")
 VAE = Path(__file__).resolve().parents[2] / "daemon" / "demo" / "model" / "vae"
-GROUND_FLAGS = {"wrong_background", "noisy_background", "wrong_colors"}
+GROUND_FLAGS = {"wrong_background", "noisy_background", "wrong_colors", "misplaced_color"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ def faulty(one: Sprite) -> Iterator[tuple[str, Bytes, set[str], set[str]]]:
     smooth = enlarged(one.cells, size, Image.Resampling.BILINEAR)
     yield "smooth enlargement", smooth, {"blurry"}, set()
     padded = np.pad(one.cells, ((8, 0), (4, 4), (0, 0)), mode="edge")
-    yield "wrong pitch", enlarged(padded, size), {"wrong_grid"}, {"wrong_colors"}
+    yield "wrong pitch", enlarged(padded, size), {"wrong_grid"}, {"wrong_colors", "misplaced_color"}
     yield "wobbling grid", _wobbling(one.cells, size, dice), {"uneven_grid"}, set()
     two = one.cells
     two[:, 12:] = one.drawn_with(hair=one.other)[:, 12:]
@@ -121,6 +121,10 @@ def faulty(one: Sprite) -> Iterator[tuple[str, Bytes, set[str], set[str]]]:
     yield "wrong hair", wrong, {"wrong_colors"}, set()
     wrong = enlarged(one.drawn_with(background=one.other), size)
     yield "wrong background", wrong, {"wrong_background"}, set()
+    swapped = one.drawn_with(hair=one.look.background, background=one.look.hair)
+    yield "hair and background swapped", enlarged(swapped, size), {
+        "wrong_background", "wrong_colors", "misplaced_color",
+    }, set()  # fmt: skip
     speckled = _speckled(one.cells, dice)
     yield "speckled background", enlarged(speckled, size), {"noisy_background"}, {
         "random_pixels", "too_many_colors", "wrong_background",
