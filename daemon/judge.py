@@ -419,9 +419,10 @@ def write_run(
         "convergence_epoch": advice.pick,
         "best_epoch": advice.pick,
         "quality_score": _floored(best),
-        "status": "completed" if complete else "in_progress",
         "overall_verdict": _overall(best) if complete else "pending",
     }
+    if complete:  # else it is what the last checkpoint, or a person after it, made it
+        cells["status"] = "completed"
     owners_tables.write_run(connection, run_id, cells)
 
 

@@ -81,6 +81,12 @@ def mark_run_status(connection: Connection, run_id: int, status: Status) -> bool
     return found is not None and found["status"] == status
 
 
+def finish_run(connection: Connection, run_id: int) -> None:
+    """Mark a run completed for a person, and leave the cell the machine's: a new checkpoint opens it."""
+    _type_in(connection, "training_runs", run_id, {"status": "completed"})
+    _execute(connection, "own", "training_runs", id=run_id, names=["status"])
+
+
 def write_epoch(connection: Connection, run_id: int, epoch_number: int, cells: Cells) -> int:
     """Fill or add the row of one position under the one rule; return its ``epoch_results.id``.
 

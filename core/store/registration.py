@@ -39,8 +39,10 @@ def register(connection: Connection, arrival: Arrival) -> int:
     arrival = _apart_from_other_kinds(connection, arrival)
     run_id = _find_run(connection, arrival) or _new_run(connection, arrival)
     run(connection, "runs.add_source", source=_source(arrival), run_id=run_id)
+    known = row(connection, "checkpoints.known", run_id=run_id, sha256=arrival.sha256)
     _add_checkpoint(connection, arrival, run_id)
-    _describe_run(connection, arrival, run_id, unit=_place(connection, run_id))
+    unit = _place(connection, run_id)
+    _describe_run(connection, arrival, run_id, unit=unit, is_new=known is None)
     bump(connection)
     return run_id
 
@@ -191,7 +193,9 @@ def _add_checkpoint(connection: Connection, arrival: Arrival, run_id: int) -> No
     )
 
 
-def _describe_run(connection: Connection, arrival: Arrival, run_id: int, *, unit: str) -> None:
+def _describe_run(
+    connection: Connection, arrival: Arrival, run_id: int, *, unit: str, is_new: bool
+) -> None:
     facts = arrival.facts
     cells = {
         **{name: value for name, value in facts.training.items() if value is not None},
@@ -202,8 +206,8 @@ def _describe_run(connection: Connection, arrival: Arrival, run_id: int, *, unit
         "total_steps": facts.planned_steps,
         "position_unit": unit,
         "model_family": facts.family,
-        "status": "in_progress",
-        "overall_verdict": "pending",
     }
+    if is_new:  # also of a run that was over: it goes on
+        cells |= {"status": "in_progress", "overall_verdict": "pending"}
     filled = {name: value for name, value in cells.items() if value is not None}
     owners_tables.write_run(connection, run_id, filled)

@@ -99,7 +99,7 @@ def finish(name: Annotated[str, typer.Argument(help="The run's name.")]) -> None
     from core.store.opening import open_database
 
     with open_database(load_settings()) as database, database.transaction() as connection:
-        owners_tables.type_run(connection, run_called(connection, name), {"status": "completed"})
+        owners_tables.finish_run(connection, run_called(connection, name))
         bump(connection)
     print(f"{name} is marked completed.")
 

@@ -50,6 +50,15 @@ UPDATE public.{table} SET {assignments} WHERE id = %(id)s;
 UPDATE epochwatch.written SET cells = cells - %(names)s::text[]
 WHERE table_name = %(table)s AND row_id = %(id)s;
 
+-- name: own
+-- From now on these cells are the machine's, as they stand.
+INSERT INTO epochwatch.written AS w (table_name, row_id, cells)
+SELECT %(table)s, t.id, jsonb_object_agg(cell.key, cell.value)
+FROM public.{table} t CROSS JOIN LATERAL jsonb_each(to_jsonb(t)) cell
+WHERE t.id = %(id)s AND cell.key = ANY (%(names)s)
+GROUP BY t.id
+ON CONFLICT (table_name, row_id) DO UPDATE SET cells = w.cells || EXCLUDED.cells;
+
 -- name: still
 -- Which cells hold just what was said of them.
 SELECT cell.key AS name

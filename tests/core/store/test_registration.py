@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from core.nouns import CheckpointFacts
-from core.store import migrate
-from core.store.database import Connection, Database, rows
+from core.store import migrate, owners_tables
+from core.store.database import Connection, Database, row, rows
 from core.store.registration import Arrival, register
 
 NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
@@ -97,6 +97,28 @@ def test_a_row_made_by_hand_is_found_and_not_overwritten(connection: Connection)
     assert about[0]["base_model"] == "runwayml/v1-5"
     assert about[0]["notes"] == "mine"
     assert about[0]["network_alpha"] == 16
+
+
+def test_a_run_that_was_finished_by_hand_goes_on_with_a_new_checkpoint(
+    connection: Connection,
+) -> None:
+    """The same file again is no news; the next one takes back that the run is over."""
+    run_id = register(connection, arrival(1, facts(epoch=1)))
+    owners_tables.finish_run(connection, run_id)
+    assert _status(connection, run_id) == "completed"
+    register(connection, arrival(1, facts(epoch=1)))
+    assert _status(connection, run_id) == "completed"
+    register(connection, arrival(2, facts(epoch=2)))
+    assert _status(connection, run_id) == "in_progress"
+    owners_tables.type_run(connection, run_id, {"status": "completed"})
+    register(connection, arrival(3, facts(epoch=3)))
+    assert _status(connection, run_id) == "completed"
+
+
+def _status(connection: Connection, run_id: int) -> str:
+    found = row(connection, "owners_tables.status", run_id=run_id)
+    assert found is not None
+    return str(found["status"])
 
 
 def test_a_new_file_at_a_position_supersedes_the_old_one(connection: Connection) -> None:
