@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from core.errors import Fixable
-from core.nouns import Measurement
+from core.nouns import Expectation, Measurement
 from core.polls import doubted
 from core.rules.calibration import (
     Agreement,
@@ -145,8 +145,8 @@ def votes_of(
             prompt=each["prompt"],
             unit=each["unit"],
             judge=each["judge"],
-            parts_a=sub_scores(Measurement.from_json(each["left_body"])),
-            parts_b=sub_scores(Measurement.from_json(each["right_body"])),
+            parts_a=_parts(each["left_body"], each),
+            parts_b=_parts(each["right_body"], each),
             gap=_gap(each, plain_average),
             outcome=_OUTCOMES[each["choice"]],
             pair="/".join(each["slots"]),
@@ -277,6 +277,11 @@ def _gap(each: Row, score: Any) -> float | None:
     return None if left is None or right is None else left - right
 
 
+def _parts(body: Mapping[str, Any], each: Row) -> dict[str, float]:
+    """Return the parts of a stored measurement under what the prompt of a row promised."""
+    return sub_scores(Measurement.from_json(dict(body)), Expectation.from_json(each["expect"]))
+
+
 def _turned(each: Row) -> Row:
     """Return a vote with its slots in alphabetical order, so that judges can be compared."""
     left, right = each["slots"]
@@ -294,13 +299,12 @@ def _turned(each: Row) -> Row:
 
 def _objection(each: Row) -> PairVote:
     """Return a score called wrong as a pair: the picture against another with nearly its score."""
-    wrong, near = (Measurement.from_json(each[name]) for name in ("body", "near_body"))
     return PairVote(
         prompt=each["prompt"],
         unit=f"{each['prompt']}#{each['seed']}",
         judge=each["judge"],
-        parts_a=sub_scores(wrong),
-        parts_b=sub_scores(near),
+        parts_a=_parts(each["body"], each),
+        parts_b=_parts(each["near_body"], each),
         gap=None,
         outcome=1.0 if each["direction"] == "too_low" else 0.0,
         is_objection=True,

@@ -104,15 +104,16 @@ class Outbox:
 
         ``wish`` has the rubric with its expectation, profile and weighting, and the recipe.
         """
+        expect = Expectation.from_json(wish["expect"])
         measured = measure(
             pixels,
-            expect=Expectation.from_json(wish["expect"]),
+            expect=expect,
             grid=wish["recipe"].get("grid"),
             profile=self._profile(connection, wish["profile"]),
             finishing=wish["recipe"].get("finishing", "cells"),
         )
         weights = weightings.weights_called(connection, wish["weighting"])
-        measured = with_weights(measured, weights)
+        measured = with_weights(measured, weights, expect)
         if keep:
             _save(connection, sample_id, wish["rubric"], measured)
         return measured

@@ -9,6 +9,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from core.metrics.applicability import not_applicable
+from core.metrics.color_words import resolve
 from core.metrics.pixel_art import (
     DRAWN_BY_PEOPLE,
     alignment_points,
@@ -20,7 +22,7 @@ from core.rules.scoring import average_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from core.nouns import Measurement
+    from core.nouns import Expectation, Measurement
 
 # What the parts weigh in the plain mean of visual quality, style match and prompt adherence.
 DEFAULT_WEIGHTS: Mapping[str, float] = MappingProxyType(
@@ -38,20 +40,28 @@ DEFAULT_WEIGHTS: Mapping[str, float] = MappingProxyType(
 _SPOILED = frozenset(("photorealistic", "blurry"))
 
 
-def sub_scores(measurement: Measurement) -> dict[str, float]:
-    """Return the parts of the score that were measured, each 0-10, the higher the better."""
+def sub_scores(measurement: Measurement, expect: Expectation) -> dict[str, float]:
+    """Return the parts of the score that were measured, each 0-10, the higher the better.
+
+    ``expect`` is what the prompt promised: of a promised pattern nobody asks that it be solid.
+    """
     style = _value(measurement, "style_quality")
     strays = _value(measurement, "orphan_cells") if measurement.visual_quality is not None else None
     flat = _value(measurement, "cell_flatness") if style is not None else None
     aligned = _value(measurement, "grid_alignment") if style is not None else None
-    promised_ground = _value(measurement, "background_match") is not None
+    plain_ground = (
+        _value(measurement, "background_match") is not None
+        and expect.background is not None
+        and not_applicable(expect, "background") is None
+        and len(resolve(expect.background)) == 1
+    )
     found = {
         "promises": _tenfold(measurement.prompt_adherence),
         "alignment": None if aligned is None else alignment_points(aligned),
         "flat_cells": None if flat is None else flatness_points(flat),
         "no_photo": None if style is None else 100.0 * (not _SPOILED & set(measurement.issues)),
         "few_strays": None if strays is None else orphan_points(strays, DRAWN_BY_PEOPLE),
-        "solid": _value(measurement, "background_solid") if promised_ground else None,
+        "solid": _value(measurement, "background_solid") if plain_ground else None,
         "purity": _value(measurement, "purity"),
     }
     parts = [found["alignment"], found["flat_cells"], found["no_photo"]]
@@ -63,18 +73,22 @@ def sub_scores(measurement: Measurement) -> dict[str, float]:
     }
 
 
-def composite_of(measurement: Measurement, weights: Mapping[str, float]) -> float | None:
+def composite_of(
+    measurement: Measurement, weights: Mapping[str, float], expect: Expectation
+) -> float | None:
     """Return the weighted mean of the parts, 0-10; what is missing re-shares its weight."""
-    parts = sub_scores(measurement)
+    parts = sub_scores(measurement, expect)
     total = sum(weights.get(name, 0.0) for name in parts)
     if total <= 0:
         return None
     return sum(weights.get(name, 0.0) * value for name, value in parts.items()) / total
 
 
-def with_weights(measurement: Measurement, weights: Mapping[str, float] | None) -> Measurement:
+def with_weights(
+    measurement: Measurement, weights: Mapping[str, float] | None, expect: Expectation
+) -> Measurement:
     """Return the measurement with its one number by these weights; None: the plain mean."""
-    composite = composite_of(measurement, weights) if weights else None
+    composite = composite_of(measurement, weights, expect) if weights else None
     return replace(measurement, composite=composite)
 
 

@@ -1,7 +1,7 @@
 -- name: votes
 -- Every standing blind answer to a pair, of one run's comparisons or of all, with what was measured.
 SELECT s.id, s.judge, s.unit, s.slots, a.sample_id, sa.prompt, sa.seed, v.choice, v.voted_at,
-       ma.body AS left_body, mb.body AS right_body
+       a.expect, ma.body AS left_body, mb.body AS right_body
 FROM epochwatch.servings s
 JOIN epochwatch.grids g ON g.id = s.comparison
 JOIN epochwatch.vote_sessions vs ON vs.id = s.session_id AND vs.blind
@@ -22,6 +22,7 @@ ORDER BY v.voted_at, s.id;
 -- name: rankings
 -- Every standing blind answer to more than two pictures at once, with what was measured on each from left to right.
 SELECT s.id, s.judge, s.unit, s.slots, sa.prompt, sa.seed, v.choice, v.ranking, v.voted_at,
+       a.expect,
        (SELECT array_agg(m.body ORDER BY place.n)
         FROM unnest(s.samples) WITH ORDINALITY place (sample_id, n)
         LEFT JOIN epochwatch.grid_samples gs ON gs.grid_id = g.id AND gs.sample_id = place.sample_id
@@ -34,7 +35,8 @@ JOIN LATERAL (
     SELECT choice, ranking, voted_at FROM epochwatch.votes
     WHERE serving_id = s.id ORDER BY revision DESC LIMIT 1
 ) v ON v.choice IN ('ranking', 'tie', 'both_bad')
-JOIN epochwatch.samples sa ON sa.sample_id = s.samples[1]
+JOIN epochwatch.grid_samples a ON a.grid_id = g.id AND a.sample_id = s.samples[1]
+JOIN epochwatch.samples sa ON sa.sample_id = a.sample_id
 WHERE s.purpose = 'vote' AND cardinality(s.samples) > 2
   AND (%(run_id)s::int IS NULL OR g.run_id = %(run_id)s)
   AND (%(since)s::timestamptz IS NULL OR v.voted_at > %(since)s)
@@ -61,7 +63,7 @@ ORDER BY s.comparison;
 -- name: objections
 -- Pictures whose score is called wrong, beside the picture of the same prompt and seed with the
 -- nearest score, of another stack: by the person, the one is better and the other worse than that.
-SELECT o.judge, o.direction, o.score, s.prompt, s.seed, m.body, n.body AS near_body
+SELECT o.judge, o.direction, o.score, s.prompt, s.seed, m.body, n.body AS near_body, n.expect
 FROM (
     SELECT DISTINCT ON (sample_id, rubric, score, judge) *
     FROM epochwatch.score_objections
@@ -70,7 +72,7 @@ FROM (
 JOIN epochwatch.samples s ON s.sample_id = o.sample_id
 JOIN epochwatch.measurements m ON m.sample_id = o.sample_id AND m.rubric = o.rubric
 JOIN LATERAL (
-    SELECT b.body
+    SELECT b.body, gs.expect
     FROM epochwatch.samples other
     JOIN epochwatch.grid_samples gs ON gs.sample_id = other.sample_id
     JOIN epochwatch.grids g ON g.id = gs.grid_id
