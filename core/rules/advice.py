@@ -176,6 +176,7 @@ def advise(
     planned_stop = gate_stop is not None and curve.to_come and latest >= gate_stop.stop_at
     stop = planned_stop or (confirmed and not blocked and not restarted)
     saved = _saved(curve, last, latest, stop=stop, unit=unit)
+    rest = curve.positions[-1] - latest if unit == "epoch" else len(curve.positions) - curve.tested
     facts = Facts(
         curve=curve,
         words=words,
@@ -189,6 +190,7 @@ def advise(
         planned_known=last is not None,
         saved=saved,
         seconds=None if seconds_per_epoch is None or not saved else saved * seconds_per_epoch,
+        rest_seconds=None if seconds_per_epoch is None else rest * seconds_per_epoch,
         price_per_hour=price_per_hour,
         resumable=resumable,
         threshold=threshold,

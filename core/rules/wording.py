@@ -34,6 +34,7 @@ class Facts:
     planned_known: bool
     saved: int | None  # epochs, or saves when positions are steps
     seconds: float | None  # that the saved ones would take
+    rest_seconds: float | None  # that all of the rest would take
     price_per_hour: float | None  # USD
     resumable: bool | None  # the trainer's state lies beside its checkpoints; None: not seen
     threshold: float
@@ -75,7 +76,7 @@ def sentence(facts: Facts) -> str:
 def reasons(facts: Facts) -> tuple[str, ...]:
     """Return the facts behind the sentence, the weightiest first."""
     curve, words = facts.curve, facts.words
-    found = [_label_reason(facts), _threshold_reason(facts)]
+    found = [_label_reason(facts), _threshold_reason(facts), _window(facts), _worth(facts)]
     if facts.unconfirmed:
         found.append(
             f"The latest {facts.unit} has a single image; a stop needs two there, "
@@ -171,12 +172,7 @@ def _savings(facts: Facts) -> str:
         return ""
     noun = "epoch" if facts.unit == "epoch" else "checkpoint"
     text = f" Saves {facts.saved} {noun}{'' if facts.saved == 1 else 's'}"
-    if facts.seconds is None:
-        return f"{text}."
-    cost = ""
-    if facts.price_per_hour is not None:
-        cost = f", ${facts.price_per_hour * facts.seconds / 3600:.2f}"
-    return f"{text} (about {duration(facts.seconds)}{cost})."
+    return f"{text}{_price(facts, facts.seconds, ' (about ', ')')}."
 
 
 def _bill(facts: Facts) -> str:
@@ -232,6 +228,35 @@ def _label_reason(facts: Facts) -> str:
     per = "per epoch" if facts.unit == "epoch" else "per checkpoint"
     trend = {"improving": "rise", "plateau": "hold level", "degrading": "fall"}
     return f"The last three averages {trend[facts.words.label]} ({slope:+.2f} {per})."
+
+
+def _window(facts: Facts) -> str:
+    """Say where the best one is: the shortest span that holds it with an even chance."""
+    if facts.curve.tested < facts.needed:
+        return ""
+    first, last = facts.curve.window
+    span = f"{first}-{last}" if last > first else f"{first}"
+    return f"Estimated best {facts.unit}: {span} (at least an even chance that it is there)."
+
+
+def _worth(facts: Facts) -> str:
+    """Hold what going on may add against what it takes."""
+    curve = facts.curve
+    if not curve.to_come or curve.tested < facts.needed:
+        return ""
+    last = f"{facts.unit} {curve.positions[-1]}"
+    text = f"Going on to {last} is expected to add {curve.expected_gain:.2f} points to the pick"
+    return f"{text}{_price(facts, facts.rest_seconds, ', for about ')}."
+
+
+def _price(facts: Facts, seconds: float | None, before: str, after: str = "") -> str:
+    """Return what so many seconds are in time and, where there is a price, in money."""
+    if seconds is None:
+        return ""
+    cost = ""
+    if facts.price_per_hour is not None:
+        cost = f", ${facts.price_per_hour * seconds / 3600:.2f}"
+    return f"{before}{duration(seconds)}{cost}{after}"
 
 
 def _threshold_reason(facts: Facts) -> str:
