@@ -77,11 +77,13 @@ class Poll:
 
     @property
     def weak_categories(self) -> tuple[str, ...]:
-        """Categories in which b wins no more than half of the clear votes."""
+        """Categories with votes enough in which b wins no more than half of the clear ones."""
         return tuple(
             name
             for name, each in self.categories.items()
-            if each.tally.decisive_rate is not None and each.tally.decisive_rate <= 50
+            if each.enough
+            and each.tally.decisive_rate is not None
+            and each.tally.decisive_rate <= 50
         )
 
 

@@ -9,7 +9,7 @@ from core.rules.ballots import unique_labels
 from core.rules.betting import Interval
 from core.rules.poll import Poll
 from core.rules.votes import VERDICTS
-from core.rules.win_rate import WinRate
+from core.rules.win_rate import CATEGORY_LEAST, WinRate
 from core.store import voting
 from core.store.comparisons import Comparison
 from dashboard.parts import badge, links, sheet, words
@@ -251,13 +251,31 @@ def categories(poll: Poll) -> Html:
     weak = (
         fill(
             "<p>Weak: {names}. {b} wins no more than half of the clear votes there.</p>",
-            names=", ".join(poll.weak_categories),
+            names=", ".join(_weak(name, poll.categories[name]) for name in poll.weak_categories),
             b=poll.b,
         )
         if poll.weak_categories
         else text("")
     )
-    return join([sheet.table(("category", "result", "evidence"), lines), weak])
+    unknown = [name for name, each in poll.categories.items() if not each.enough]
+    few = (
+        fill(
+            '<p class="ew-quiet">Too few clear votes to call weak or not: {names}. '
+            "{least} are needed.</p>",
+            names=", ".join(unknown),
+            least=CATEGORY_LEAST,
+        )
+        if unknown
+        else text("")
+    )
+    return join([sheet.table(("category", "result", "evidence"), lines), weak, few])
+
+
+def _weak(name: str, each: WinRate) -> str:
+    """Return a weak category, never without its rate and interval."""
+    if each.counted == "votes":
+        return f"{name} ({_percent(each.tally.decisive_rate)} of the clear votes, {each.interval})"
+    return f"{name} ({_percent(each.tally.points_rate)} of the points, {each.interval})"
 
 
 def judges(poll: Poll) -> Html:

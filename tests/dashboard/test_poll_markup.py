@@ -97,3 +97,17 @@ def test_a_picture_that_is_gone_is_said_to_be() -> None:
     markup = poll.controversial(read_poll(split("base", "pick"), ["base", "pick"]), some)
     assert shown(markup) == [("base", "0", "base")]
     assert "not there any more<figcaption>pick</figcaption>" in markup
+
+
+def test_a_category_is_weak_with_its_interval_or_has_too_few_votes() -> None:
+    """One lost vote says nothing yet."""
+    lost = [
+        Vote(
+            left="base", right="pick", choice="left", judge="ann", unit=f"u{n}", number=n,
+            category="tile" if n else "item",
+        )
+        for n in range(13)
+    ]  # fmt: skip
+    markup = poll.categories(read_poll(lost, ["base", "pick"]))
+    assert "Weak: tile (0.0 % of the clear votes, 0.0 to 37.1 %)." in markup
+    assert "Too few clear votes to call weak or not: item. 10 are needed." in markup

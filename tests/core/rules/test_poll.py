@@ -95,13 +95,16 @@ def test_the_best_of_many_is_held_to_a_higher_bar() -> None:
 
 
 def test_a_weak_category_is_named() -> None:
-    """Where the candidate wins no more than half."""
+    """Where the candidate wins no more than half of ten clear votes or more."""
     given = [
         Vote(left="base", right="pick", choice="left" if n % 2 else "right", judge="ann",
              unit=str(n), number=n, category=("item", "tile")[n % 2])
         for n in range(20)
     ]  # fmt: skip
     assert read_poll(given, ["base", "pick"]).weak_categories == ("tile",)
+    few = read_poll(given[:18], ["base", "pick"])
+    assert few.categories["tile"].tally.decisive_rate == 0
+    assert few.weak_categories == ()
 
 
 def test_a_flagged_judge_is_shown_with_the_result_without_them() -> None:
