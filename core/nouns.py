@@ -135,6 +135,10 @@ class Expectation:
         )
 
 
+# The category of prompts that show what a LoRA does uncalled: drawn and looked at, in no score.
+BLEEDING = "bleeding (not scored)"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
     """One line of a suite."""

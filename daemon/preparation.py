@@ -32,6 +32,7 @@ from core.formats.caption_file import CaptionedImage, derive_suite, read_caption
 from core.formats.checkpoint_layout import is_family_certain
 from core.formats.checkpoint_metadata import Values
 from core.formats.prompt_suite import LoadedSuite, read_suite, suite_to_json
+from core.formats.prompt_trigger import trigger_of_metadata
 from core.formats.prompt_weights import spoken
 from core.metrics import TrainingProfile
 from core.metrics.look import COLOR_CELLS
@@ -278,7 +279,8 @@ class Preparation:
                 "--data DIR, so that prompts can be derived from their captions."
             )
         recipe = suited_to(_recipe_of(about, images, _metadata(known)), kind)
-        return LoadedSuite(suite=derive_suite(captions, recipe=recipe))
+        trigger = trigger_of_metadata(_metadata(known))
+        return LoadedSuite(suite=derive_suite(captions, recipe=recipe, trigger=trigger))
 
     def _profiled(self, images: tuple[CaptionedImage, ...], loaded: LoadedSuite) -> Profiled:
         """Return what the run is measured as: the setting wins over the suite, that over a look."""

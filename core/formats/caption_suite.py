@@ -13,10 +13,11 @@ from core.errors import Fixable
 from core.formats.color_names import BASIC_TERMS, COLOR_NAMES
 from core.formats.prompt_text import expectation_from_text
 from core.formats.prompt_weights import escape
-from core.nouns import Expectation, Origin, Prompt, Recipe, Suite, Tier
+from core.nouns import BLEEDING, Expectation, Origin, Prompt, Recipe, Suite, Tier
 
 _QUICK, _MEDIUM = 1, 5  # prompts that a quick and a medium test hold
 _TRIGGER_SHARE = 0.9  # of captions that begin alike
+UNCALLED = ", without trigger"  # what the name of such a prompt has after that of its counterpart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +81,20 @@ def _role(phrase: str) -> str:
 
 
 def derive_suite(
-    captions: Sequence[str], *, recipe: Recipe, count: int = 12, seed: int = 0
+    captions: Sequence[str],
+    *,
+    recipe: Recipe,
+    count: int = 12,
+    seed: int = 0,
+    trigger: str | None = None,
 ) -> Suite:
     """Return a suite of up to ``count`` prompts made of training captions; deterministic.
 
     A third repeats captions (seen), most put background, hair and accessories together anew
     (recombined), and a sixth asks for a color that no caption has (unseen). Captions without such
-    attributes are repeated, and their tags shuffled. Raises Fixable without any caption.
+    attributes are repeated, and their tags shuffled. Where the ``trigger`` word is known, one prompt
+    more repeats the first that says it without it: it shows bleeding, and is in no score. Raises
+    Fixable without any caption.
     """
     read = [_read(caption) for caption in captions if caption.strip()]
     if not read:
@@ -105,8 +113,30 @@ def derive_suite(
         ("recombined", recombined), ("seen", seen), ("unseen", unseen),
     ]  # fmt: skip
     ordered = _interleaved(kinds)[:count]
-    trigger = _trigger(read)
-    return Suite(name="from captions", recipe=recipe, prompts=_prompts(ordered, trigger))
+    prompts = _prompts(ordered, _trigger(read))
+    uncalled = _uncalled(prompts, trigger) if trigger else ()
+    return Suite(name="from captions", recipe=recipe, prompts=(*prompts, *uncalled))
+
+
+def _uncalled(prompts: Sequence[Prompt], trigger: str) -> tuple[Prompt, ...]:
+    """Return the first prompt that says the trigger word once more, without it; none where none does."""
+    words = r"[\s_]+".join(re.escape(word) for word in re.split(r"[\s_]+", escape(trigger)) if word)
+    said = re.compile(rf"(?<!\w){words}(?!\w)", re.IGNORECASE)
+    texts = {prompt.text for prompt in prompts}
+    for prompt in prompts:
+        phrases = (" ".join(part.split()) for part in said.sub("", prompt.text).split(","))
+        text = ", ".join(phrase for phrase in phrases if phrase)
+        if words and said.search(prompt.text) and text and text not in texts:
+            return (
+                Prompt(
+                    name=prompt.name + UNCALLED,
+                    text=text,
+                    category=BLEEDING,
+                    tier="medium",
+                    seeds=prompt.seeds,
+                ),
+            )
+    return ()
 
 
 def _typical(read: list[_Caption], count: int) -> list[_Caption]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal, TypeVar, assert_never
 
-from core.nouns import TIERS, Expectation, Prompt, Recipe, Sample, Stack, Tier, digest
+from core.nouns import BLEEDING, TIERS, Expectation, Prompt, Recipe, Sample, Stack, Tier, digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -52,8 +52,12 @@ def prompts_for(tier: Tier, prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
 
 
 def nested(prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
-    """Return the prompts in the order in which deeper tests add them: by tier, then as written."""
-    return tuple(sorted(prompts, key=lambda prompt: TIERS.index(prompt.tier)))
+    """Return the prompts in the order in which deeper tests add them: by tier, then as written.
+
+    Those that no score counts tell nothing of which epoch is best, so that they add nothing.
+    """
+    scored = [prompt for prompt in prompts if prompt.category != BLEEDING]
+    return tuple(sorted(scored, key=lambda prompt: TIERS.index(prompt.tier)))
 
 
 def expand(stack: Stack, prompts: Sequence[Prompt], recipe: Recipe) -> tuple[Sample, ...]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from core.formats.checkpoint_metadata import Values
 from core.formats.prompt_text import expectation_from_text, plain_text
 from core.formats.prompt_trigger import missing_trigger, trigger_of_captions, trigger_of_metadata
-from core.nouns import Recipe, Suite
+from core.nouns import BLEEDING, Recipe, Suite
 
 _TOKENS = re.compile(r"[^\W\d_]+|\d|[^\s\w]+")  # CLIP's own pieces: each is one token or more
 _WORDS = re.compile(r"[^\W\d_]{3,}")
@@ -128,7 +128,8 @@ def _too_long(suite: Suite) -> list[str]:
 def _trigger(metadata: Mapping[str, str], suite: Suite, captions: Sequence[str]) -> list[str]:
     """Name prompts that leave out the word the LoRA answers to."""
     trigger = trigger_of_metadata(metadata) or trigger_of_captions(captions) or ""
-    silent = missing_trigger(suite.prompts, trigger)
+    scored = [prompt for prompt in suite.prompts if prompt.category != BLEEDING]
+    silent = missing_trigger(scored, trigger)
     if not silent:
         return []
     word = trigger or next(one.trigger for one in suite.prompts if one.name == silent[0])

@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
+from core.nouns import BLEEDING
 from core.store.database import Connection, Row, row, rows
 
 
@@ -147,7 +148,12 @@ class Picture:
 
     @property
     def average(self) -> float | None:
-        """The composite, else the plain mean of the scores that exist; None when none does."""
+        """The composite, else the plain mean of the scores that exist; None when none does.
+
+        What shows bleeding has none: it is looked at beside the base model's picture.
+        """
+        if self.category == BLEEDING:
+            return None
         if self.composite is not None:
             return self.composite
         present = [score for score in (self.visual, self.style, self.prompt) if score is not None]

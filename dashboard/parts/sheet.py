@@ -44,6 +44,11 @@ def notice(said: Said) -> Html:
     )
 
 
+def note(words: str) -> Html:
+    """Return a quiet sentence that says how to read what follows."""
+    return fill('<p class="ew-quiet">{words}</p>', words=words)
+
+
 def doubts(sentences: Sequence[str]) -> Html:
     """Return what may make a test mislead, one sentence or more, folded."""
     lines = join(fill("<li>{sentence}</li>", sentence=sentence) for sentence in sentences)

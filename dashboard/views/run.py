@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
+from core.bleeding import LOOK_FOR, bleeding_of, bleeding_words
+from core.nouns import BLEEDING
 from core.store import gallery, objections, set_level
 from core.store.costs import run_costs
 from core.store.database import Connection
@@ -118,6 +120,9 @@ def _grid(reads: Reads, run: gallery.RunLine, pick: int | None) -> None:
         )
     )
     curtain.warn(reads, run.id)
+    bleeding = reads.ask(bleeding_of, run.id)
+    if bleeding is not None:
+        sheet.put(sheet.note(f"{LOOK_FOR} {bleeding_words(bleeding, unit)}"))
     if pictures:
         by_position = {each.position: each for each in results}
         wall.show(wall.grid(run.id, pictures, by_position, unit=unit, pick=pick), key="run-wall")
@@ -149,16 +154,21 @@ def _numbers(reads: Reads, run: gallery.RunLine, pick: int | None) -> None:
         if wrong := reads.ask(called_wrong_of, run.id):
             sheet.put(whole_sets.called_wrong(wrong, unit))
     with weak:
-        sheet.put(tables.weak_spots(_pictures(reads, run), pick, unit))
+        sheet.put(tables.weak_spots(_scored(_pictures(reads, run)), pick, unit))
     with plan:
-        plan_editor.show(reads, run, _pictures(reads, run), people)
+        plan_editor.show(reads, run, _scored(_pictures(reads, run)), people)
     with parameters:
         facts = reads.ask(gallery.run, run.id)
         sheet.put(tables.parameters(facts or {}))
     with files:
         sheet.put(tables.checkpoints(reads.ask(gallery.checkpoints, run.id), datetime.now(UTC)))
     with own:
-        own_score.show(run, reads.ask(gallery.pictures, run.id), people, unit=unit, pick=pick)
+        looked_at = _scored(reads.ask(gallery.pictures, run.id))
+        own_score.show(run, looked_at, people, unit=unit, pick=pick)
+
+
+def _scored(pictures: tuple[gallery.Picture, ...]) -> tuple[gallery.Picture, ...]:
+    return tuple(each for each in pictures if each.category != BLEEDING)
 
 
 def _or_nothing(results: tuple[gallery.EpochResult, ...], table: safe.Html) -> None:

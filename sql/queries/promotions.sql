@@ -1,5 +1,5 @@
 -- name: candidate_images
--- Every image of the epoch test of one position, with what was measured.
+-- Every scored image of the epoch test of one position, with what was measured.
 SELECT gs.sample_id, gs.prompt_name, gs.category, gs.expect, s.recipe, i.image_sha256, i.defect, i.seconds, m.body
 FROM epochwatch.checkpoints c
 JOIN epochwatch.grids g ON g.run_id = c.run_id AND g.purpose = 'epoch' AND g.body ->> 'sha256' = c.sha256
@@ -8,6 +8,7 @@ JOIN epochwatch.samples s ON s.sample_id = gs.sample_id
 LEFT JOIN epochwatch.images i ON i.sample_id = gs.sample_id
 LEFT JOIN epochwatch.measurements m ON m.sample_id = gs.sample_id AND m.rubric = gs.rubric
 WHERE c.run_id = %(run_id)s AND c.position = %(position)s AND NOT c.superseded
+  AND gs.category <> 'bleeding (not scored)'
 ORDER BY gs.ordinal;
 
 -- name: people

@@ -12,7 +12,7 @@ ON CONFLICT (sample_id, rubric) DO NOTHING;
 
 -- name: of_run
 -- Every measured or failed image of a run's own epoch tests, with whether its epoch's test is over.
--- A second look adds its images when it is over; until then the first test stands.
+-- A second look adds its images when it is over; until then the first test stands. What shows bleeding is in no score.
 SELECT * FROM (
     SELECT DISTINCT ON (c.position, gs.sample_id)
            c.position, c.sha256, c.source_path, c.file_name, c.is_final, c.saved_at, gs.sample_id, gs.prompt_name,
@@ -28,6 +28,7 @@ SELECT * FROM (
     LEFT JOIN epochwatch.measurements m ON m.sample_id = gs.sample_id AND m.rubric = gs.rubric
     WHERE c.run_id = %(run_id)s AND NOT c.superseded AND c.position IS NOT NULL
       AND (g.purpose = 'epoch' OR j.finished_at IS NOT NULL)
+      AND gs.category <> 'bleeding (not scored)'
     ORDER BY c.position, gs.sample_id, g.id
 ) tested
 ORDER BY position, ordinal, prompt_name;

@@ -28,6 +28,7 @@ SELECT tr.id AS run_id, tr.run_name, tr.position_unit, tr.status, s.stopping, a.
      JOIN epochwatch.measurements m ON m.sample_id = gs.sample_id AND m.rubric = gs.rubric
      JOIN epochwatch.checkpoints c ON c.run_id = g.run_id AND c.sha256 = g.body ->> 'sha256' AND NOT c.superseded
      WHERE g.run_id = tr.id AND g.purpose = 'epoch' AND g.position = (a.body ->> 'latest')::int
+       AND gs.category <> 'bleeding (not scored)'
        AND coalesce(m.visual, m.style, m.prompt) IS NOT NULL) AS units_in_latest,
     coalesce((SELECT (b.body ->> 'stop')::boolean FROM epochwatch.advice b
      WHERE b.run_id = tr.id AND (b.body ->> 'latest')::int < (a.body ->> 'latest')::int

@@ -8,7 +8,7 @@ from PIL import Image
 from core.errors import Fixable
 from core.formats.caption_file import derive_suite, read_captions, scan_captions
 from core.formats.prompt_suite import for_tier
-from core.nouns import Recipe
+from core.nouns import BLEEDING, Expectation, Recipe
 
 HAIR = ("pink", "blue", "brown", "red")
 GROUND = ("green", "white", "gray", "purple")
@@ -146,3 +146,33 @@ def test_without_captions_a_person_is_told_what_to_do(captions: list[str]) -> No
     """No captions, no suite."""
     with pytest.raises(Fixable, match="write a suite"):
         derive_suite(captions, recipe=Recipe())
+
+
+def test_a_known_trigger_makes_one_prompt_without_it_that_no_score_counts() -> None:
+    """The first prompt that says the word, with the same seed; all others stay as they were."""
+    captions = [
+        "Punk Knight, pink hair, green background",
+        "punk_knight, blue hair, red background",
+    ]
+    plain = derive_suite(captions, recipe=Recipe(), count=3)
+    suite = derive_suite(captions, recipe=Recipe(), count=3, trigger="punk knight")
+    assert suite.prompts[:-1] == plain.prompts
+    first, last = suite.prompts[0], suite.prompts[-1]
+    assert (last.name, last.seeds) == (f"{first.name}, without trigger", first.seeds)
+    assert (last.category, last.tier) == (BLEEDING, "medium")
+    assert "punk" not in last.text.lower()
+    assert last.text == first.text.partition(", ")[2]
+    assert last.expect == Expectation()
+
+
+def test_no_prompt_is_made_where_nothing_would_be_left_or_nothing_says_the_trigger() -> None:
+    """An empty prompt shows nothing of the kind, and neither does one that is there already."""
+    for captions, trigger in (
+        (["punk"], "punk"),
+        (["punks, a hat"], "punk"),
+        (["punk, a hat", "a hat"], "punk"),
+    ):
+        names = [
+            p.category for p in derive_suite(captions, recipe=Recipe(), trigger=trigger).prompts
+        ]
+        assert BLEEDING not in names
