@@ -16,6 +16,7 @@ from core.rules.gates import GateState, must_pending
 from core.rules.learning_rate import Schedule, schedule_of_run
 from core.rules.measured_rate import MeasuredRate, continued, rate_body, reaching, stored_rate
 from core.rules.overfitting import SetLevel, warnings
+from core.rules.saturation import saturated
 from core.rules.scoring import average_of, band
 from core.rules.stopping import gate_stop
 from core.rules.strengths import StrengthFinding
@@ -107,8 +108,11 @@ class Judge:
             waiting=untested(saves, results),
         )
         tell_of_plan(connection, about, standing, pick=advice.pick)
-        advice = replace(advice, reasons=(*advice.reasons, *warnings(sets, advice.unit)))
-        evidence = digest([evidence, [level.as_json() for level in sets.values()]])
+        images = {place: [each for _, each in epoch.measured] for place, epoch in epochs.items()}
+        still = [said] if (said := saturated(images, advice.unit)) else []
+        said_of_sets = warnings(sets, advice.unit)
+        advice = replace(advice, reasons=(*advice.reasons, *said_of_sets, *still))
+        evidence = digest([evidence, [level.as_json() for level in sets.values()], *still])
         if self._seen.get(run_id) == evidence:
             run(connection, "results.confirm_advice", run_id=run_id, seen=over["seen"])
             return

@@ -223,3 +223,20 @@ def _everything(house: House) -> str:
         str(house.select(f"SELECT t.*, t.ctid FROM {table} t ORDER BY t.ctid")) for table in tables
     )
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_metric_that_stands_still_is_said_beside_the_advice(house: House) -> None:
+    """Five epochs whose backgrounds all match: the advice says that this no longer tells them apart."""
+    quality: dict[int | None, float] = {None: 0.2, 1: 0.9, 2: 0.9, 3: 0.9, 4: 0.9, 5: 0.9}
+    for epoch in range(1, 6):
+        run_id = house.arrive(epoch)
+        house.draw(quality)
+        house.judge.judge()
+        with house.database.transaction() as connection:
+            [reasons] = [
+                each["body"]["reasons"]
+                for each in rows(connection, "results.advice_history", run_id=run_id)[-1:]
+            ]
+        said = [reason for reason in reasons if "no longer tell" in reason]
+        assert len(said) == (epoch == 5)
+    assert "at epochs 1-5" in said[0]
