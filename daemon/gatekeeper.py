@@ -49,6 +49,6 @@ def standing_of(
 def tell_of_plan(
     connection: Connection, about: Row, standing: Standing | None, *, pick: int | None
 ) -> None:
-    """Have people told of gates that came out and of decision points reached, each once."""
+    """Have people told of gates that came out, and of points to decide or look at, each once."""
     for event in standing.events(about) if standing else ():
-        tell(connection, about["id"], event, pick)
+        tell(connection, about["id"], event, pick if event.position is None else event.position)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EventKind = Literal[
     "failure", "run_finished", "stop_advised", "degrading", "plateau", "new_best",
     "trainer_stopped", "stop_failed", "stop_held", "budget", "idle",
-    "gate_failed", "gate_passed", "decision",
+    "gate_failed", "gate_passed", "decision", "look",
 ]  # fmt: skip
 KINDS: tuple[EventKind, ...] = (  # of advice, the most important first
     "failure",
@@ -40,6 +40,7 @@ class Event:
     key: str
     title: str
     body: str
+    position: int | None = None  # whose pictures go along, where it is not the pick
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,8 @@
-"""What of a plan is worth telling a person: gates that came out, and points at which to decide."""
+"""What of a plan is worth telling a person: gates that came out, and points at which to decide or to look."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from core.nouns import digest
@@ -25,7 +25,7 @@ def plan_events(
     run_name: str,
     run_id: int | str,
 ) -> tuple[Event, ...]:
-    """Return every failed gate, every passed must-have gate and every decision point reached.
+    """Return every failed gate, passed must-have gate, decision point reached and epoch to look at.
 
     The keys name what a gate or a decision says, not the plan: what stands unchanged in a changed
     plan is not told again, and what was changed is something new.
@@ -39,7 +39,13 @@ def plan_events(
         _decision_event(decisions, run_name=run_name, run_id=run_id)
         for decisions in _points(decisions_due(plan, states, evidence), evidence)
     ]
-    return (*came_out, *decide)
+    tested = {epoch.position for epoch in evidence.epochs if epoch.over}
+    looks = [
+        _look_event(epoch, run_name=run_name, run_id=run_id)
+        for epoch in plan.look_at
+        if epoch in tested
+    ]
+    return (*came_out, *decide, *looks)
 
 
 def decision_case(decision: Decision) -> str:
@@ -72,6 +78,21 @@ def _gate_event(gate: Gate, state: GateState, *, run_name: str, run_id: int | st
         run_name=run_name,
         run_id=run_id,
     )
+
+
+def _look_event(epoch: int, *, run_name: str, run_id: int | str) -> Event:
+    told = notice(
+        "look",
+        str(epoch),
+        title=f"epoch {epoch} is tested: please look",
+        body=(
+            f"The plan asks a person to look at epoch {epoch}. Its pictures are on the run's page; "
+            f"what you think of it: epochwatch log {epoch} VISUAL STYLE PROMPT --run {run_name}"
+        ),
+        run_name=run_name,
+        run_id=run_id,
+    )
+    return replace(told, position=epoch)
 
 
 def _decision_event(decisions: tuple[Decision, ...], *, run_name: str, run_id: int | str) -> Event:

@@ -111,6 +111,22 @@ def test_each_gate_and_each_decision_is_told_once(house: House) -> None:
     assert "stop at epoch 3. It is a must" in failed["body"].replace("\n", " ")
 
 
+def test_a_person_is_asked_to_look_when_the_epoch_is_tested(house: House) -> None:
+    """With the pictures of that epoch, once, and not before there are any."""
+    run_id = house.arrive(1)
+    _set(house, run_id, f"look_at = [1, 2]\n{PLAN}")
+    _test(house, 1)
+    house.arrive(2)
+    house.judge.judge()
+    asked = "SELECT payload FROM epochwatch.actions WHERE payload ->> 'event' = 'look' ORDER BY key"
+    [first] = house.select(asked)
+    assert first["payload"]["pick"] == 1
+    assert first["payload"]["title"] == "punk: epoch 1 is tested: please look"
+    assert "epochwatch log 1 VISUAL STYLE PROMPT --run punk" in first["payload"]["body"]
+    _test(house, 2)
+    assert [each["payload"]["pick"] for each in house.select(asked)] == [1, 2]
+
+
 def test_a_decision_in_words_waits_for_the_test(house: House) -> None:
     """Which case it is can be told from results only, not from a file that was saved."""
     run_id = _test(house, 1)
