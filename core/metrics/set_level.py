@@ -20,11 +20,13 @@ from core.metrics.color import MATCH, Bools, Bytes, Floats, delta_e, lab, oklab
 
 Item = TypeVar("Item")
 
-FEWEST_TRAINING = 20  # images before "as close as training images are to each other" means anything
+FEWEST_TRAINING = 2  # images: a copy of one has to be far from another
+ENOUGH_TRAINING = 20  # before "as close as training images are to each other" means anything
 MOST_TRAINING = (
     400  # images that are kept, which takes some ten seconds; of larger sets an even choice
 )
 COPY_QUANTILE = 0.01  # closer than so many training images are to their nearest other one
+COPY_RATIO = 1 / 3  # nearest to second nearest (Yoon et al. 2023; Gu et al. 2023)
 _LIGHTNESS_WEIGHT = 1.75  # the most that CIEDE2000 divides a difference of lightness by
 
 
@@ -80,7 +82,7 @@ class Nearest:
     name: str
     whole: float  # 0 the same, 1 nothing in common
     inside: float  # without the ring of border cells, since backgrounds dominate; its own nearest
-    is_copy: bool  # closer than nearly all training images are to each other
+    is_copy: bool  # far closer than training images are to each other, or than to any other
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +92,9 @@ class TrainingCells:
     cells: Bytes  # (n, rows, columns, 3)
     names: tuple[str, ...]
     of: int  # images that there are; more than n when not all were kept
-    whole: float  # the distance below which an image copies
+    whole: float  # the distance below which an image copies; 0 where they are too few to tell
     inside: float
+    ratio: float = 0.0  # of nearest to second nearest, below which it copies too; 0: not used
 
     def nearest(self, image: Bytes) -> Nearest | None:
         """Return the training image nearest to (rows, columns, 3); None for another shape."""
@@ -107,13 +110,21 @@ class TrainingCells:
     def _nearest(self, far: Bools) -> Nearest:
         within = ~ring_mask(*self.cells.shape[1:3]).reshape(-1)
         whole, inside = far.mean(axis=1), far[:, within].mean(axis=1)
-        by = whole if whole.min() <= self.whole else inside
+        as_whole, as_inside = self._copies(whole, self.whole), self._copies(inside, self.inside)
+        by = whole if as_whole else inside
         return Nearest(
             name=self.names[int(by.argmin())],
             whole=float(whole.min()),
             inside=float(inside.min()),
-            is_copy=_copies(whole.min(), self.whole) or _copies(inside.min(), self.inside),
+            is_copy=as_whole or as_inside,
         )
+
+    def _copies(self, distances: Floats, limit: float) -> bool:
+        """Return whether distances to all training images are those of a copy of one."""
+        nearest = distances.min()
+        if nearest == 0 or nearest < limit:
+            return True
+        return bool(len(distances) > 1 and nearest < self.ratio * np.partition(distances, 1)[1])
 
     def as_json(self) -> dict[str, Any]:
         """Return the form that is stored; the cells are packed."""
@@ -125,6 +136,7 @@ class TrainingCells:
             "of": self.of,
             "whole": self.whole,
             "inside": self.inside,
+            "ratio": self.ratio,
             "rgb": base64.b64encode(zlib.compress(self.cells.tobytes(), 6)).decode("ascii"),
         }
 
@@ -140,17 +152,13 @@ class TrainingCells:
                 of=int(body["of"]),
                 whole=float(body["whole"]),
                 inside=float(body["inside"]),
+                ratio=float(body.get("ratio", 0.0)),  # kept by an earlier version: without
             )
         except (KeyError, TypeError, ValueError, zlib.error) as trouble:
             raise Fixable(
                 f"The stored training images cannot be read ({trouble!r}), so copies of them "
                 "cannot be found; start again with --data DIR."
             ) from trouble
-
-
-def _copies(distance: float, limit: float) -> bool:
-    """Return whether a distance is that of a copy; a limit of 0 leaves exact copies only."""
-    return bool(distance < limit or distance == 0)
 
 
 def evenly(items: Sequence[Item], most: int = MOST_TRAINING) -> tuple[Item, ...]:
@@ -162,10 +170,15 @@ def evenly(items: Sequence[Item], most: int = MOST_TRAINING) -> tuple[Item, ...]
 def learn_training_cells(
     images: Iterable[Bytes], names: Sequence[str], columns: int, *, of: int
 ) -> TrainingCells | None:
-    """Return training images (h, w, 3) uint8 as cells; None when fewer than 20 can be used.
+    """Return training images (h, w, 3) uint8 as cells; None when fewer than two can be used.
 
     Images narrower than ``columns`` pixels or of another shape than most are left out. ``of`` is
     how many training images there are, of which these are a choice.
+
+    From 20 on they tell themselves how close two of them come by chance. Fewer cannot; then a
+    copy is three times as near to one as to any other (Yoon et al. 2023, "Diffusion Probabilistic
+    Models Generalize when They Fail to Memorize"; Gu et al. 2023, "On Memorization in Diffusion
+    Models"). Either set has that rule, stricter where training images themselves meet it by chance.
     """
     usable = [
         (shrink_to_cells(image, columns), name)
@@ -178,26 +191,30 @@ def learn_training_cells(
     if len(usable) < FEWEST_TRAINING:
         return None
     cells = np.stack([cells for cells, _ in usable])
-    whole, inside = _to_each_other(cells)
+    whole, inside, ratio = 0.0, 0.0, COPY_RATIO
+    if len(usable) >= ENOUGH_TRAINING:
+        nearest = _to_each_other(cells)  # (whole or inside, nearest or second, n)
+        whole, inside = (float(np.quantile(each[0], COPY_QUANTILE)) for each in nearest)
+        shares = [each[0] / np.maximum(each[1], 1e-9) for each in nearest]
+        ratio = min(COPY_RATIO, *(float(np.quantile(each, COPY_QUANTILE)) for each in shares))
     return TrainingCells(
         cells=cells,
         names=tuple(name for _, name in usable),
         of=of,
-        whole=float(np.quantile(whole, COPY_QUANTILE)),
-        inside=float(np.quantile(inside, COPY_QUANTILE)),
+        whole=whole,
+        inside=inside,
+        ratio=ratio,
     )
 
 
-def _to_each_other(cells: Bytes) -> tuple[Floats, Floats]:
-    """Return each image's distance to its nearest other one: over all cells, and inside the ring."""
+def _to_each_other(cells: Bytes) -> Floats:
+    """Return (2, 2, n): over all cells and inside the ring, each one's nearest and second nearest."""
     count = len(cells)
     within = ~ring_mask(*cells.shape[1:3]).reshape(-1)
     colors = lab(cells.reshape(count, -1, 3))
-    whole: NDArray[np.float64] = np.ones(count)
-    inside: NDArray[np.float64] = np.ones(count)
+    apart: NDArray[np.float64] = np.ones((2, count, count))
     for at in range(count - 1):
         far = differing(colors[at], colors[at + 1 :])
-        for least, shares in ((whole, far.mean(axis=1)), (inside, far[:, within].mean(axis=1))):
-            least[at] = min(least[at], shares.min())
-            least[at + 1 :] = np.minimum(least[at + 1 :], shares)
-    return whole, inside
+        for kind, shares in enumerate((far.mean(axis=1), far[:, within].mean(axis=1))):
+            apart[kind, at, at + 1 :] = apart[kind, at + 1 :, at] = shares
+    return np.partition(apart, 1, axis=2)[..., :2].swapaxes(1, 2)

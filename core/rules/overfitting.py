@@ -1,8 +1,8 @@
 """Whether a LoRA has begun to learn its training images by heart: diversity, copies and the gap.
 
-Each position is compared with the first that was tested. Over-fitting is all three together:
-images of one prompt grow alike, more of them copy training images, and prompts seen in training
-gain on prompts that were held out. What cannot be known is None, with the reason.
+Over-fitting is that images surely copy training images, and that it costs something: images of
+one prompt surely grow alike, or prompts seen in training surely gain on prompts that were held out,
+both since the first position that was tested. What cannot be known is None, with the reason.
 """
 
 from __future__ import annotations
@@ -129,10 +129,20 @@ def set_levels(epochs: Sequence[EpochSet], *, no_training: str) -> dict[int, Set
 
 
 def warnings(levels: Mapping[int, SetLevel], unit: str) -> tuple[str, ...]:
-    """Return a sentence for the first position that is over-trained, and that collapsed."""
+    """Return a sentence for the first position that copies, is over-trained, and collapsed.
+
+    Copies have none of their own where the same position is over-trained, which tells of them.
+    """
     said = []
     ordered = [levels[position] for position in sorted(levels)]
     bad = next((level for level in ordered if level.overtrained), None)
+    copying = next((level for level in ordered if _is_copying(level.copies)), None)
+    if copying is not None and copying.copies is not None and copying is not bad:
+        several = copying.copies
+        said.append(
+            f"At {unit} {copying.position} {several.copies} of {several.images} images copy "
+            f"training images, such as {several.examples[0][1]}."
+        )
     if bad is not None:
         said.append(f"From {unit} {bad.position} on it looks over-trained: {bad.said}")
     for level in ordered:
@@ -301,41 +311,65 @@ def _signature(
     gap: Gap | None,
     reasons: Mapping[str, str],
 ) -> tuple[bool | None, str]:
-    """Return whether all three speak for over-fitting: one that speaks against it is enough."""
+    """Return whether images copy, and what that costs; a sure sign against it is enough for no.
+
+    Copies are what nothing else makes. The other two have other causes, too: a LoRA that has just
+    learned its subject draws less at random, and held-out prompts are harder. And on a dozen prompts
+    the gap is seldom sure, so that one undecided sign of the two must not hide the other.
+    """
+    fell = (diversity.low, diversity.high) if diversity else None
+    grew = (gap.low, gap.high) if gap else None
     signs = {
-        "diversity": _fell(diversity),
-        "copies": _rose(copies, copies_of(first), is_first=epoch.position == first.position),
-        "gap": None if gap is None or gap.low is None else gap.low > 0,
+        "diversity": _beyond(fell, 1, falling=True),
+        "copies": None if copies is None else _is_copying(copies),
+        "gap": _beyond(grew, 0),
     }
     words = {
-        "diversity": ("images of one prompt grow alike", "images of one prompt differ as before"),
-        "copies": ("more images copy training images", "no more images copy training images"),
-        "gap": ("prompts seen in training gain on the others", "held-out prompts keep up"),
+        "diversity": (
+            "images of one prompt grow alike",
+            "images of one prompt differ more than at first",
+        ),
+        "copies": (
+            "images copy training images",
+            "no more images copy training images than may by chance",
+        ),
+        "gap": (
+            "prompts seen in training gain on the others",
+            "held-out prompts gain on those seen in training",
+        ),
     }
     against = [words[part][1] for part, sign in signs.items() if sign is False]
     if against:
         return False, f"{'; '.join(against)}."
-    if all(signs.values()):
-        return True, f"{'; '.join(words[part][0] for part in signs)}."
+    if signs["copies"] and (signs["diversity"] or signs["gap"]):
+        return True, f"{'; '.join(words[part][0] for part, sign in signs.items() if sign)}."
     if epoch.position == first.position:
         return None, "Nothing earlier to compare with."
     open_parts = [part for part, sign in signs.items() if sign is None]
-    why = "; ".join(f"{part}: {reasons.get(part, 'too few to tell')}" for part in open_parts)
+    why = "; ".join(
+        f"{part}: {reasons.get(part, 'not sure enough to tell')}" for part in open_parts
+    )
     return None, f"Cannot be known. {why}."
 
 
-def _fell(diversity: Diversity | None) -> bool | None:
-    """Return whether diversity surely fell; None when that cannot be told."""
-    return None if diversity is None or diversity.high is None else diversity.high < 1
+def _beyond(
+    interval: tuple[float | None, float | None] | None, still: float, *, falling: bool = False
+) -> bool | None:
+    """Return whether an interval lies above ``still``, or below it if ``falling``.
 
-
-def _rose(copies: Copies | None, before: Copies | None, *, is_first: bool) -> bool | None:
-    """Return whether there are surely more copies than by chance, and more than at first."""
-    if copies is None:
+    False when it lies on the other side; None when it has room for both, or is not known.
+    """
+    low, high = interval or (None, None)
+    if low is None or high is None:
         return None
-    if copies.low <= BY_CHANCE:
-        return False
-    return None if is_first or before is None else copies.rate > before.rate
+    if falling:
+        low, high, still = -high, -low, -still
+    return True if low > still else False if high < still else None
+
+
+def _is_copying(copies: Copies | None) -> bool:
+    """Return whether there are surely more copies than by chance."""
+    return copies is not None and copies.low > BY_CHANCE
 
 
 def _resampled(count: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.int64]]:

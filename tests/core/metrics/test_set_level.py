@@ -10,7 +10,7 @@ import pytest
 from core.errors import Fixable
 from core.metrics.color import MATCH, delta_e, lab
 from core.metrics.set_level import (
-    FEWEST_TRAINING,
+    COPY_RATIO,
     TrainingCells,
     cell_similarity,
     color_similarity,
@@ -127,12 +127,26 @@ def test_training_images_seldom_copy_each_other() -> None:
     assert flagged <= 3
 
 
-def test_too_few_training_images_tell_nothing() -> None:
-    """Of nineteen it is not known how close training images usually are."""
-    few = _cells(FEWEST_TRAINING - 1)
+def test_one_training_image_tells_nothing() -> None:
+    """What is near to it is not known to be farther from anything else."""
+    one = _cells(1)
 
-    assert learn_training_cells(few, ["x"] * len(few), 24, of=len(few)) is None
+    assert learn_training_cells(one, ["x"], 24, of=1) is None
     assert learn_training_cells([], [], 24, of=0) is None
+
+
+def test_a_handful_of_training_images_is_enough_to_find_copies() -> None:
+    """A copy is far nearer to one than to any other, also with a tenth of its cells off."""
+    training = _training(6)
+
+    copy = training.nearest(with_random_cells(training.cells[2], 0.1))
+    own = training.nearest(with_random_cells(training.cells[2], 0.5))
+
+    assert training.ratio == COPY_RATIO
+    assert copy is not None
+    assert (copy.name, copy.is_copy) == ("2.png", True)
+    assert own is not None
+    assert not own.is_copy
 
 
 def test_large_training_images_are_read_as_cells() -> None:
@@ -155,11 +169,14 @@ def test_they_survive_being_stored() -> None:
     again = TrainingCells.from_json(json.loads(json.dumps(training.as_json())))
 
     assert (again.cells == training.cells).all()
-    assert (again.whole, again.inside, again.names) == (
+    assert (again.whole, again.inside, again.ratio, again.names) == (
         training.whole,
         training.inside,
+        training.ratio,
         training.names,
     )
+    earlier = {name: value for name, value in training.as_json().items() if name != "ratio"}
+    assert TrainingCells.from_json(earlier).ratio == 0
     with pytest.raises(Fixable, match="--data"):
         TrainingCells.from_json({**training.as_json(), "rgb": "eA=="})
 

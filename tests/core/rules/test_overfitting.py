@@ -1,11 +1,22 @@
-"""Over-fitting is three signs together; one that cannot be known leaves the question open."""
+"""Over-fitting is copies and what they cost; one that cannot be known leaves the question open."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from core.metrics.set_level import (
+    TrainingCells,
+    cell_similarity,
+    evenly,
+    learn_training_cells,
+    vendi_score,
+)
 from core.nouns import Origin
 from core.rules.overfitting import (
     EpochSet,
@@ -17,6 +28,11 @@ from core.rules.overfitting import (
 )
 
 NO_DATA = "no training images"
+DATASET = Path(__file__).parents[3] / "daemon" / "demo" / "dataset"
+# Cells of images that the demo's model drew with a LoRA of eight of its sprites, by
+# `python -m tests.bench.overfit --seeds 1 --runs few`: above epoch 1, below epoch 3; three captions
+# of training images, then three held-out prompts, three seeds each.
+LEARNED_BY_HEART = Path(__file__).with_name("learned_by_heart.png")
 SEEN = [f"seen {at}" for at in range(6)]
 HELD = [f"held {at}" for at in range(6)]
 
@@ -76,8 +92,8 @@ def test_all_three_signs_make_over_fitting() -> None:
 
 @pytest.mark.parametrize(
     "changed",
-    [{"spread": 0.85}, {"copies": 0}, {"seen": 7.0, "held": 7.0}],
-    ids=["as diverse", "no copies", "no gap"],
+    [{"spread": 0.85}, {"copies": 0}, {"seen": 7.0, "held": 7.5}],
+    ids=["more diverse", "no copies", "held-out prompts gain"],
 )
 def test_one_sign_against_it_is_enough(changed: dict[str, Any]) -> None:
     """A LoRA that only makes few kinds of image well is not over-trained."""
@@ -87,6 +103,43 @@ def test_one_sign_against_it_is_enough(changed: dict[str, Any]) -> None:
 
     assert found[9].overtrained is False
     assert not any("over-trained" in said for said in warnings(found, "epoch"))
+
+
+def test_a_gap_that_is_not_sure_hides_no_over_fitting() -> None:
+    """On a dozen prompts it seldom is, however many images copy and however alike they have grown."""
+    bad = _uneven(_epoch(9, spread=0.4, copies=12, seen=7.5, held=7.0))
+
+    found = set_levels([_epoch(1), bad], no_training=NO_DATA)
+
+    assert found[9].gap is not None
+    assert found[9].gap.low is not None
+    assert found[9].gap.high is not None
+    assert found[9].gap.low < 0 < found[9].gap.high
+    assert found[9].overtrained is True
+    assert found[9].said == "images of one prompt grow alike; images copy training images."
+
+
+def _uneven(epoch: EpochSet) -> EpochSet:
+    """Let every other prompt gain three points and lose them."""
+    images = tuple(
+        replace(image, score=image.score + (3 if int(image.prompt[-1]) % 2 else -3))
+        for image in epoch.images
+        if image.score is not None
+    )
+    return replace(epoch, images=images)
+
+
+def test_copies_are_told_even_where_nothing_earlier_shows_what_they_cost() -> None:
+    """A run whose first test copies already is no different later, and says so all the same."""
+    found = set_levels(
+        [_epoch(at, spread=0.4, copies=20, seen=8.0) for at in (1, 2)], no_training=NO_DATA
+    )
+
+    assert (found[1].overtrained, found[2].overtrained) == (None, None)
+    assert "not sure enough" in found[2].said
+    assert warnings(found, "epoch") == (
+        "At epoch 1 20 of 36 images copy training images, such as a.png.",
+    )
 
 
 def test_without_training_images_it_cannot_be_known() -> None:
@@ -146,3 +199,52 @@ def test_the_interval_of_a_rate_is_clopper_and_pearsons() -> None:
     assert clopper_pearson(0, 10) == pytest.approx((0.0, 0.3085), abs=1e-4)
     assert clopper_pearson(3, 10) == pytest.approx((0.0667, 0.6525), abs=1e-4)
     assert clopper_pearson(10, 10) == pytest.approx((0.6915, 1.0), abs=1e-4)
+
+
+def _eight_sprites() -> TrainingCells:
+    """Return the training images of that LoRA."""
+    files = evenly(sorted(DATASET.glob("*.png")), 8)
+    pixels = [np.asarray(Image.open(file).convert("RGB")) for file in files]
+    found = learn_training_cells(pixels, [file.name for file in files], 24, of=8)
+    assert found is not None
+    return found
+
+
+def _drawn(position: int, drawn: np.ndarray, training: TrainingCells) -> EpochSet:
+    """Return one epoch of (prompts, seeds, 24, 24, 3)."""
+    images, spreads = [], []
+    for at, cells in enumerate(drawn):
+        spread = vendi_score(cell_similarity(cells)) / len(cells)
+        spreads.append(Spread(prompt=str(at), seeds=len(cells), cells=spread, color=spread))
+        for each in cells:
+            near = training.nearest(each)
+            assert near is not None
+            image = SetImage(
+                prompt=str(at), origin="seen" if at < 3 else "unseen", score=None,
+                is_copy=near.is_copy, like=near.name if near.is_copy else "",
+            )  # fmt: skip
+            images.append(image)
+    return EpochSet(position=position, images=tuple(images), spreads=tuple(spreads))
+
+
+def test_a_lora_that_learned_eight_sprites_by_heart_raises_its_alarms() -> None:
+    """On real images: blurred at epoch 1, at epoch 3 the training images themselves."""
+    tiles = np.asarray(Image.open(LEARNED_BY_HEART).convert("RGB"))
+    drawn = tiles.reshape(2, 24, 6, 3, 24, 3).transpose(0, 2, 3, 1, 4, 5)
+    training = _eight_sprites()
+
+    found = set_levels(
+        [_drawn(at, each, training) for at, each in zip((1, 3), drawn, strict=True)],
+        no_training=NO_DATA,
+    )
+
+    copies = [found[at].copies for at in (1, 3)]
+    assert copies[0] is not None
+    assert copies[1] is not None
+    assert (copies[0].copies <= 1, found[1].overtrained) == (True, False)
+    assert copies[1].copies >= 4
+    assert {like.removesuffix(".png") for _, like in copies[1].examples} <= {
+        "punk_001", "punk_030", "punk_059",
+    }  # fmt: skip
+    assert found[3].overtrained is True
+    assert warnings(found, "epoch")[0].startswith("From epoch 3 on it looks over-trained")
