@@ -25,7 +25,7 @@ from core.rules.measured_rate import (
     measured_rate,
     steps_per_position,
 )
-from daemon.train_reporter import option
+from daemon.train_command import option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,12 +12,13 @@ from core.errors import EpochwatchError, Retryable
 from core.settings import Settings
 from core.store.database import Connection, Database, Row, bump, row, rows, run
 from core.store.opening import open_database
+from core.store.owners_tables import write_run
 from daemon.actions.stop import Means, Stopper
+from daemon.train_command import option, schedule_settings, told_command
 from daemon.train_log import LogReader
 
 _EVERY = 5.0  # seconds between two reports
 _AGAIN = 10.0  # seconds until a database that was away is tried again
-_SECRET = re.compile(r"key|token|secret|passw", re.IGNORECASE)
 
 
 @dataclass(kw_only=True)
@@ -33,12 +32,14 @@ class Reporter:
     log: LogReader
     means: Means | None = None  # how it may be stopped, if it may
     run_name: str | None = None
+    folder: Path = field(default_factory=Path.cwd)  # where the trainer was started
     every: float = _EVERY
     again: float = _AGAIN
     state: str = "training"
     _ended: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
     _said: object = None
+    _settled: int | None = None  # the run whose empty cells the command line has filled
 
     @property
     def address(self) -> str:
@@ -98,9 +99,21 @@ class Reporter:
                 "trainer": self.address,
             }
             run(connection, "stopping.set", run_id=known, stopping=stopping)
+        if known is not None and known != self._settled:
+            self._settle(connection, known)
         if said != self._said:
             bump(connection, "hosts")
             self._said = said
+
+    def _settle(self, connection: Connection, run_id: int) -> None:
+        """Fill what the trainer's own files leave open of its learning rate, and nothing else."""
+        about = row(connection, "runs.get", run_id=run_id)
+        told = schedule_settings(self.command, self.folder)
+        if about is not None:
+            missing = {name: value for name, value in told.items() if about[name] is None}
+            if missing:
+                write_run(connection, run_id, missing)
+        self._settled = run_id
 
     def _run_id(self, connection: Connection) -> int | None:
         if self.run_name is not None:
@@ -141,24 +154,3 @@ class Reporter:
         with database.transaction() as connection:
             run(connection, "actions.done", key=action["key"], note=note)
             bump(connection)
-
-
-def option(command: Sequence[str], name: str) -> str | None:
-    """Return the value of ``--name VALUE`` or ``--name=VALUE``, with - for _ too; None without it."""
-    for at, word in enumerate(command):
-        key, equals, value = word.partition("=")
-        if key.lstrip("-").replace("-", "_") == name and key.startswith("--"):
-            return value if equals else next(iter(command[at + 1 : at + 2]), None)
-    return None
-
-
-def told_command(command: Sequence[str]) -> str:
-    """Return a command line as it is stored: the values of options that hold secrets are not."""
-    told: list[str] = []
-    hide = False
-    for word in command:
-        key, equals, _ = word.partition("=")
-        secret = word.startswith("--") and bool(_SECRET.search(key))
-        told.append("***" if hide else f"{key}=***" if secret and equals else word)
-        hide = secret and not equals
-    return shlex.join(told)[:2000]

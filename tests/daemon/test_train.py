@@ -23,8 +23,9 @@ from core.settings import Settings
 from core.store import migrate
 from core.store.database import Database, Row, row, run
 from daemon.actions.stop import Stopper
+from daemon.train_command import option, told_command
 from daemon.train_log import LogReader
-from daemon.train_reporter import Reporter, option, told_command
+from daemon.train_reporter import Reporter
 from whole_program import REPOSITORY, wait_for
 
 TRAINER = """
