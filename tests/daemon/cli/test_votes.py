@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from skimage.io import imread
 from typer.testing import CliRunner
 
 from core.errors import Fixable
 from core.store import voting
+from core.store.comparisons import comparison
 from core.store.database import Database
 from core.store.migrate import migrate
 from daemon.cli.main import app
@@ -22,6 +30,9 @@ from seeded_history import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# The example script of the owner's documents, letter for letter.
+_OWNERS_SCRIPT = Path(__file__).parents[2] / "data" / "the_owners_analyze_comparison.txt"
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +61,6 @@ def voted(server_dsn: str) -> Iterator[tuple[str, Made]]:
 
 
 def _units(connection: object, made: Made) -> list[str]:
-    from core.store.comparisons import comparison
-
     found = comparison(connection, made.id)  # type: ignore[arg-type]
     assert found is not None
     return [unit.key for unit in found.units]
@@ -88,6 +97,56 @@ def test_votes_are_exported(
     text = file.read_text(encoding="utf-8")
     lines = json.loads(text) if format_ == "json" else list(csv.DictReader(text.splitlines()))
     assert len(lines) == (12 if format_ == "seed" else 6)
+
+
+def test_the_owners_own_script_reads_the_export_unchanged(
+    monkeypatch: pytest.MonkeyPatch, voted: tuple[str, Made], tmp_path: Path
+) -> None:
+    """It ends well, prints the product's own figures, and saves its plots."""
+    dsn, made = voted
+    _run(monkeypatch, dsn, "export", made.id, "-o", tmp_path / "comparison.csv", "--format", "seed")
+    script = tmp_path / "analyze_comparison.py"
+    shutil.copyfile(_OWNERS_SCRIPT, script)
+    said = subprocess.run(
+        [sys.executable, "-W", "ignore", script.name, "comparison.csv"],
+        cwd=tmp_path,
+        env={**os.environ, "MPLBACKEND": "Agg", "MPLCONFIGDIR": str(tmp_path), "PYTHONUTF8": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert said.returncode == 0, said.stderr
+    found = json.loads(_run(monkeypatch, dsn, "stats", made.id, "--json"))["result"]
+    lost = 100 * found["losses"] / found["comparisons"]
+    assert f"Total Comparisons: {2 * found['comparisons']}\n" in said.stdout
+    assert f"Base SDXL Wins: {2 * found['losses']} ({lost:.1f}%)" in said.stdout
+    assert f"Custom LoRA Wins: {2 * found['wins']} ({found['win_rate']:.1f}%)" in said.stdout
+    assert f"Win Rate: {found['win_rate']:.1f}%" in said.stdout
+    assert said.stdout.count("EXCELLENT") == 1
+    assert found["verdict"].startswith("EXCELLENT")
+    mean = re.search(r"Avg Generation Time: ([\d.]+)s", said.stdout)
+    assert mean is not None
+    assert float(mean[1]) == pytest.approx(_mean_seconds(dsn, made), abs=0.006)
+    assert said.stdout.count("  - better colors") == 5  # it prints the first five of six
+    plots = imread(tmp_path / "validation_report.png")
+    assert plots.shape[:2] == (400, 1200)
+    assert plots.std() > 1
+
+
+def _mean_seconds(dsn: str, made: Made) -> float:
+    """Return the mean time of the pictures that were voted on."""
+    with Database(dsn) as database, database.transaction() as connection:
+        found = comparison(connection, made.id)
+        assert found is not None
+        voted_on = {each.unit for each in voting.served(connection, made.id)}
+    seconds = [
+        picture.seconds
+        for unit in found.units
+        if unit.key in voted_on
+        for picture in unit.pictures.values()
+    ]
+    return fmean(each for each in seconds if each is not None)
 
 
 def test_a_guest_link_is_shown_once_listed_without_its_token_and_revoked(
