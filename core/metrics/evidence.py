@@ -4,7 +4,7 @@ The same questions as ``measure`` asks, answered cell by cell; changes no number
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -84,6 +84,7 @@ def evidence_of(
     steps = read_finishing(finishing)
     look = look_at(pixels, grid, profile.grid if profile else COLOR_CELLS, steps, kind)
     ground = background_of(look.cells)
+    expect = _with_a_number(expect, measured)
     places = _places(look.cells, expect, profile)
     return measured, Evidence(
         grid=look.grid,
@@ -101,6 +102,16 @@ def evidence_of(
         },
         comparisons=_comparisons(look.cells, expect, ground, places),
         palette=_palette(look.cells),
+    )
+
+
+def _with_a_number(expect: Expectation, measured: Measurement) -> Expectation:
+    """Return the promised colors that were judged: what does not apply, or is off, has no fault."""
+    judged = {name for name, metric in measured.metrics.items() if metric.value is not None}
+    return replace(
+        expect,
+        background=expect.background if "background_match" in judged else None,
+        regions=tuple(each for each in expect.regions if f"region_{each[0]}" in judged),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -68,6 +70,30 @@ def test_wrong_hair_is_marked_where_hair_should_be_and_named(profile: TrainingPr
     assert not found.wrong_regions["hair"][0].any()
     assert (hair.wanted, hair.measured) == ("#ff69b4", "#3c5adc")
     assert hair.difference > 20
+
+
+def test_what_does_not_apply_is_neither_marked_nor_compared(profile: TrainingProfile) -> None:
+    """A tile has no background and no hair, so no border cell of it is wrong."""
+    asked = replace(Portrait().expect, subject="tile")
+    pixels = Portrait(background="#8c46b4", hair="#3c5adc").drawn(192)
+    measured, found = evidence_of(pixels, expect=asked, grid=24, profile=profile)
+
+    assert found
+    assert measured.metrics["background_match"].value is None
+    assert found.wrong_background is None
+    assert found.wrong_regions == {}
+    assert found.comparisons == ()
+
+
+def test_what_is_off_by_its_proof_is_neither_marked_nor_compared(profile: TrainingProfile) -> None:
+    """Where the background's and the hair's numbers do not count, only the lips are compared."""
+    off = (("background", "off: it failed"), ("region_hair", "off: it failed"))
+    pixels = Portrait(background="#8c46b4", hair="#3c5adc").drawn(192)
+    found = seen(pixels, Portrait(), replace(profile, off=off))
+
+    assert found.wrong_background is None
+    assert found.wrong_regions == {}
+    assert [each.name for each in found.comparisons] == ["lips"]
 
 
 def test_the_image_is_enlarged_with_its_marks_and_a_panel(profile: TrainingProfile) -> None:
