@@ -24,7 +24,7 @@ lint:
 	@$(VENV)/bin/lint-imports --no-logo
 	@$(VENV)/bin/codespell
 
-bench: WHICH ?= metrics flags probes swap grid intake shared_batch story votes convergence evidence overfit
+bench: WHICH ?= metrics flags probes agreement swap grid intake shared_batch story votes convergence evidence overfit
 bench: ## the benchmarks behind docs/benchmarks.md, all or by name: make bench WHICH=metrics
 	@.ci/install $(EXTRAS)
 	@for name in $(WHICH); do echo "== $$name" >&2; $(PY) -m tests.bench.$$name $(ARGS) || exit 1; done
