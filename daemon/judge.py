@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from core.errors import Permanent, Retryable
 from core.nouns import Measurement, digest
 from core.rules.advice import Advice, Dial, ScoreRow, advise, evidence_digest
 from core.rules.alerting import Event, Told, events
@@ -61,20 +62,39 @@ class Judge:
         return int(counters["results"])
 
     def judge(self) -> None:
-        """Look at the runs whose evidence may have changed; runs without news cost one query together."""
+        """Look at the runs whose evidence may have changed; runs without news cost one query together.
+
+        Raises Permanent that names the runs which could not be judged, after all others were.
+        """
         with self.database.transaction() as connection:
             rev = self._revision(connection)
             if rev == self._rev:
                 return
             watched = rows(connection, "runs.watched")
-        for about in watched:
-            if self._marks.get(about["id"]) != about["mark"]:
-                with self.database.transaction() as connection:
-                    self._judge_run(connection, about["id"])
-                self._marks[about["id"]] = about["mark"]
+        news = [about for about in watched if self._marks.get(about["id"]) != about["mark"]]
+        failed = [trouble for about in news if (trouble := self._try_run(about)) is not None]
         with self.database.transaction() as connection:
             fall_back_on_drift(connection)
         self._rev = rev
+        if failed:
+            raise Permanent(
+                f"{'; '.join(failed)}. What was advised before still stands there, all other runs "
+                "are judged. The daemon's log has the details; it is tried again with the next results."
+            )
+
+    def _try_run(self, about: Row) -> str | None:
+        """Judge a run; return what went wrong, so that one run holds up no other."""
+        try:
+            with self.database.transaction() as connection:
+                self._judge_run(connection, about["id"])
+        except Retryable:
+            raise
+        except Exception as trouble:
+            log.exception("judge", run=about["run_name"])
+            why = str(trouble).rstrip(".") or type(trouble).__name__
+            return f"{about['run_name']} could not be judged: {why}"
+        self._marks[about["id"]] = about["mark"]
+        return None
 
     def judge_run(self, run_id: int) -> None:
         """Look at one run now."""

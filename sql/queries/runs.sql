@@ -52,7 +52,7 @@ WHERE tr.id = %(run_id)s;
 
 -- name: watched
 -- Runs that have checkpoints of ours, newest first, each with a mark that changes when its evidence may have.
-SELECT tr.id, concat_ws('/',
+SELECT tr.id, tr.run_name, concat_ws('/',
     tr.status, tr.max_train_epochs, tr.total_steps, tr.position_unit,
     (SELECT concat_ws(' ', count(*), max(c.registered_at)) FROM epochwatch.checkpoints c
      WHERE c.run_id = tr.id AND NOT c.superseded),
@@ -87,14 +87,15 @@ JOIN epochwatch.checkpoints c ON c.run_id = s.run_id
 WHERE c.host = %(host)s AND s.base_sha256 IS NOT NULL;
 
 -- name: save_setup
--- What a run is tested with.
+-- What a run is tested with. A price that stands was said by somebody, maybe while it was blocked.
 INSERT INTO epochwatch.run_setups (run_id, suite, profile, base_sha256, strength, tests, stop, price_per_hour, blocked_reason, doubts)
 VALUES (%(run_id)s, %(suite)s, %(profile)s, %(base_sha256)s, %(strength)s, %(tests)s, %(stop)s,
         %(price_per_hour)s, %(blocked_reason)s, %(doubts)s)
 ON CONFLICT (run_id) DO UPDATE SET
     suite = EXCLUDED.suite, profile = EXCLUDED.profile, base_sha256 = EXCLUDED.base_sha256,
     strength = EXCLUDED.strength, tests = EXCLUDED.tests, stop = EXCLUDED.stop,
-    price_per_hour = EXCLUDED.price_per_hour, blocked_reason = EXCLUDED.blocked_reason,
+    price_per_hour = coalesce(run_setups.price_per_hour, EXCLUDED.price_per_hour),
+    blocked_reason = EXCLUDED.blocked_reason,
     doubts = EXCLUDED.doubts;
 
 -- name: all

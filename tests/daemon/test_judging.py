@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from house import NOW, PICTURES, SUITE, House, open_house
 
+from core.errors import Permanent
 from core.formats.prompt_suite import suite_to_json
 from core.metrics.profile import without_images
 from core.store import scores
-from core.store.database import row, rows, run
+from core.store.database import bump, row, rows, run
 from core.tested import tested_epochs
 from daemon.judge import Judge, advice_on
 from daemon.planner import plan
@@ -103,6 +104,36 @@ def test_saves_of_steps_take_as_long_as_a_save_and_not_as_a_step() -> None:
     advice, _ = advice_on(about, tested_epochs(drawn, []), ended=False)
     assert advice.stop
     assert "Saves 3 checkpoints (about 30 min, $0.30)." in advice.sentence
+
+
+def test_a_run_that_cannot_be_judged_is_named_and_holds_up_no_other(house: House) -> None:
+    """The newest is looked at first; its suite is lost, and the older one is judged all the same."""
+    older, newer = house.arrive(1, name="older"), house.arrive(1, name="newer", tests="adaptive")
+    house.draw({None: 0.2, 1: 0.9})
+    suite = house.select("SELECT suite FROM epochwatch.run_setups")[0]["suite"]
+    with house.database.transaction() as connection:
+        connection.execute(
+            b"UPDATE epochwatch.run_setups SET suite = repeat('a', 64) WHERE run_id = %s", (newer,)
+        )
+    with pytest.raises(Permanent, match=r"^newer could not be judged"):
+        house.judge.judge()
+    assert house.select("SELECT run_id FROM epochwatch.advice") == [{"run_id": older}]
+    with house.database.transaction() as connection:
+        connection.execute(b"UPDATE epochwatch.run_setups SET suite = %s", (suite,))
+        bump(connection)
+    house.judge.judge()
+    assert len(house.select("SELECT run_id FROM epochwatch.advice")) == 2
+
+
+def test_a_price_that_was_typed_while_the_run_was_blocked_stays(house: House) -> None:
+    """What the machine's settings say is for runs that say nothing themselves."""
+    run_id = house.arrive(1)
+    setup = house.select("SELECT * FROM epochwatch.run_setups")[0]
+    with house.database.transaction() as connection:
+        run(connection, "costs.type_in", run_id=run_id, price=0.9, budget=None, gpu_name=None)
+        run(connection, "runs.save_setup", **{**setup, "price_per_hour": 0.44})
+    [stored] = house.select("SELECT price_per_hour FROM epochwatch.run_setups")
+    assert float(stored["price_per_hour"]) == 0.9
 
 
 def test_judging_again_writes_nothing_and_a_restart_neither(house: House) -> None:
