@@ -64,16 +64,21 @@ class Poll:
 
     @property
     def sentence(self) -> str:
-        """Say what stands, that it was picked where it was, and that the budget is used up."""
-        found = self.result.sentence
-        if self.result.among > 1 and self.result.tally.total:
-            found += (
-                f" {self.b} is the best of {self.result.among}, which is held to a higher bar: "
-                "of many, one leads by luck."
-            )
+        """Say what stands, and that the budget is used up where it is."""
         if self.verdict == "budget reached":
-            return f"The {self.budget} votes set out for are given. {found}"
-        return found
+            return f"The {self.budget} votes set out for are given. {self.result.sentence}"
+        return self.result.sentence
+
+    @property
+    def higher_bar(self) -> str | None:
+        """Say why more proof is asked for than of two slots; None where it is not."""
+        among = self.result.among
+        if among == 1 or not self.result.tally.total:
+            return None
+        return (
+            f"{self.b} is the best of {among}. The best of {among} is held to a higher bar, "
+            f"{among} times the proof: of many, one leads by luck."
+        )
 
     @property
     def weak_categories(self) -> tuple[str, ...]:
@@ -192,6 +197,7 @@ def as_json(poll: Poll) -> dict[str, Any]:
         "b": poll.b,
         "decision": poll.verdict,
         "sentence": poll.sentence,
+        "higher_bar": poll.higher_bar,
         "result": _rate(poll.result),
         "budget": poll.budget,
         "ranking": [

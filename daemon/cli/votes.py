@@ -52,6 +52,8 @@ def _tell(poll: Any) -> None:
         print("No vote yet. Vote in the dashboard, page Vote.")
         return
     print(poll.sentence)
+    if poll.higher_bar:
+        print(poll.higher_bar)
     if poll.result.verdict:
         print(poll.result.verdict)
     print_table(

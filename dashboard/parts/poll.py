@@ -41,10 +41,13 @@ def headline(poll: Poll) -> Html:
             b=poll.b,
         )
     return fill(
-        '<p class="ew-sentence" data-part="poll">{sentence}</p>'
+        '<p class="ew-sentence" data-part="poll">{sentence}</p>{bar}'
         '<div class="ew-rests"><span class="ew-badge" data-badge="{decision}">{shape}{decision}'
         "</span>{verdict}</div>{interval}",
         sentence=words.unbroken(poll.sentence),
+        bar=fill('<p class="ew-quiet">{why}</p>', why=poll.higher_bar)
+        if poll.higher_bar
+        else text(""),
         decision=_decision(poll),
         shape=badge.shape(_DECIDED[poll.verdict]),
         verdict=_verdict(result),

@@ -111,3 +111,13 @@ def test_a_category_is_weak_with_its_interval_or_has_too_few_votes() -> None:
     markup = poll.categories(read_poll(lost, ["base", "pick"]))
     assert "Weak: tile (0.0 % of the clear votes, 0.0 to 37.1 %)." in markup
     assert "Too few clear votes to call weak or not: item. 10 are needed." in markup
+
+
+def test_the_best_of_many_is_shown_with_its_higher_bar() -> None:
+    """Below the sentence; of two slots nothing is said."""
+    given = split("base", "pick")
+    assert "higher bar" not in poll.headline(read_poll(given, ["base", "pick"]))
+    assert "higher bar" not in poll.pairs(read_poll(given, ["base", "pick"]))
+    many = read_poll(given, ["base", "pick", "e1", "e2"])
+    assert "The best of 3 is held to a higher bar" in poll.headline(many)
+    assert "Of 6 pairs" in poll.pairs(many)
