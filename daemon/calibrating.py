@@ -1,43 +1,26 @@
-"""Holds the automatic score against people's votes: how far it agrees, and which weights they teach.
-
-Reads votes, objections and measurements; writes adoptions only.
-"""
+"""Holds the score of a run against people's votes, and adopted weights against the newest ones."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
 
 import structlog
 
-from core.errors import Fixable
-from core.nouns import Expectation, Measurement
+from core.learning import answers, back_to_default, gap_of, not_counted, votes_of
 from core.polls import doubted
-from core.rules.calibration import (
-    Agreement,
-    Calibration,
-    PairVote,
-    agreement_of,
-    calibrate,
-    pair_weight,
-    wilson,
-)
-from core.rules.composite import DEFAULT_WEIGHTS, plain_average, sub_scores
-from core.rules.plackett_luce import pairs_of
+from core.rules.calibration import Agreement, PairVote, agreement_of, wilson
+from core.rules.composite import DEFAULT_WEIGHTS
 from core.rules.scoring import average_of
 from core.store import weightings
 from core.store.database import Connection, Row
-from core.store.documents import save_document
 
 log = structlog.get_logger()
 
 ENOUGH_PAIRS = 20  # before the score counts as checked
 CHECK_EVERY = 50  # clear votes after which adopted weights are held against the newest ones
 _NONE = 1e-9  # sums of thirds are a hair off
-_OUTCOMES = {"left": 1.0, "right": 0.0, "tie": 0.5, "both_bad": 0.5}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,37 +67,32 @@ class Check:
         return found
 
 
-def not_counted(named: int) -> str:
-    """Say that votes with the names shown were left out."""
-    return f"{named} vote{' with names shown is' if named == 1 else 's with names shown are'} not counted"
-
-
 def check_of(connection: Connection, run_id: int) -> Check | None:
     """Return how far the score agrees with the blind votes on a run's comparisons.
 
     None without any vote, also where they cancel each other.
     """
-    answers = [_turned(each) for each in _pairs(connection, run_id)]
-    found, named = _check(answers), weightings.named_votes(connection, run_id)
+    given = list(answers(connection, run_id))
+    found, named = _check(given), weightings.named_votes(connection, run_id)
     if found is None:
         return Check(hits=0, pairs=0, low=0.0, high=1.0, named=named) if named else None
-    judges = {each["judge"] for each in answers}
+    judges = {each["judge"] for each in given}
     doubts = judges.intersection(doubted(connection, weightings.voted_on(connection, run_id)))
     return replace(
         found,
         named=named,
         doubted=tuple(sorted(doubts)),
-        without=_check([e for e in answers if e["judge"] not in doubts]) if doubts else None,
+        without=_check([e for e in given if e["judge"] not in doubts]) if doubts else None,
     )
 
 
-def _check(answers: Sequence[Row]) -> Check | None:
+def _check(given: Iterable[Row]) -> Check | None:
     """Return how far the score agrees with answers to pairs, slots in alphabetical order."""
     balance: dict[tuple[str, str], float] = defaultdict(float)
     weight: dict[tuple[str, str], float] = defaultdict(float)
     scored: dict[tuple[str, str], float] = {}
-    for each in answers:
-        gap = _gap(each, average_of)
+    for each in given:
+        gap = gap_of(each, average_of)
         if gap is None or each["choice"] not in ("left", "right"):
             continue
         key = (each["unit"], "/".join(each["slots"]))
@@ -134,102 +112,6 @@ def agreement_sentence(connection: Connection, run_id: int) -> str | None:
     """Return "the score agrees with your votes on 60 of 84 pairs", or None without votes."""
     found = check_of(connection, run_id)
     return found.sentence if found else None
-
-
-def votes_of(
-    connection: Connection, run_id: int | None = None, since: datetime | None = None
-) -> list[PairVote]:
-    """Return votes, then objections, as they are learned from; without a run those of all runs."""
-    votes = [
-        PairVote(
-            prompt=each["prompt"],
-            unit=each["unit"],
-            judge=each["judge"],
-            parts_a=_parts(each["left_body"], each),
-            parts_b=_parts(each["right_body"], each),
-            gap=_gap(each, plain_average),
-            outcome=_OUTCOMES[each["choice"]],
-            pair="/".join(each["slots"]),
-            weight=each["weight"],
-        )
-        for each in map(_turned, _pairs(connection, run_id, since))
-        if each["left_body"] and each["right_body"]
-    ]
-    if since is not None:
-        return votes
-    return votes + [_objection(each) for each in weightings.objected_pairs(connection, run_id)]
-
-
-def _pairs(
-    connection: Connection, run_id: int | None, since: datetime | None = None
-) -> Iterator[Row]:
-    """Yield the answers to pairs, then the pairs of rankings, each with its weight.
-
-    A pair of a ranking that its judge was asked otherwise too, on the same prompt and seed, is left
-    out: nobody counts twice.
-    """
-    seen = set()
-    for each in weightings.pair_votes(connection, run_id, since):
-        seen.add(_asked(each))
-        yield {**each, "weight": 1.0}
-    for ranked in weightings.rankings(connection, run_id, since):
-        for each in _pairs_of_ranking(ranked):
-            if _asked(each) not in seen:
-                seen.add(_asked(each))
-                yield each
-
-
-def _asked(each: Row) -> tuple[str, str, frozenset[str]]:
-    return each["judge"], each["unit"], frozenset(each["slots"])
-
-
-def _pairs_of_ranking(ranked: Row) -> Iterator[Row]:
-    """Yield each pair of one answer to several pictures, the better one as the left."""
-    places = len(ranked["slots"])
-    is_order = ranked["choice"] == "ranking"
-    for left, right in pairs_of(ranked["ranking"] if is_order else range(places), places):
-        yield {
-            **ranked,
-            "slots": [ranked["slots"][left], ranked["slots"][right]],
-            "left_body": ranked["bodies"][left],
-            "right_body": ranked["bodies"][right],
-            "choice": "left" if is_order else ranked["choice"],
-            "weight": pair_weight(places),
-        }
-
-
-def left_out(connection: Connection, run_id: int | None = None) -> list[str]:
-    """Return sentences on votes that teach nothing, and on judges whose answers look doubtful."""
-    named = weightings.named_votes(connection, run_id)
-    names = doubted(connection, weightings.voted_on(connection, run_id))
-    found = [f"{not_counted(named).capitalize()}."] if named else []
-    if names:
-        found.append(f"The checks doubt the answers of {' and '.join(names)}, which count.")
-    return found
-
-
-def calibration_of(connection: Connection, run_id: int | None = None) -> Calibration:
-    """Return what the votes of a run, or of all, teach about the weights."""
-    return calibrate(votes_of(connection, run_id))
-
-
-def adopt(connection: Connection, found: Calibration, by_whom: str) -> str:
-    """Let new runs be scored with what was learned; return the name of the weighting.
-
-    Raises:
-        Fixable: when the votes do not bear it.
-    """
-    if not found.adopt or found.weights is None:
-        raise Fixable(f"Nothing was adopted. {found.reason}")
-    key = save_document(connection, "weighting", "learned from votes", found.as_json())
-    weightings.adopt(connection, key, by_whom, found.reason)
-    return key
-
-
-def back_to_default(connection: Connection, by_whom: str, why: str) -> None:
-    """Let new runs be scored with the plain mean of the three scores again."""
-    key = save_document(connection, "weighting", "default", {"weights": None})
-    weightings.adopt(connection, key, by_whom, why)
 
 
 def fall_back_on_drift(connection: Connection) -> str | None:
@@ -268,44 +150,3 @@ def _weighted_gap(vote: PairVote, weights: Mapping[str, float]) -> float | None:
         return None
     apart = (weights.get(name, 0.0) * (vote.parts_a[name] - vote.parts_b[name]) for name in both)
     return sum(apart) / total
-
-
-def _gap(each: Row, score: Any) -> float | None:
-    if not each["left_body"] or not each["right_body"]:
-        return None
-    left, right = (score(Measurement.from_json(each[side])) for side in ("left_body", "right_body"))
-    return None if left is None or right is None else left - right
-
-
-def _parts(body: Mapping[str, Any], each: Row) -> dict[str, float]:
-    """Return the parts of a stored measurement under what the prompt of a row promised."""
-    return sub_scores(Measurement.from_json(dict(body)), Expectation.from_json(each["expect"]))
-
-
-def _turned(each: Row) -> Row:
-    """Return a vote with its slots in alphabetical order, so that judges can be compared."""
-    left, right = each["slots"]
-    if left <= right:
-        return each
-    other = {"left": "right", "right": "left"}
-    return {
-        **each,
-        "slots": [right, left],
-        "left_body": each["right_body"],
-        "right_body": each["left_body"],
-        "choice": other.get(each["choice"], each["choice"]),
-    }
-
-
-def _objection(each: Row) -> PairVote:
-    """Return a score called wrong as a pair: the picture against another with nearly its score."""
-    return PairVote(
-        prompt=each["prompt"],
-        unit=f"{each['prompt']}#{each['seed']}",
-        judge=each["judge"],
-        parts_a=_parts(each["body"], each),
-        parts_b=_parts(each["near_body"], each),
-        gap=None,
-        outcome=1.0 if each["direction"] == "too_low" else 0.0,
-        is_objection=True,
-    )

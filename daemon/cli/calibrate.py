@@ -24,11 +24,12 @@ def calibrate(
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Hold the score against votes and propose weights. A person adopts them."""
+    from core import learning
     from core.errors import Fixable
     from core.settings import load_settings
     from core.store import weightings
     from core.store.opening import open_database
-    from daemon import calibrating
+    from daemon.calibrating import fall_back_on_drift
     from daemon.cli.logs import start_logs
     from daemon.cli.output import print_json
     from daemon.cli.runs import judge_name, run_called
@@ -39,15 +40,15 @@ def calibrate(
     start_logs(settings, quiet=True)
     with open_database(settings) as database, database.transaction() as connection:
         run_id = run_called(connection, run) if run is not None else None
-        fell_back = calibrating.fall_back_on_drift(connection)
-        found = calibrating.calibration_of(connection, run_id)
+        fell_back = fall_back_on_drift(connection)
+        found = learning.calibration_of(connection, run_id)
         if adopt:
-            calibrating.adopt(connection, found, judge_name())
+            learning.adopt(connection, found, judge_name())
         if default:
-            calibrating.back_to_default(connection, judge_name(), "A person chose the default.")
+            learning.back_to_default(connection, judge_name(), "A person chose the default.")
         standing = weightings.current(connection)
         using = _using(connection)
-        left_out = calibrating.left_out(connection, run_id)
+        left_out = learning.left_out(connection, run_id)
     if json_:
         print_json(
             {

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from house import House, open_house
 
+from core import learning
 from core.errors import Fixable
 from core.rules.calibration import Calibration, calibrate
 from core.store import objections, voting, weightings
@@ -100,9 +101,9 @@ def test_votes_with_names_shown_check_and_teach_nothing(house: House) -> None:
         "not yet checked against your votes; 48 votes with names shown are not counted"
     )
     with house.database.transaction() as connection:
-        assert calibrating.votes_of(connection, _run_id(house)) == []
+        assert learning.votes_of(connection, _run_id(house)) == []
         assert weightings.votes_since(connection, since) == 0
-        said = calibrating.left_out(connection)
+        said = learning.left_out(connection)
     assert said == ["48 votes with names shown are not counted."]
     _vote(house, judge="bo")
     house.judge.judge()
@@ -143,7 +144,7 @@ def test_what_stands_without_judges_that_the_checks_doubt_is_told(house: House) 
         "on 0 of 4 pairs, too few to tell; without bo, whose answers the checks doubt, on 4 of 4"
     )
     with house.database.transaction() as connection:
-        assert "answers of bo" in calibrating.left_out(connection, _run_id(house))[0]
+        assert "answers of bo" in learning.left_out(connection, _run_id(house))[0]
 
 
 def test_judges_who_disagree_decide_by_majority(house: House) -> None:
@@ -178,7 +179,7 @@ def test_votes_are_read_with_their_parts_and_the_same_side_first(house: House) -
     """Whatever was shown left, A is always the same slot, and the better epoch has fewer strays."""
     _vote(house)
     with house.database.transaction() as connection:
-        votes = calibrating.votes_of(connection, _run_id(house))
+        votes = learning.votes_of(connection, _run_id(house))
 
     assert len({vote.pair for vote in votes}) == 1
     assert len({vote.outcome for vote in votes}) == 1
@@ -199,10 +200,10 @@ def test_a_score_called_wrong_is_learned_from_until_it_is_withdrawn(house: House
     )[0]["sample_id"]
     with house.database.transaction() as connection:
         objections.add(connection, run_id, sample, "style", "too_high", "ann")
-        (pair,) = calibrating.votes_of(connection, run_id)
+        (pair,) = learning.votes_of(connection, run_id)
         assert (pair.is_objection, pair.outcome, pair.is_decisive) == (True, 0.0, False)
         objections.add(connection, run_id, sample, "style", "withdrawn", "ann")
-        assert calibrating.votes_of(connection, run_id) == []
+        assert learning.votes_of(connection, run_id) == []
 
 
 def _found(**changed: object) -> Calibration:
@@ -213,12 +214,12 @@ def test_only_what_the_votes_bear_is_adopted(house: House) -> None:
     """A refusal changes nothing; an adoption is for new runs, with its name and its history."""
     with house.database.transaction() as connection:
         with pytest.raises(Fixable, match="Nothing was adopted"):
-            calibrating.adopt(connection, _found(adopt=False, reason="Too few."), "ann")
+            learning.adopt(connection, _found(adopt=False, reason="Too few."), "ann")
         assert weightings.in_force(connection) is None
-        key = calibrating.adopt(connection, _found(), "ann")
+        key = learning.adopt(connection, _found(), "ann")
         assert weightings.in_force(connection) == key
         assert weightings.of_run(connection, _run_id(house)) is None
-        calibrating.back_to_default(connection, "ann", "second thoughts")
+        learning.back_to_default(connection, "ann", "second thoughts")
         assert weightings.in_force(connection) is None
         assert [each.adopted_by for each in weightings.history(connection)] == ["ann", "ann"]
 
@@ -226,7 +227,7 @@ def test_only_what_the_votes_bear_is_adopted(house: House) -> None:
 def _adopted_long_ago(connection: Connection, share: float) -> None:
     found = _found(learned=None)
     body_share = {"share": share}
-    key = calibrating.save_document(
+    key = learning.save_document(
         connection, "weighting", "test", {**found.as_json(), "learned": body_share}
     )
     weightings.adopt(connection, key, "ann", "")
@@ -291,8 +292,8 @@ def test_rankings_are_learned_from_as_their_pairs(house: House) -> None:
     """Three pairs of two thirds each: what the judge says of two pictures, with their parts."""
     _rank(house)
     with house.database.transaction() as connection:
-        votes = calibrating.votes_of(connection, _run_id(house))
-        found = calibrating.calibration_of(connection, _run_id(house))
+        votes = learning.votes_of(connection, _run_id(house))
+        found = learning.calibration_of(connection, _run_id(house))
         since = datetime(2020, 1, 1, tzinfo=UTC)
         assert weightings.votes_since(connection, since) == 4 * 2
         check = calibrating.check_of(connection, _run_id(house))
@@ -314,14 +315,14 @@ def test_a_pair_that_was_asked_by_itself_too_counts_once(house: House) -> None:
     _vote(house)
     _rank(house)
     with house.database.transaction() as connection:
-        votes = calibrating.votes_of(connection, _run_id(house))
+        votes = learning.votes_of(connection, _run_id(house))
         assert sorted(vote.weight for vote in votes) == pytest.approx([2 / 3] * 8 + [1.0] * 4)
         check = calibrating.check_of(connection, _run_id(house))
     assert check is not None
     assert check.pairs == 9  # four whole pairs and eight of two thirds
     _rank(house, judge="bo")
     with house.database.transaction() as connection:
-        votes = calibrating.votes_of(connection, _run_id(house))
+        votes = learning.votes_of(connection, _run_id(house))
         again = calibrating.check_of(connection, _run_id(house))
     assert len(votes) == 12 + 12
     assert again == check
@@ -331,7 +332,7 @@ def test_several_pictures_that_tie_are_ties_of_their_pairs(house: House) -> None
     """Learned from as halves, and no clear vote."""
     _rank(house, "tie")
     with house.database.transaction() as connection:
-        votes = calibrating.votes_of(connection, _run_id(house))
+        votes = learning.votes_of(connection, _run_id(house))
         assert calibrating.check_of(connection, _run_id(house)) is None
         assert weightings.votes_since(connection, datetime(2020, 1, 1, tzinfo=UTC)) == 0
     assert [vote.outcome for vote in votes] == [0.5] * 12
