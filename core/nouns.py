@@ -237,7 +237,7 @@ class Measurement:
     composite: float | None = None  # by adopted weights, 0-10; None: the plain mean stands
 
     def as_json(self) -> dict[str, Any]:
-        """Return the form of `epochwatch measure --json` (without the image's name)."""
+        """Return what is stored; `epochwatch measure --json` adds the name and what it all means."""
         return {
             "visual_quality": self.visual_quality,
             "style_match": self.style_match,

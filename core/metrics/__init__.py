@@ -4,12 +4,14 @@ from core.metrics.cells import shrink_to_cells
 from core.metrics.finished import finish
 from core.metrics.measure import measure
 from core.metrics.profile import TrainingProfile, learn_profile
-from core.metrics.tables import ISSUES, METRICS, metric_versions
+from core.metrics.tables import ISSUES, METRICS, SCORES, explained, metric_versions
 
 __all__ = [
     "ISSUES",
     "METRICS",
+    "SCORES",
     "TrainingProfile",
+    "explained",
     "finish",
     "learn_profile",
     "measure",

@@ -1,15 +1,16 @@
-"""What is measured, and what can be wrong with an image: the two frozen tables of this package."""
+"""What is measured, what is scored, and what can be wrong with an image: this package's frozen tables."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
-from core.nouns import MetricValue
+from core.nouns import Measurement, MetricValue
 
 
 @dataclass(frozen=True, kw_only=True)
 class MetricSpec:
-    """One metric: its range, its direction, and its version (raised when its numbers change)."""
+    """One number: its range, its direction, and its version (raised when its numbers change)."""
 
     meaning: str
     low: float = 0.0
@@ -81,6 +82,18 @@ METRICS: Mapping[str, MetricSpec] = MappingProxyType(
     }
 )  # fmt: skip
 
+SCORES: Mapping[str, MetricSpec] = MappingProxyType(
+    {
+        "visual_quality": MetricSpec(
+            meaning="few stray cells .35, solid background .25, purity .20, flat cells .20", high=10.0
+        ),
+        "style_match": MetricSpec(
+            meaning="edges on the grid .35, flat cells .25, palette .25, no photograph .15", high=10.0
+        ),
+        "prompt_adherence": MetricSpec(meaning="mean of what the prompt promises", high=10.0),
+    }
+)  # fmt: skip
+
 ISSUES: Mapping[str, str] = MappingProxyType(
     {
         "blank_image": "the image is one single color",
@@ -100,14 +113,46 @@ ISSUES: Mapping[str, str] = MappingProxyType(
 )
 
 
+# Raised when a threshold or a condition changes, so that the same image would get another flag.
+ISSUE_VERSIONS: Mapping[str, int] = MappingProxyType(dict.fromkeys(ISSUES, 1))
+
+
 def metric_versions() -> dict[str, int]:
-    """Return the version of every metric: part of the rubric that a measurement was made under."""
-    return {name: spec.version for name, spec in METRICS.items()}
+    """Return the version of every metric, score and issue: part of a measurement's rubric.
+
+    Whoever changes what an image gets raises one, and ``epochwatch rescore`` measures anew.
+    """
+    numbers = {name: spec.version for name, spec in {**METRICS, **SCORES}.items()}
+    return {**numbers, **ISSUE_VERSIONS}
+
+
+def explained(measured: Measurement) -> dict[str, dict[str, Any]]:
+    """Return the three scores as metrics are stored, and each issue with its version, as JSON.
+
+    A score that is None carries its reason as the explanation.
+    """
+    scores = {}
+    for name, spec in SCORES.items():
+        value = getattr(measured, name)
+        why = spec.meaning if value is not None else measured.reasons.get(name, "not measured")
+        scores[name] = _value(spec, value, why).as_json()
+    flags = {
+        name: {
+            "raised": name in measured.issues,
+            "explanation": meaning,
+            "version": ISSUE_VERSIONS[name],
+        }
+        for name, meaning in ISSUES.items()
+    }
+    return {"scores": scores, "flags": flags}
 
 
 def metric_value(spec_name: str, value: float | None, explanation: str) -> MetricValue:
     """Return ``value`` with the range and direction of a metric; None carries its reason."""
-    spec = METRICS[spec_name]
+    return _value(METRICS[spec_name], value, explanation)
+
+
+def _value(spec: MetricSpec, value: float | None, explanation: str) -> MetricValue:
     return MetricValue(
         value=None if value is None else min(max(float(value), spec.low), spec.high),
         low=spec.low,

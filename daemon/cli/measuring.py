@@ -66,13 +66,12 @@ def _measured(
     image: Path, expect: Expectation, grid: int | None, target: Path | None
 ) -> dict[str, Any]:
     """Return one image's measurement; draw it when there is a target."""
+    from core.metrics import explained
     from core.metrics import measure as measured_by
 
     pixels = pixels_of_image(image)
-    answer = {
-        "image": str(image),
-        **measured_by(pixels, expect=expect, grid=grid).as_json(),
-    }
+    measured = measured_by(pixels, expect=expect, grid=grid)
+    answer = {"image": str(image), **measured.as_json(), **explained(measured)}
     if target is not None:
         from core.charts.annotated import annotate as draw
 
