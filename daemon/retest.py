@@ -35,7 +35,8 @@ def ask_retest(connection: Connection, about: Row, advice: Advice) -> bool:
 
     Both are tested on the whole suite and drawn at three strengths beside the base model, and the
     two stand side by side for a blind vote. One pair is asked for once; a run gets one while it
-    trains, and another one at most when it has ended with other candidates. Returns whether
+    trains, and another one at most when it has ended with other candidates. An adaptive run is not
+    tested in full: it deepens its best within a budget (see ``ask_deeper``). Returns whether
     something was asked for.
     """
     pair = advice.top_two

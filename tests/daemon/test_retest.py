@@ -80,6 +80,18 @@ def test_two_pairs_are_looked_at_again_whatever_becomes_of_the_candidates(house:
         assert not ask_retest(connection, about, replace(advice, p_best={1: 0.5, 3: 0.4, 2: 0.1}))
 
 
+def test_an_adaptive_run_looks_at_its_two_best_side_by_side_but_not_in_full(house: House) -> None:
+    """Its promise is a third of the images; the strengths and the pair for a vote are asked for."""
+    for epoch in (1, 2, 3):
+        run_id = house.arrive(epoch, tests="adaptive")
+    with house.database.transaction() as connection:
+        about = row(connection, "runs.get", run_id=run_id)
+        assert about is not None
+        assert ask_retest(connection, about, advise(read_scores("7,8,7"), planned=3))
+        asked = rows(connection, "comparisons.retests_of_run", run_id=run_id)
+    assert sorted(each["origin"].rpartition("/")[2] for each in asked) == ["strengths", "vote"]
+
+
 def test_before_a_stop_nothing_is_drawn_twice(house: House) -> None:
     """A run that still rises costs no second look."""
     trained_to(house, 3)
