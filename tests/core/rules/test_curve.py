@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from core.errors import Fixable
 from core.rules import curve as trend
+from core.rules.advice import advise
 from core.rules.curve import fit
 from core.rules.score_rows import OVERALL, ScoreRow
 from core.rules.timeline import lay_out
@@ -216,19 +217,23 @@ def test_no_scores_are_named_as_such() -> None:
         fit(overall(float("nan")), 10)
 
 
-def test_a_hundred_epochs_are_judged_in_a_blink() -> None:
-    """100 x 15 scores take far less than a second of CPU, and ten epochs less still."""
+@pytest.mark.parametrize(("epochs", "promised"), [(10, 0.020), (100, 0.100)])
+def test_an_update_takes_no_longer_than_is_promised(epochs: int, promised: float) -> None:
+    """20 ms at 10 epochs x 15 prompts and 100 ms at 100 x 15: the whole advice, with a plan ahead.
+
+    CPU time of this process doubles when others crowd the caches, so that the best of several
+    counts; what takes too long each time is too long.
+    """
     rng = np.random.default_rng(0)
-    rows = noisy_run(np.linspace(5, 8, 100), (15,) * 100, rng)
-    fit(rows[:150], 10)
-    start = time.process_time()
-    fit(rows[:150], 10)
-    small = time.process_time() - start
-    start = time.process_time()
-    fit(rows, 100)
-    large = time.process_time() - start
-    assert small < 0.1
-    assert large < 1.0
+    rows = noisy_run(np.linspace(5, 8, epochs), (15,) * epochs, rng)
+    took = math.inf
+    for _ in range(40):
+        start = time.process_time()
+        advise(rows, planned=epochs + 10)
+        took = min(took, time.process_time() - start)
+        if took < promised:
+            break
+    assert took < promised
 
 
 def curves(rng: np.random.Generator, number: int) -> Iterator[Floats]:
