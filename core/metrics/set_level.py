@@ -26,6 +26,9 @@ MOST_TRAINING = (
     400  # images that are kept, which takes some ten seconds; of larger sets an even choice
 )
 COPY_QUANTILE = 0.01  # closer than so many training images are to their nearest other one
+COPY_CELLS = (
+    0.15  # the most cells of a copy in another color: 2 % of sprites come so near by chance
+)
 COPY_RATIO = 1 / 3  # nearest to second nearest (Yoon et al. 2023; Gu et al. 2023)
 _LIGHTNESS_WEIGHT = 1.75  # the most that CIEDE2000 divides a difference of lightness by
 
@@ -124,7 +127,9 @@ class TrainingCells:
         nearest = distances.min()
         if nearest == 0 or nearest < limit:
             return True
-        return bool(len(distances) > 1 and nearest < self.ratio * np.partition(distances, 1)[1])
+        if nearest >= COPY_CELLS or len(distances) < FEWEST_TRAINING:
+            return False
+        return bool(nearest < self.ratio * np.partition(distances, 1)[1])
 
     def as_json(self) -> dict[str, Any]:
         """Return the form that is stored; the cells are packed."""
@@ -176,9 +181,10 @@ def learn_training_cells(
     how many training images there are, of which these are a choice.
 
     From 20 on they tell themselves how close two of them come by chance. Fewer cannot; then a
-    copy is three times as near to one as to any other (Yoon et al. 2023, "Diffusion Probabilistic
-    Models Generalize when They Fail to Memorize"; Gu et al. 2023, "On Memorization in Diffusion
-    Models"). Either set has that rule, stricter where training images themselves meet it by chance.
+    copy has 85 % of its cells in common with one and is three times as near to it as to any other
+    (Yoon et al. 2023, "Diffusion Probabilistic Models Generalize when They Fail to Memorize"; Gu et
+    al. 2023, "On Memorization in Diffusion Models"). Larger sets have that rule, too, stricter where
+    their own images meet it by chance.
     """
     usable = [
         (shrink_to_cells(image, columns), name)

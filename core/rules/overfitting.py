@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FEWEST_SEEDS = 3  # of one prompt before its images can be called alike
 FULL_SEEDS = 8  # from which the diversity of a prompt is well measured
 FEWEST_PROMPTS = 3  # for an interval, and on each side of the gap
-COLLAPSE, COLLAPSE_HIGH = 0.6, 0.8  # mode collapse: diversity below 60 % of the first, surely 80 %
+COLLAPSE = 0.6  # mode collapse: diversity surely below 60 % of the first
 BY_CHANCE = 0.02  # share of new images that is as near to training images as they are to each other
 _RESAMPLES = 2000
 _LEVEL = 0.95
@@ -199,7 +199,8 @@ def _diversity(epoch: EpochSet, first: EpochSet) -> Diversity | None:
         "color": fmean(spread.color for spread in epoch.spreads),
     }
     ratio, low, high, reason = _ratio_to_first(epoch, first)
-    collapsed = None if high is None or ratio is None else ratio < COLLAPSE and high < COLLAPSE_HIGH
+    # Surely: that prompts are obeyed, such as in their background, makes images alike as well
+    collapsed = None if high is None else high < COLLAPSE
     return Diversity(
         **shared,
         prompts=len(epoch.spreads),

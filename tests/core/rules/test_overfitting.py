@@ -30,7 +30,7 @@ from core.rules.overfitting import (
 NO_DATA = "no training images"
 DATASET = Path(__file__).parents[3] / "daemon" / "demo" / "dataset"
 # Cells of images that the demo's model drew with a LoRA of eight of its sprites, by
-# `python -m tests.bench.overfit --seeds 1 --runs few`: above epoch 1, below epoch 3; three captions
+# `python -m tests.bench.overfit --seeds 1 --runs few --epochs 8`: above epoch 1, below epoch 6; three captions
 # of training images, then three held-out prompts, three seeds each.
 LEARNED_BY_HEART = Path(__file__).with_name("learned_by_heart.png")
 SEEN = [f"seen {at}" for at in range(6)]
@@ -127,6 +127,23 @@ def _uneven(epoch: EpochSet) -> EpochSet:
         if image.score is not None
     )
     return replace(epoch, images=images)
+
+
+@pytest.mark.parametrize(("change", "collapsed"), [(0.25, False), (0.0, True)])
+def test_images_collapse_when_that_is_sure(*, change: float, collapsed: bool) -> None:
+    """A healthy LoRA whose backgrounds obey reached 59 % (53 to 67), which is not surely below 60 %."""
+    first = _epoch(1)
+    spreads = tuple(
+        replace(spread, cells=spread.cells * (0.55 + change * (at % 2 - 0.45)))
+        for at, spread in enumerate(first.spreads)
+    )
+
+    found = set_levels([first, replace(first, position=8, spreads=spreads)], no_training=NO_DATA)
+
+    assert found[8].diversity is not None
+    assert found[8].diversity.ratio is not None
+    assert found[8].diversity.ratio < 0.6
+    assert found[8].diversity.collapsed is collapsed
 
 
 def test_copies_are_told_even_where_nothing_earlier_shows_what_they_cost() -> None:
@@ -228,23 +245,23 @@ def _drawn(position: int, drawn: np.ndarray, training: TrainingCells) -> EpochSe
 
 
 def test_a_lora_that_learned_eight_sprites_by_heart_raises_its_alarms() -> None:
-    """On real images: blurred at epoch 1, at epoch 3 the training images themselves."""
+    """On real images: blurred at epoch 1, at epoch 6 the training images themselves."""
     tiles = np.asarray(Image.open(LEARNED_BY_HEART).convert("RGB"))
     drawn = tiles.reshape(2, 24, 6, 3, 24, 3).transpose(0, 2, 3, 1, 4, 5)
     training = _eight_sprites()
 
     found = set_levels(
-        [_drawn(at, each, training) for at, each in zip((1, 3), drawn, strict=True)],
+        [_drawn(at, each, training) for at, each in zip((1, 6), drawn, strict=True)],
         no_training=NO_DATA,
     )
 
-    copies = [found[at].copies for at in (1, 3)]
+    copies = [found[at].copies for at in (1, 6)]
     assert copies[0] is not None
     assert copies[1] is not None
-    assert (copies[0].copies <= 1, found[1].overtrained) == (True, False)
+    assert (copies[0].copies, found[1].overtrained) == (0, False)
     assert copies[1].copies >= 4
     assert {like.removesuffix(".png") for _, like in copies[1].examples} <= {
         "punk_001", "punk_030", "punk_059",
     }  # fmt: skip
-    assert found[3].overtrained is True
-    assert warnings(found, "epoch")[0].startswith("From epoch 3 on it looks over-trained")
+    assert found[6].overtrained is True
+    assert warnings(found, "epoch")[0].startswith("From epoch 6 on it looks over-trained")
