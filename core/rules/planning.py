@@ -71,7 +71,8 @@ def rubric_digest(
 ) -> str:
     """Return the SHA-256 of all that turns an image into scores.
 
-    ``reference_digest`` stands for training profile, VAE floor and the weights of the score.
+    ``metric_versions`` are those of metrics, scores and issues; ``reference_digest`` stands for the
+    training profile and the adopted weights of the average (``references``).
     """
     return digest(
         {
