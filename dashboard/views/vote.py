@@ -14,7 +14,18 @@ from core.store import comparisons, voting
 from core.store.comparisons import ComparisonLine
 from dashboard import ballots, desk
 from dashboard.link import Away, shared_link
-from dashboard.parts import ballot, beat, charts, curtain, links, outage, poll, safe, sheet
+from dashboard.parts import (
+    ballot,
+    beat,
+    charts,
+    curtain,
+    links,
+    outage,
+    poll,
+    proposal,
+    safe,
+    sheet,
+)
 from dashboard.reads import shared_reads
 
 _FIRST = ("epochwatch compare base pick --run NAME", "put the pick beside the base model")
@@ -215,6 +226,7 @@ def _show(found: polls.Answered) -> None:
                 seen=found.seen,
             )
         )
+    proposal.show(shared_reads())
     tabs = st.tabs(
         ["Figures", "Slots", "Categories", "Judges", "Divided", "Notes", "Time", "Export"]
     )
