@@ -268,12 +268,14 @@ def _write_grid(pen: _Pen, evidence: Evidence) -> None:
     name = f"{grid.columns} x {grid.rows} cells of {grid.pitch:.4g} pixels"
     if not evidence.is_pixel_art:
         pen.write(f"No pixel grid was found; colors are read on {name}.")
+    elif evidence.cropped:
+        pen.write(f"Cropped: measured on the {name} that are seen by half or more.")
     elif evidence.asked is None:
         pen.write(f"Grid found: {name}.")
     else:
         pen.write(f"Grid asked for: {name}.")
         if evidence.found is not None:
-            pen.write(f"It does not fit; {evidence.found} cells across do.")
+            pen.write(f"It does not fit; {evidence.found:.4g} cells across do.")
     if evidence.is_pixel_art and fit is not None:
         pen.write(f"{100 * max(fit, 0):.0f} % of the edges lie on its lines.", ink=_QUIET)
     pen.y += 8

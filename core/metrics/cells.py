@@ -37,6 +37,29 @@ def grid_over(pixels: Bytes, columns: int) -> Grid:
     return Grid(columns=columns, rows=max(1, round(height / pitch)), pitch=pitch)
 
 
+def grid_at(pixels: Bytes, columns: float, phase_x: float, phase_y: float) -> Grid:
+    """Return a grid whose first lines lie up to half a pitch beside the borders of (H, W, 3).
+
+    ``columns`` need not be whole. A cell of which less than half is seen is left out; of the
+    others, what lies beyond a border is read at the border, which is still inside the cell.
+    """
+    height, width = pixels.shape[:2]
+    pitch = width / columns
+    across, down = ((size - at) / pitch for size, at in ((width, phase_x), (height, phase_y)))
+    return Grid(
+        columns=_most_seen(across),
+        rows=_most_seen(down),
+        pitch=pitch,
+        phase_x=phase_x,
+        phase_y=phase_y,
+    )
+
+
+def _most_seen(cells: float) -> int:
+    """Return the number of cells, the last one counted if at least half of it is seen."""
+    return max(1, int(np.floor(cells + 0.5 + 1e-9)))
+
+
 def sample_positions(count: int, pitch: float, phase: float, part: float) -> NDArray[np.float64]:
     """Return (count, n) pixel centers that lie in the inner ``part`` of each cell, n at least 1."""
     low, high = (1 - part) / 2 * pitch, (1 + part) / 2 * pitch

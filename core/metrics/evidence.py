@@ -53,9 +53,10 @@ class Evidence:
 
     grid: Grid
     asked: int | None
-    found: int | None  # the grid that fits best, when none was asked for or that one does not fit
+    found: float | None  # the grid that fits best, when none was asked for or that one does not fit
     alignment: float | None  # 0-1
     is_pixel_art: bool
+    cropped: bool  # cells are cut at the borders
     stray: Bools
     uneven: Bools | None  # None where cells are too small to have a ramp
     wrong_background: Bools | None  # None without a promise
@@ -92,6 +93,7 @@ def evidence_of(
         found=look.found,
         alignment=look.aligned.score if look.aligned else None,
         is_pixel_art=look.is_pixel_art,
+        cropped=look.cropped,
         stray=orphan_mask(look.cells),
         uneven=_uneven(pixels, look),
         wrong_background=_wrong_background(look.cells, expect),

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from core.formats.finishing import Finishing, read_finishing
-from core.metrics.cells import Grid, cell_colors, grid_over
+from core.metrics.cells import Grid, cell_colors, cell_samples, grid_over
 from core.metrics.color import Bytes, delta_e, lab, rgb_of_hex
 
 
@@ -38,8 +38,11 @@ def finished_cells(pixels: Bytes, grid: Grid, steps: Finishing) -> Bytes:
 def _at_centers(pixels: Bytes, grid: Grid) -> Bytes:
     """Return the pixel at the center of each cell, by Pillow's resizing to the nearest neighbor.
 
-    A shift of the grid does not count: who resizes a picture does not look for one.
+    A shift of the grid does not count: who resizes a picture does not look for one. A cropped
+    picture has no such size: there, the pixel at the center of each cell that is seen is taken.
     """
+    if abs(grid.columns * grid.pitch - pixels.shape[1]) > 0.5:
+        return cell_samples(pixels, grid, 0.0)[:, :, 0, 0]
     size = (grid.columns, grid.rows)
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST))
 

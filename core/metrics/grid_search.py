@@ -14,9 +14,9 @@ from core.metrics.color import Bytes, Floats
 SEARCH = range(8, 129)  # cells along the width that are tried
 FITS = 0.5  # alignment from which a grid counts as found
 SMALLEST_PITCH = 3.0  # pixels; below it lines and cells cannot be told apart
-_NEAR_BEST = 0.95
-_POWER = 0.25  # an alignment of 0.5 always has more power than this at the grid's frequency
-_COARSE = 16  # shifts tried while searching: closer together than a line is wide
+NEAR_BEST = 0.95  # of the best alignment, from which a grid fits as well
+POWER = 0.25  # an alignment of 0.5 always has more power than this at the grid's frequency
+COARSE = 16  # shifts tried while searching: closer together than a line is wide
 _BAND = 0.08  # of the pitch, either side of a line
 
 
@@ -64,8 +64,8 @@ def _strength(difference: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.maximum(length - floor, 0.0))
 
 
-def alignment(profiles: EdgeProfiles, columns: int, steps: int = 0) -> Alignment | None:
-    """Return how the edges sit on a grid of ``columns`` cells, or None without any edge.
+def alignment(profiles: EdgeProfiles, columns: float, steps: int = 0) -> Alignment | None:
+    """Return how the edges sit on a grid of ``columns`` cells along the width, or None without any.
 
     The share of edge strength within 8 % of the pitch of a line, less what chance would put there,
     at the best shift of the grid, averaged over the axes that have edges. ``steps`` bounds the
@@ -109,8 +109,27 @@ def _fit(profile: Floats, pitch: float, steps: int) -> _Fit | None:
     exact, _ = _near_lines(profile / total, pitch, shifts, 0)
     away = np.minimum(shifts, pitch - shifts)
     best = int(np.lexsort((away, -exact.round(3), scores < scores.max() - 1e-3))[0])
-    shift = float(shifts[best] if shifts[best] <= pitch / 2 else shifts[best] - pitch)
-    return _Fit(best=float(scores[best]), at_zero=float(scores[0]), shift=shift)
+    shift = float(shifts[best])
+    if not steps:
+        shift = _centered(profile, pitch, shift)
+    return _Fit(
+        best=float(scores[best]),
+        at_zero=float(scores[0]),
+        shift=shift if shift <= pitch / 2 else shift - pitch,
+    )
+
+
+def _centered(profile: Floats, pitch: float, shift: float) -> float:
+    """Return ``shift`` moved to the middle of the edges beside its lines.
+
+    A line between two pixels has the edges of both, which at four pixels a cell is half of what
+    there is: the best shift may lie half a pixel beside the line.
+    """
+    places = np.arange(1, len(profile) + 1)
+    beside = (places - shift + pitch / 2) % pitch - pitch / 2
+    weight = np.where(np.abs(beside) <= _BAND * pitch + 1.5, profile, 0.0)
+    total = float(weight.sum())
+    return shift + float((weight * beside).sum()) / total if total > 0 else shift
 
 
 def _near_lines(profile: Floats, pitch: float, shifts: Floats, band: int) -> tuple[Floats, Floats]:
@@ -137,11 +156,11 @@ def find_grid(profiles: EdgeProfiles) -> int | None:
     twice as many lines always hold the same edges.
     """
     likely = _likely_grids(profiles)
-    scores = {n: fit.score for n in likely if (fit := alignment(profiles, n, _COARSE))}
+    scores = {n: fit.score for n in likely if (fit := alignment(profiles, n, COARSE))}
     best = max(scores.values(), default=0.0)
     if best < FITS:
         return None
-    good = [n for n, score in scores.items() if score >= _NEAR_BEST * best]
+    good = [n for n, score in scores.items() if score >= NEAR_BEST * best]
     return max(n for n in good if not any(n % m == 0 for m in good if m < n))
 
 
@@ -158,7 +177,7 @@ def _likely_grids(profiles: EdgeProfiles) -> list[int]:
         ],
         axis=0,
     )
-    return [n for n, strength in zip(tried, power, strict=True) if strength >= _POWER]
+    return [n for n, strength in zip(tried, power, strict=True) if strength >= POWER]
 
 
 @lru_cache(maxsize=8)

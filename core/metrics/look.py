@@ -1,19 +1,20 @@
 """What is seen of the pixel grid in one image, and how much of pixel art it is."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from core.formats.finishing import Finishing
 from core.metrics.applicability import Kind, grid_to_ask, looks_for_grid, why_no_pixel_art
-from core.metrics.cells import Grid, cell_colors, grid_over
+from core.metrics.cells import Grid, cell_colors, grid_at, grid_over
 from core.metrics.color import Bytes, merge_palette
+from core.metrics.cropped import GridSeen, see_any_grid, see_asked_grid
 from core.metrics.finished import finished_cells
 from core.metrics.grid_search import (
     FITS,
     SMALLEST_PITCH,
     Alignment,
+    EdgeProfiles,
     alignment,
     edge_profiles,
-    find_grid,
 )
 from core.metrics.pixel_art import (
     Neighbors,
@@ -41,12 +42,13 @@ class Look:
     plain_cells: Bytes  # the same before the finishing
     is_pixel_art: bool  # asked for, or found
     aligned: Alignment | None
-    found: int | None  # the grid that fits best, when none was asked for or that one does not fit
+    found: float | None  # the grid that fits best, when none was asked for or that one does not fit
     flatness: float | None
     neighbors: Neighbors
     palette: int
     tones: float
-    not_art: str | None = None  # why this is not held to pixel art, where the profile says so
+    not_art: str | None = None  # why this is not held to pixel art, though it may show a grid
+    cropped: bool = False  # cells are cut at the borders; those seen by half or more are measured
 
     @property
     def lost_grid(self) -> bool:
@@ -98,14 +100,8 @@ def look_at(
     ``kind`` says whether pixel art is meant at all.
     """
     asked = grid_to_ask(kind, asked)
-    edges = edge_profiles(pixels)
-    found = find_grid(edges) if asked is None and looks_for_grid(kind) else None
-    columns = asked or found or min(color_cells, pixels.shape[1])
-    laid = grid_over(pixels, columns)
-    aligned = alignment(edges, columns) if laid.pitch >= SMALLEST_PITCH else None
-    if asked is not None and aligned and aligned.score < FITS:
-        found = find_grid(edges)
-    laid = _shifted(laid, aligned)
+    seen = _seen(edge_profiles(pixels), asked, color_cells, kind)
+    laid = _laid(pixels, seen)
     plain = cell_colors(pixels, laid)
     untouched = asked is None or finishing.is_plain
     cells = plain if untouched else finished_cells(pixels, laid, finishing)
@@ -113,22 +109,40 @@ def look_at(
         grid=laid,
         cells=cells,
         plain_cells=plain,
-        is_pixel_art=asked is not None or found is not None,
-        aligned=aligned,
-        found=found,
+        is_pixel_art=not seen.unsure and (asked is not None or seen.found is not None),
+        aligned=seen.aligned,
+        found=seen.found,
         flatness=cell_flatness(pixels, laid),
         neighbors=compare_neighbors(cells),
         palette=merge_palette(cells.reshape(-1, 3)).size,
         tones=tone_count(pixels),
-        not_art=why_no_pixel_art(kind),
+        not_art=seen.unsure or why_no_pixel_art(kind),
+        cropped=seen.cropped,
     )
 
 
-def _shifted(laid: Grid, aligned: Alignment | None) -> Grid:
-    """Return the grid moved onto the lines of a cropped image, when they clearly lie elsewhere."""
-    if aligned is None or aligned.score < FITS or aligned.unshifted > 0.8 * aligned.score:
-        return laid
-    return replace(laid, phase_x=aligned.phase_x, phase_y=aligned.phase_y)
+def _seen(edges: EdgeProfiles, asked: int | None, color_cells: int, kind: Kind | None) -> GridSeen:
+    """Return the grid asked for, the one that is found, or the cells that colors are read on."""
+    if asked is not None:
+        return see_asked_grid(edges, asked)
+    found = see_any_grid(edges) if looks_for_grid(kind) else None
+    if found is not None and not found.unsure:
+        return found
+    columns = min(color_cells, edges.width)
+    small = edges.width / columns < SMALLEST_PITCH
+    aligned = None if small else alignment(edges, columns)
+    return GridSeen(columns=columns, aligned=aligned, unsure=found.unsure if found else None)
+
+
+def _laid(pixels: Bytes, seen: GridSeen) -> Grid:
+    """Return the grid over the image, on its own lines where they clearly lie beside the border."""
+    fit = seen.aligned
+    if seen.cropped and fit is not None:
+        return grid_at(pixels, seen.columns, fit.phase_x, fit.phase_y)
+    whole = grid_over(pixels, round(seen.columns))
+    if fit is None or fit.score < FITS or fit.unshifted > 0.8 * fit.score:
+        return whole
+    return grid_at(pixels, whole.columns, fit.phase_x, fit.phase_y)
 
 
 def style_points(look: Look, anchors: StyleAnchors) -> float | None:

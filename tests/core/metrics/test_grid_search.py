@@ -68,6 +68,17 @@ def test_a_shifted_grid_is_found_with_its_shift() -> None:
     assert found.phase_y == pytest.approx(7, abs=0.5)
 
 
+def test_the_shift_of_small_cells_is_right_to_the_pixel() -> None:
+    """At four pixels a cell, also between two pixels, half of all edges lie beside a line."""
+    for radius in (0.0, 1 / 3):
+        moved = np.roll(blurred(Portrait().drawn(96), radius), (1, -1), axis=(0, 1))
+        found = alignment(edge_profiles(moved), 24)
+
+        assert found
+        assert found.phase_x == pytest.approx(-1, abs=0.1)
+        assert found.phase_y == pytest.approx(1, abs=0.1)
+
+
 def test_another_grid_than_asked_for_is_told_apart() -> None:
     """Art of 32 cells seen as 24 is poorly aligned."""
     cells = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
