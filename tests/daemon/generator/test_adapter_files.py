@@ -199,8 +199,16 @@ def test_a_lycoris_file_draws_what_its_training_draws(
     assert_same_images(studio, make_job(file), pipeline, fresh())
 
 
-def test_simpletuners_lycoris_file_is_merged(fresh: Callable[[], Any], tmp_path: Path) -> None:
-    """LyCORIS' own wrapper around the UNet, its prefix, and the configuration in the metadata."""
+def test_simpletuners_lycoris_file_is_merged(
+    fresh: Callable[[], Any],
+    studio: Studio,
+    make_job: Callable[..., DrawJob],
+    tmp_path: Path,
+) -> None:
+    """LyCORIS' own wrapper around the UNet, its prefix, and the configuration in the metadata.
+
+    The answers are compared, and the pixels.
+    """
     pipeline, ours, path = fresh(), fresh(), tmp_path / "pytorch_lora_weights.safetensors"
     config = {"algo": "lokr", "multiplier": 1.0, "linear_dim": 4, "linear_alpha": 2, "factor": 4}
     network = create_lycoris(
@@ -214,6 +222,7 @@ def test_simpletuners_lycoris_file_is_merged(fresh: Callable[[], Any], tmp_path:
     merge(ours, file_at(path))
     assert same(answers(ours), answers(pipeline))
     assert different(answers(ours)[:1], before[:1])
+    assert_same_images(studio, make_job(file_at(path)), pipeline, fresh())
 
 
 @pytest.mark.parametrize("dora", [False, True])
@@ -290,7 +299,9 @@ def test_a_peft_adapter_answers_as_its_training(
     assert different(answers(ours)[:1], before[:1])
 
 
-def test_a_peft_dora_draws_what_peft_draws(
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_a_peft_adapter_draws_what_peft_draws(
+    kind: str,
     fresh: Callable[[], Any],
     studio: Studio,
     make_job: Callable[..., DrawJob],
@@ -298,7 +309,7 @@ def test_a_peft_dora_draws_what_peft_draws(
 ) -> None:
     """The whole way from PEFT's folder to the pixels."""
     pipeline = fresh()
-    file = peft_adapter(pipeline, "dora", tmp_path / "adapter")
+    file = peft_adapter(pipeline, kind, tmp_path / "adapter")
     assert_same_images(studio, make_job(file), pipeline, fresh())
 
 
@@ -370,9 +381,16 @@ ONETRAINER: dict[str, Callable[[str, str], str]] = {
 
 @pytest.mark.parametrize("layout", ["DIFFUSERS_LORA", *ONETRAINER])
 def test_each_layout_of_onetrainer_is_merged(
-    layout: str, fresh: Callable[[], Any], make_lora: MakeLora
+    layout: str,
+    fresh: Callable[[], Any],
+    make_lora: MakeLora,
+    studio: Studio,
+    make_job: Callable[..., DrawJob],
 ) -> None:
-    """The same training in each of its names; in diffusers' the alpha is folded into one half."""
+    """The same training in each of its names; in diffusers' the alpha is folded into one half.
+
+    The answers are compared, and the pixels.
+    """
     random, tensors, ours, theirs = torch.Generator().manual_seed(6), {}, fresh(), fresh()
     for part, model in (("lora_unet", theirs.unet), ("lora_te", theirs.text_encoder)):
         for name, one in model.named_modules():
@@ -393,7 +411,8 @@ def test_each_layout_of_onetrainer_is_merged(
                 f"{stem}.lora_up.weight": up,
                 f"{stem}.alpha": torch.tensor(2.0),
             }
-    before = answers(ours)
-    merge(ours, make_lora(tensors, layout))
+    before, file = answers(ours), make_lora(tensors, layout)
+    merge(ours, file)
     assert same(answers(ours), answers(theirs))
     assert different(answers(ours), before)
+    assert_same_images(studio, make_job(file), theirs, fresh())
