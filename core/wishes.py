@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from core.errors import Fixable
-from core.formats.prompt_suite import suite_from_json
+from core.formats.prompt_suite import for_tier, suite_from_json
 from core.formats.slot_text import read_slot, with_strengths
-from core.nouns import TIERS
+from core.nouns import TIERS, Slot, Suite
 from core.rules.comparing import comparison_body, comparison_origin
+from core.rules.planning import expand, wanted_prompts
 from core.store import comparisons
 from core.store.database import Connection, row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ahead:
+    """What a comparison would cost: its images, and those of them that are not drawn yet."""
+
+    wanted: int
+    missing: int
+    at_most: bool  # a base model is not found yet: some of the missing ones may be there
 
 
 def ask_comparison(
@@ -38,33 +49,74 @@ def ask_comparison(
     """
     if tier not in TIERS:
         raise Fixable(f"{tier!r} is no tier; write quick, medium or full.")
+    texts = with_strengths(slots, strengths) if strengths else tuple(slots)
+    body = _body(connection, run_id, texts, prompts, seeds, tier=tier, title=title)
+    return comparisons.ask(
+        connection, origin=comparison_origin(body), body=body, run_id=run_id, by_whom=by_whom
+    )
+
+
+def images_ahead(
+    connection: Connection,
+    run_id: int,
+    slots: Sequence[str],
+    prompts: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+) -> Ahead:
+    """Return what the full comparison of these slots would draw, without asking for it.
+
+    Raises:
+        Fixable: as ``ask_comparison`` does.
+    """
+    body = _body(connection, run_id, slots, prompts, seeds)
+    suite = suite_of(connection, run_id)
+    assert suite is not None  # its body could not have been made without
+    asked = wanted_prompts(for_tier(suite, "full"), body)
+    places = [Slot.from_json(slot) for slot in body["slots"]]
+    samples = [
+        sample.sample_id for slot in places for sample in expand(slot.stack, asked, suite.recipe)
+    ]
+    return Ahead(
+        wanted=len(samples),
+        missing=len(samples) - comparisons.drawn_of(connection, samples),
+        at_most=not all(slot.is_found for slot in places),
+    )
+
+
+def suite_of(connection: Connection, run_id: int) -> Suite | None:
+    """Return the prompts a run is tested with; None before its first checkpoint came in."""
     about = row(connection, "runs.get", run_id=run_id)
     if about is None or about["suite"] is None:
+        return None
+    found = row(connection, "results.document", digest=about["suite"])
+    return None if found is None else suite_from_json(found["body"])
+
+
+def _body(
+    connection: Connection,
+    run_id: int,
+    slots: Sequence[str],
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    tier: str = "full",
+    title: str = "",
+) -> dict[str, Any]:
+    about, suite = row(connection, "runs.get", run_id=run_id), suite_of(connection, run_id)
+    if about is None or suite is None:
         raise Fixable(
             "This run has no test prompts yet: they are found when its first checkpoint comes in."
         )
-    known = prompts_of(connection, about["suite"])
+    known = [prompt.name for prompt in suite.prompts]
     for name in prompts:
         if name not in known:
             raise Fixable(f"The suite has no prompt {name!r}; it has: {', '.join(known)}.")
-    texts = with_strengths(slots, strengths) if strengths else tuple(slots)
-    body = comparison_body(
+    return comparison_body(
         title=title,
-        slots=[comparisons.find_slot(connection, read_slot(text), run_id) for text in texts],
+        slots=[comparisons.find_slot(connection, read_slot(text), run_id) for text in slots],
         suite=about["suite"],
         profile=about["profile"],
         tier=tier,
         prompts=prompts,
         seeds=seeds,
     )
-    return comparisons.ask(
-        connection, origin=comparison_origin(body), body=body, run_id=run_id, by_whom=by_whom
-    )
-
-
-def prompts_of(connection: Connection, suite: str) -> tuple[str, ...]:
-    """Return the names of a stored suite's prompts, in order."""
-    found = row(connection, "results.document", digest=suite)
-    if found is None:
-        return ()
-    return tuple(prompt.name for prompt in suite_from_json(found["body"]).prompts)

@@ -7,15 +7,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from core.formats.prompt_suite import for_tier, suite_from_json
 from core.formats.run_plan import RunPlan
 from core.metrics import metric_versions
-from core.nouns import BLEEDING, Prompt, Recipe, Stack, Suite, Tier, digest
+from core.nouns import Prompt, Recipe, Stack, Suite, Tier, digest
 from core.rules.gates import deepest_tier
-from core.rules.planning import expand, nested, references, rubric_digest, spread_order, tier_for
+from core.rules.planning import (
+    expand,
+    nested,
+    references,
+    rubric_digest,
+    spread_order,
+    tier_for,
+    wanted_prompts,
+)
 from core.rules.trying import is_try, what_to_try
 from core.store import weightings
 from core.store.database import Connection, Database, Row, bump, row, rows, run
@@ -151,18 +159,7 @@ def _asked_for(connection: Connection, body: Row) -> tuple[tuple[Prompt, ...], R
         prompt, recipe = what_to_try(body)
         return (prompt,), recipe
     suite = load_suite(connection, body["suite"])
-    return _wanted(for_tier(suite, body["tier"]), body), suite.recipe
-
-
-def _wanted(prompts: tuple[Prompt, ...], body: Row) -> tuple[Prompt, ...]:
-    """Return the prompts a comparison asks for, with its seeds where it names some.
-
-    What no score counts is compared and voted on only where it is named.
-    """
-    names, seeds = set(body.get("prompts") or ()), tuple(body.get("seeds") or ())
-    usual = [prompt for prompt in prompts if "slots" not in body or prompt.category != BLEEDING]
-    chosen = [prompt for prompt in prompts if prompt.name in names] if names else usual
-    return tuple(replace(prompt, seeds=seeds) if seeds else prompt for prompt in chosen)
+    return wanted_prompts(for_tier(suite, body["tier"]), body), suite.recipe
 
 
 def load_suite(connection: Connection, suite_digest: str) -> Suite:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal, TypeVar, assert_never
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, assert_never
 
 from core.nouns import BLEEDING, TIERS, Expectation, Prompt, Recipe, Sample, Stack, Tier, digest
 
@@ -49,6 +50,17 @@ def prompts_for(tier: Tier, prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
     """Return the prompts a tier draws; tiers are nested, quick in medium in full."""
     depth = TIERS.index(tier)
     return tuple(prompt for prompt in prompts if TIERS.index(prompt.tier) <= depth)
+
+
+def wanted_prompts(prompts: Sequence[Prompt], body: Mapping[str, Any]) -> tuple[Prompt, ...]:
+    """Return the prompts that the body of a grid asks for, with its seeds where it names some.
+
+    What no score counts is compared and voted on only where it is named.
+    """
+    names, seeds = set(body.get("prompts") or ()), tuple(body.get("seeds") or ())
+    usual = [prompt for prompt in prompts if "slots" not in body or prompt.category != BLEEDING]
+    chosen = [prompt for prompt in prompts if prompt.name in names] if names else usual
+    return tuple(replace(prompt, seeds=seeds) if seeds else prompt for prompt in chosen)
 
 
 def nested(prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:

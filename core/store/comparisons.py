@@ -133,6 +133,12 @@ def comparison(connection: Connection, grid_id: int) -> Comparison | None:
     )
 
 
+def drawn_of(connection: Connection, sample_ids: Sequence[str]) -> int:
+    """Return how many of these images are drawn, or known not to be drawable."""
+    found = row(connection, "comparisons.drawn_of", sample_ids=list(sample_ids))
+    return int(found["drawn"]) if found else 0
+
+
 def find_slot(connection: Connection, wishes: Sequence[SlotPart], run_id: int) -> Slot:
     """Return the slot that a person means, in a comparison about the run ``run_id``.
 

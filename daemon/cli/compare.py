@@ -51,6 +51,7 @@ def compare(
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare epochs, strengths, stacks, base model and production. All on the same prompts and seeds."""
+    from core.formats.seed_text import read_seeds
     from core.settings import load_settings
     from core.store.comparisons import comparison
     from core.store.opening import open_database, open_image_store
@@ -70,7 +71,7 @@ def compare(
                 by_whom=judge_name(),
                 strengths=_numbers(strengths),
                 prompts=prompt or [],
-                seeds=_whole(seeds),
+                seeds=read_seeds(seeds or ""),
                 tier=tier,
                 title=title,
             )
@@ -91,15 +92,6 @@ def _numbers(text: str | None) -> list[float]:
         return [float(piece) for piece in text.split(",")] if text else []
     except ValueError:
         raise Fixable(f"{text!r} are no strengths; write 0.6,0.8,1.0.") from None
-
-
-def _whole(text: str | None) -> list[int]:
-    from core.errors import Fixable
-
-    try:
-        return [int(piece) for piece in text.split(",")] if text else []
-    except ValueError:
-        raise Fixable(f"{text!r} are no seeds; write whole numbers such as 1,2,3.") from None
 
 
 def _list(database: Database, *, as_json: bool) -> None:

@@ -11,7 +11,18 @@ from core.store import comparisons, gallery
 from core.store.comparisons import Comparison, ComparisonLine
 from dashboard import writes
 from dashboard.link import Away
-from dashboard.parts import beat, curtain, links, outage, safe, sheet, side_by_side, wall
+from dashboard.parts import (
+    beat,
+    curtain,
+    links,
+    outage,
+    prompt_choice,
+    safe,
+    sheet,
+    side_by_side,
+    wall,
+)
+from dashboard.parts.prompt_choice import Over
 from dashboard.reads import Reads, shared_reads
 
 _ONE_OF_SOME = (
@@ -98,9 +109,12 @@ def making() -> None:
         )
         kind = st.radio("What", _ONE_OF_SOME, horizontal=True, key="compare-kind")
         slots = _slots(reads, run_id, kind)
+        over = prompt_choice.choose(reads, run_id)
+        if over is not None:
+            st.caption(prompt_choice.ahead(reads, run_id, slots, over))
         judge = st.text_input("Your name", max_chars=80, key="judge-compare")
-        if st.button("Compare", type="primary", key="compare-go"):
-            _ask(run_id, slots, judge.strip())
+        if st.button("Compare", type="primary", key="compare-go") and over is not None:
+            _ask(run_id, slots, over, judge.strip())
 
 
 def _slots(reads: Reads, run_id: int, kind: str) -> list[str]:
@@ -153,9 +167,11 @@ def _with_another(reads: Reads, run_id: int) -> list[str]:
     return ["pick", *(write_slot([pick, part]) for part in merged)]
 
 
-def _ask(run_id: int, slots: list[str], judge: str) -> None:
+def _ask(run_id: int, slots: list[str], over: Over, judge: str) -> None:
     try:
-        made = writes.compare(run_id, slots, judge or "somebody")
+        made = writes.compare(
+            run_id, slots, judge or "somebody", prompts=over.prompts, seeds=over.seeds
+        )
     except Away:
         st.error("Not asked for: the database is away. Try again when the line above is gone.")
     except EpochwatchError as trouble:

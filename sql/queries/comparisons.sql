@@ -49,6 +49,10 @@ LEFT JOIN epochwatch.jobs j ON j.grid_id = gs.grid_id AND j.stack_key = gs.stack
 WHERE gs.grid_id = %(grid_id)s
 ORDER BY gs.ordinal, s.seed, gs.stack_key;
 
+-- name: drawn_of
+-- How many of these images need not be drawn any more.
+SELECT count(*) AS drawn FROM epochwatch.images WHERE sample_id = ANY (%(sample_ids)s::text[]);
+
 -- name: production
 -- What is in production now.
 SELECT id, run_id, run_name, position, sha256, record FROM epochwatch.promotions

@@ -192,3 +192,28 @@ def test_the_run_page_says_that_its_pictures_are_voted_on() -> None:
     assert f"You are {said}" in words_of(_opened("Ann", RUN_VIEW))
     assert f"Ann is {said}" in words_of(_opened(view=RUN_VIEW))
     assert said not in words_of(_opened("Bo", RUN_VIEW))
+
+
+def test_prompts_and_seeds_are_chosen_and_what_they_cost_is_said_first(house: House) -> None:
+    """Nothing named is the whole suite; two prompts with a new seed are four images to draw."""
+    page = _opened()
+    assert "All 8 images are there already" in page.caption[0].value
+    (prompts,) = page.multiselect
+    prompts.set_value(["portrait_2", "portrait_0"])
+    page.text_input(key="compare-seeds").set_value("7, 42").run()
+    assert "4 of 8 images have to be drawn; 4 are there already." in page.caption[0].value
+    page.button(key="compare-go").click().run()
+    assert not page.exception
+    (made,) = house.select("SELECT body FROM epochwatch.grids WHERE purpose = 'compare'")
+    assert made["body"]["prompts"] == ["portrait_0", "portrait_2"]
+    assert made["body"]["seeds"] == [7, 42]
+
+
+def test_a_seed_that_is_none_is_answered_and_nothing_is_asked_for(house: House) -> None:
+    """The page says what to write, before and after the click."""
+    page = _opened()
+    page.text_input(key="compare-seeds").set_value("1, two").run()
+    assert "'two' is no seed" in page.error[0].value
+    page.button(key="compare-go").click().run()
+    assert not page.exception
+    assert house.select("SELECT 1 FROM epochwatch.grids WHERE purpose = 'compare'") == []
