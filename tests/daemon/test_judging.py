@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from house import NOW, PICTURES, SUITE, House, open_house
 
+from core import tested
 from core.errors import Permanent
 from core.formats.prompt_suite import suite_to_json
 from core.metrics.profile import without_images
 from core.store import scores
 from core.store.database import bump, row, rows, run
-from core.tested import tested_epochs
 from daemon.judge import Judge, advice_on
 from daemon.planner import plan
 from daemon.preparation import save_document
@@ -101,7 +101,7 @@ def test_saves_of_steps_take_as_long_as_a_save_and_not_as_a_step() -> None:
         for prompt in "ab"
     ]  # fmt: skip
     about = {"position_unit": "step", "total_steps": 3000, "stop": None, "price_per_hour": 0.6}
-    advice, _ = advice_on(about, tested_epochs(drawn, []), ended=False)
+    advice, _ = advice_on(about, tested.tested_epochs(drawn, []), ended=False)
     assert advice.stop
     assert "Saves 3 checkpoints (about 30 min, $0.30)." in advice.sentence
 
