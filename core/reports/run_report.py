@@ -69,6 +69,8 @@ class Story:
     parameters: Mapping[str, Any]
     written_at: datetime
     planned: Planned | None = None
+    doubts: Sequence[str] = ()  # what may make the test mislead
+    bleeding: str = ""  # how to read the row without the trigger word
 
 
 def run_report(story: Story) -> str:

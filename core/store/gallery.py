@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
@@ -173,6 +173,7 @@ class PictureDetail(Picture):
     width: int | None
     height: int | None
     created_at: datetime | None
+    doubts: Sequence[str]  # what may make the run's test mislead
 
 
 @dataclass(frozen=True, kw_only=True)

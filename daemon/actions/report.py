@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core import plans
+from core.bleeding import LOOK_FOR, bleeding_of, bleeding_words
 from core.charts.progress import Progress
 from core.errors import EpochwatchError, Fixable
 from core.reports.run_report import Cell, GridRow, Planned, Story, run_report
@@ -68,7 +69,14 @@ def story_of(connection: Connection, store: ImageStore, run_id: int) -> Story:
         parameters={name: about[name] for name in _PARAMETERS if about.get(name) is not None},
         written_at=datetime.now(UTC),
         planned=_planned(connection, run_id),
+        doubts=about["doubts"] or (),
+        bleeding=_bleeding(connection, run_id, about["position_unit"] or "epoch"),
     )
+
+
+def _bleeding(connection: Connection, run_id: int, unit: str) -> str:
+    found = bleeding_of(connection, run_id)
+    return "" if found is None else f"{LOOK_FOR} {bleeding_words(found, unit)}".strip()
 
 
 def _planned(connection: Connection, run_id: int) -> Planned | None:

@@ -25,12 +25,13 @@ def page(
     """
     return fill(
         '<div class="ew-closeup">{measured}{image}<div><h3>{name}</h3><p>{place}</p>{scores}{wrong}{issues}'
-        "<p class='ew-quiet'>{prompt}</p>{metrics}{recipe}</div></div>",
+        "<p class='ew-quiet'>{prompt}</p>{doubts}{metrics}{recipe}</div></div>",
         measured=_measured(detail, measured),
         image=_image(detail),
         name=detail.prompt_name,
         place=_place(detail),
         prompt=detail.prompt_text,
+        doubts=sheet.doubts(detail.doubts) if detail.doubts else text(""),
         scores=_scores(detail, object_to),
         wrong=_wrong(detail, objections, object_to),
         issues=_issues(detail.body or {}),

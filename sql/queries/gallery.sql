@@ -126,7 +126,8 @@ SELECT CASE WHEN g.purpose = 'baseline' THEN NULL ELSE g.position END AS positio
        gs.ordinal, gs.prompt_name, gs.category, gs.origin, s.prompt AS prompt_text, s.seed,
        gs.sample_id, i.image_sha256, i.defect, m.visual, m.style, m.prompt,
        (m.body ->> 'composite')::float AS composite, FALSE AS parked,
-       m.body, s.recipe, s.stack, gs.expect, i.seconds, i.host, i.width, i.height, i.created_at
+       m.body, s.recipe, s.stack, gs.expect, i.seconds, i.host, i.width, i.height, i.created_at,
+       coalesce((SELECT u.doubts FROM epochwatch.run_setups u WHERE u.run_id = g.run_id), '{}') AS doubts
 FROM epochwatch.grids g
 JOIN epochwatch.grid_samples gs ON gs.grid_id = g.id
 JOIN epochwatch.samples s ON s.sample_id = gs.sample_id

@@ -37,6 +37,14 @@ def test_a_measured_picture_offers_what_was_measured(monkeypatch: pytest.MonkeyP
     assert "ew-measured" not in closeup.page(_detail(image_sha256=None), ADDRESS)
 
 
+def test_what_may_mislead_is_one_line_that_unfolds() -> None:
+    """Where nothing may, there is no line."""
+    page = closeup.page(_detail(doubts=("Tested at 96x96.", "Another <i>VAE</i>.")))
+    assert page.count("Before you trust this test: 2 things to know") == 1
+    assert "Another &lt;i&gt;VAE&lt;/i&gt;." in page
+    assert "Before you trust" not in closeup.page(_detail())
+
+
 def test_it_is_drawn_from_the_stored_image_and_its_promises(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ import psycopg
 import pytest
 from PIL import Image
 
-from core.store import migrate
+from core.charts.progress import Progress
+from core.reports.run_report import run_report
+from core.store import gallery, migrate
 from core.store.database import Database, rows
 from core.store.files import ImageStore, open_store
 from daemon.actions.picture import contact_sheet_of
@@ -61,6 +63,27 @@ def test_a_story_tells_what_the_database_knows(house: House) -> None:
     notes = {cell.note for row in story.grid for cell in row.cells if cell.image is None}
     assert any("came out black" in note for note in notes)
     assert story.progress.pick == 7
+
+
+def test_what_may_mislead_stands_with_the_pictures_of_the_epochs(house: House) -> None:
+    """Once above all of them in the report, and with each picture in its close-up."""
+    live = house.runs.live
+    with house.database.transaction() as connection:
+        connection.execute(
+            b"UPDATE epochwatch.run_setups SET doubts = %s WHERE run_id = %s",
+            (["The base <b>model</b> is unverified."], live),
+        )
+        story = story_of(connection, house.store, live)
+        first = gallery.pictures(connection, live)[0]
+        detail = gallery.picture(connection, live, first.sample_id)
+        connection.execute(b"UPDATE epochwatch.run_setups SET doubts = '{}'")
+    bare = replace(story, progress=Progress(averages={}))  # without charts, which take seconds
+    page = run_report(bare)
+    assert page.count("Before you trust this test: one thing to know") == 1
+    assert page.count("The base &lt;b&gt;model&lt;/b&gt; is unverified.") == 1
+    assert "Before you trust" not in run_report(replace(bare, doubts=()))
+    assert detail is not None
+    assert list(detail.doubts) == ["The base <b>model</b> is unverified."]
 
 
 def test_a_report_is_written_whole(house: House, tmp_path: Path) -> None:
