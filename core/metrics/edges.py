@@ -6,14 +6,17 @@ Both are diagnostics, and no score uses them.
 import numpy as np
 from numpy.typing import NDArray
 
-from core.metrics.cells import INNER, Grid, sample_positions
-from core.metrics.color import Bools, Bytes, Floats
+from core.metrics.cells import Grid
+from core.metrics.color import Bytes, Floats
 from core.metrics.grid_search import SMALLEST_PITCH
+
+Places = NDArray[np.intp]
 
 RISE = 0.8  # of a cell: the 10-90 % width of an even ramp from the middle of a cell to the next's
 _CONTRAST = 48.0  # levels of RGB that make an edge: below, noise is a good part of the step
 _MOST_EDGES = 64  # each way, the strongest first: plenty for a median
-_ROWS, _MOST_STEPS = 3, 16  # pixels that are averaged along an edge, and taken across it
+_MOST_STEPS = 16  # pixels taken across an edge
+_WITHIN = np.array([0.3, 0.5, 0.7])  # of a cell, where pixels are averaged along its edge
 _SEEN, _DRAWN = 0.5, 4.0  # CIEDE2000: below nothing is to be seen, above a step stands by itself
 _ONWARD = 0.25  # of a step that the cells before and after it may go back
 
@@ -28,60 +31,58 @@ def edge_sharpness(pixels: Bytes, grid: Grid, cells: Bytes) -> float | None:
     """
     if grid.pitch < SMALLEST_PITCH:
         return None
-    phases = (grid.phase_x, grid.phase_y)
-    areas = [
-        _ramp_areas(pixels, cells, grid.pitch, phases),
-        _ramp_areas(pixels.swapaxes(0, 1), cells.swapaxes(0, 1), grid.pitch, phases[::-1]),
-    ]
-    found = np.concatenate(areas)
-    return float(np.clip(1 - 6 * np.median(found), 0, 1)) if found.size else None
-
-
-def _ramp_areas(pixels: Bytes, cells: Bytes, pitch: float, phases: tuple[float, float]) -> Floats:
-    """Return (n,): the area of t (1 - t) over each vertical edge, t rising from 0 to 1, in pitches.
-
-    It is w / 4.8 for an even ramp of the 10-90 % width w, and 0 for a step.
-    """
+    height, width = pixels.shape[:2]
+    right, beside = _positions(grid.columns, grid.pitch, grid.phase_x, width)
+    down, below = (width * at for at in _positions(grid.rows, grid.pitch, grid.phase_y, height))
     colors = cells.astype(np.float32)
-    step = colors[:, 1:] - colors[:, :-1]
-    squared = (step * step).sum(axis=-1)
-    rows, columns = _strongest(squared)
-    if not rows.size:
-        return np.empty(0)
-    xs = _pick(pixels.shape[1], _across(cells.shape[1], pitch) + phases[0])
-    ys = _pick(pixels.shape[0], _along(cells.shape[0], pitch) + phases[1])
-    taken = pixels[ys[rows][:, :, None], xs[columns][:, None, :]]
-    onto = step[rows, columns] / squared[rows, columns][:, None]
-    at = (taken.reshape(len(rows), -1, 3) @ onto[:, :, None]).reshape(taken.shape[:3])
-    share = at.mean(axis=1) - (colors[rows, columns] * onto).sum(axis=-1)[:, None]
-    return np.asarray((share * (1 - share)).mean(axis=1))
+    both = _edges(colors, right, below), _edges(colors.swapaxes(0, 1), down, beside)
+    begin, step = (
+        np.concatenate([each[0] for each in both]),
+        np.concatenate([each[1] for each in both]),
+    )
+    where = np.concatenate([each[2] for each in both])
+    if not len(step):
+        return None
+    rise = _rise(pixels.reshape(-1, 3).take(where, axis=0), begin, step)
+    area = (rise * (1 - rise)).mean(axis=1)  # w / 4.8 for an even ramp, 0 for a step
+    return float(np.clip(1 - 6 * np.median(area), 0, 1))
 
 
-def _strongest(squared: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return rows and columns of the edges with the most contrast."""
-    flat = squared.reshape(-1)
-    order = np.argsort(-flat, kind="stable")[:_MOST_EDGES]
-    rows, columns = np.unravel_index(order[flat[order] >= _CONTRAST**2], squared.shape)
-    return rows, columns
-
-
-def _across(columns: int, pitch: float) -> Floats:
-    """Return (columns - 1, n): positions from the middle of each cell to that of the next."""
+def _positions(count: int, pitch: float, phase: float, length: int) -> tuple[Places, Places]:
+    """Return (count - 1, n) pixels between the middles of neighbors, (count, m) within each cell."""
     n = min(_MOST_STEPS, int(np.ceil(pitch)))
-    steps = (np.arange(n) + 0.5) / n
-    return np.asarray((np.arange(columns - 1)[:, None] + 0.5 + steps) * pitch)
+    across = np.arange(1, count)[:, None] + (np.arange(n) + 0.5) / n - 0.5
+    along = np.arange(count)[:, None] + _WITHIN
+    return _pick(length, across * pitch + phase), _pick(length, along * pitch + phase)
 
 
-def _along(rows: int, pitch: float) -> Floats:
-    """Return (rows, n): positions in the inner part of each cell."""
-    within = sample_positions(rows, pitch, 0.0, INNER)
-    n = within.shape[1]
-    return within[:, np.linspace(0, n - 1, min(_ROWS, n)).astype(np.intp)]
-
-
-def _pick(length: int, positions: Floats) -> NDArray[np.intp]:
+def _pick(length: int, positions: Floats) -> Places:
     """Return positions as indices into an axis of ``length`` pixels."""
     return np.clip(np.floor(positions), 0, length - 1).astype(np.intp)
+
+
+def _edges(
+    colors: NDArray[np.float32], across: Places, along: Places
+) -> tuple[NDArray[np.float32], NDArray[np.float32], Places]:
+    """Return the strongest edges between neighbors in a row of (rows, columns, 3) colors.
+
+    The (k, 3) color on the left, the (k, 3) step from it, and (k, m, n) indices of the pixels.
+    """
+    step = colors[:, 1:] - colors[:, :-1]
+    squared = (step * step).sum(axis=-1).reshape(-1)
+    order = np.argsort(-squared, kind="stable")[:_MOST_EDGES]
+    row, column = np.divmod(order[squared[order] >= _CONTRAST**2], max(step.shape[1], 1))
+    where = across[column][:, None, :] + along[row][:, :, None]
+    return colors[row, column], step[row, column], where
+
+
+def _rise(
+    taken: Bytes, begin: NDArray[np.float32], step: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return (k, n): how far (k, m, n, 3) pixels are on the way from one cell's color to the next's."""
+    onto = step / (step * step).sum(axis=-1, keepdims=True)
+    at = (taken.reshape(len(step), -1, 3) @ onto[:, :, None]).reshape(taken.shape[:3])
+    return np.asarray(at.mean(axis=1) - (begin * onto).sum(axis=-1)[:, None])
 
 
 def banding(colors: Floats, across: Floats, down: Floats) -> float | None:
@@ -93,20 +94,25 @@ def banding(colors: Floats, across: Floats, down: Floats) -> float | None:
     """
     if not across.size and not down.size:
         return None
-    steps = [_goes_on(colors, across), _goes_on(colors.swapaxes(0, 1), down.T)]
-    return float(np.concatenate([each.reshape(-1) for each in steps]).mean())
-
-
-def _goes_on(colors: Floats, difference: Floats) -> Bools:
-    """Return (rows, columns - 1): the small steps to the right that the cells around continue."""
-    rows, columns = np.nonzero((difference > _SEEN) & (difference <= _DRAWN))
-    here, there = colors[rows, columns], colors[rows, columns + 1]
-    before = colors[rows, np.maximum(columns - 1, 0)]
-    after = colors[rows, np.minimum(columns + 2, colors.shape[1] - 1)]
+    steps = [
+        _small_steps(place, each)
+        for place, each in ((_numbered(colors), across), (_numbered(colors).T, down.T))
+    ]
+    before, here, there, after = colors.reshape(-1, 3).take(np.concatenate(steps, axis=1), axis=0)
     step = there - here
-    most = _ONWARD * np.einsum("nx,nx->n", step, step)
-    onward = np.einsum("nx,nx->n", before - here, step) <= most
-    onward &= np.einsum("nx,nx->n", there - after, step) <= most
-    found = np.zeros(difference.shape, dtype=bool)
-    found[rows, columns] = onward
-    return found
+    most = _ONWARD * (step * step).sum(axis=-1)
+    onward = ((before - here) * step).sum(axis=-1) <= most
+    onward &= ((there - after) * step).sum(axis=-1) <= most
+    return float(np.count_nonzero(onward) / (across.size + down.size))
+
+
+def _numbered(colors: Floats) -> Places:
+    """Return (rows, columns): the number of each cell."""
+    return np.arange(colors.shape[0] * colors.shape[1]).reshape(colors.shape[:2])
+
+
+def _small_steps(place: Places, difference: Floats) -> Places:
+    """Return (4, k): the cells before, at both sides of, and after each small step in a row."""
+    row, column = np.nonzero((difference > _SEEN) & (difference <= _DRAWN))
+    before, after = np.maximum(column - 1, 0), np.minimum(column + 2, place.shape[1] - 1)
+    return np.stack([place[row, at] for at in (before, column, column + 1, after)])

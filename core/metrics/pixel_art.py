@@ -115,11 +115,12 @@ def _against_neighbors(cells: Bytes) -> _Met:
     number = of.reshape(cells.shape[:2])
     sides = [_neighbors(*step) for step in _STEPS]
     pairs = [number[here] * len(rgb) + number[there] for here, there in sides]
-    unique, back = np.unique(
-        np.concatenate([pair.reshape(-1) for pair in pairs]), return_inverse=True
-    )
-    colors = lab(rgb)
-    difference = delta_e(colors[unique // len(rgb)], colors[unique % len(rgb)])[back.reshape(-1)]
+    every, colors = np.concatenate([pair.reshape(-1) for pair in pairs]), lab(rgb)
+    if len(rgb) > number.size / 2:  # hardly any pair of colors comes twice
+        difference = delta_e(colors[every // len(rgb)], colors[every % len(rgb)])
+    else:
+        unique, back = np.unique(every, return_inverse=True)
+        difference = delta_e(colors[unique // len(rgb)], colors[unique % len(rgb)])[back]
     ends = np.cumsum([pair.size for pair in pairs])[:-1]
     differences = [
         each.reshape(pair.shape)
