@@ -315,8 +315,9 @@ _INSIDE = {
 }
 
 
-def _stability_name(name: str) -> str:
-    """Return Stability's name of a module of a UNet with two layers in each block."""
+def _stability_name(name: str, layers: int = 2) -> str:
+    """Return Stability's name of a module of a UNet with so many layers in each block."""
+    step = layers + 1
     if name in _OUTSIDE:
         return _OUTSIDE[name]
     side, rest = name.split(".", 1)
@@ -327,12 +328,12 @@ def _stability_name(name: str) -> str:
     block, kind, number, rest = rest.split(".", 3)
     if side == "down_blocks":
         if kind == "downsamplers":
-            return f"input_blocks.{3 * int(block) + 3}.0.op"
-        head = f"input_blocks.{3 * int(block) + int(number) + 1}"
+            return f"input_blocks.{step * int(block) + step}.0.op"
+        head = f"input_blocks.{step * int(block) + int(number) + 1}"
     else:
         if kind == "upsamplers":
-            return f"output_blocks.{3 * int(block) + 2}.2.conv"
-        head = f"output_blocks.{3 * int(block) + int(number)}"
+            return f"output_blocks.{step * int(block) + layers}.2.conv"
+        head = f"output_blocks.{step * int(block) + int(number)}"
     return f"{head}.{int(kind == 'attentions')}.{_inside(kind, rest)}"
 
 
@@ -342,6 +343,9 @@ def _inside(kind: str, rest: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def stability_name() -> Callable[[str], str]:
-    """Return a function from diffusers' name of a module in the small SDXL UNet to Stability's."""
+def stability_name() -> Callable[..., str]:
+    """Return a function from diffusers' name of a module in the small SDXL UNet to Stability's.
+
+    Its second argument says how many layers each block has, if not two.
+    """
     return _stability_name

@@ -87,10 +87,19 @@ def test_it_draws_what_diffusers_draws(
     assert drawn(job).std() > 5
 
 
+@pytest.mark.parametrize("names", ["diffusers", "Stability"])
 def test_a_lora_is_merged_into_all_three_parts(
-    studio: Studio, make_small: Callable[..., DrawJob], make_lora: MakeLora, pipeline: Any
+    names: str,
+    studio: Studio,
+    make_small: Callable[..., DrawJob],
+    make_lora: MakeLora,
+    pipeline: Any,
+    stability_name: Callable[..., str],
 ) -> None:
-    """UNet and both text encoders, under kohya's names; the same as adding the products by hand."""
+    """UNet and both text encoders; the same pixels as with the products added by hand.
+
+    kohya's trainer writes the UNet under Stability's names for SDXL, other tools under diffusers'.
+    """
     by_hand = copy.deepcopy(pipeline)
     random = torch.Generator().manual_seed(3)
     tensors = {}
@@ -104,10 +113,12 @@ def test_a_lora_is_merged_into_all_three_parts(
                 up = torch.randn((module.out_features, 2), generator=random) * 0.2
                 down = torch.randn((2, module.in_features), generator=random) * 0.2
                 module.weight.data += up @ down
+                if names == "Stability" and prefix == "lora_unet":
+                    name = stability_name(name, by_hand.unet.config.layers_per_block)  # noqa: PLW2901
                 plain = name.removeprefix("text_model.").replace(".", "_")
                 tensors[f"{prefix}_{plain}.lora_up.weight"] = up
                 tensors[f"{prefix}_{plain}.lora_down.weight"] = down
-    bare, job = make_small("bare"), make_small("lora", make_lora(tensors, "sdxl"))
+    bare, job = make_small("bare"), make_small("lora", make_lora(tensors, f"sdxl-{names}"))
     studio.draw(bare)
     studio.draw(job)
     assert np.abs(drawn(job) - plain_diffusers(by_hand, job)).max() <= 1
