@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from scipy.special import stdtrit
+from core.rules.paired import compare_paired
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,36 +80,20 @@ def find_strengths(scores: Sequence[StrengthScore]) -> tuple[StrengthFinding, ..
 
 
 def _finding(position: int, sweep: Mapping[str, Mapping[str, float]]) -> StrengthFinding | None:
-    common = sorted(set.intersection(*(set(units) for units in sweep.values())))
-    if len(sweep) < 2 or len(common) < FEWEST_UNITS:
-        return None
     order = sorted(sweep, key=float)
-    means = {
-        strength: math.fsum(sweep[strength][unit] for unit in common) / len(common)
-        for strength in order
-    }
-    best = max(order, key=lambda strength: (means[strength], float(strength)))
-    losses = {
-        strength: _interval([sweep[best][unit] - sweep[strength][unit] for unit in common])
-        for strength in order
-    }
+    strongest_first = {strength: sweep[strength] for strength in reversed(order)}
+    paired = compare_paired(strongest_first, level=LEVEL)
+    if paired is None or paired.units < FEWEST_UNITS:
+        return None
+    losses = {strength: paired.losses[strength] for strength in order}
     return StrengthFinding(
         position=position,
-        best=best,
-        means=means,
+        best=paired.best,
+        means={strength: paired.means[strength] for strength in order},
         losses=losses,
         usable=tuple(s for s in order if not (losses[s][0] > MARGIN and losses[s][1] > 0)),
-        units=len(common),
+        units=paired.units,
     )
-
-
-def _interval(differences: Sequence[float]) -> tuple[float, float, float]:
-    """Return mean, low and high of paired differences (Student's t)."""
-    n = len(differences)
-    mean = math.fsum(differences) / n
-    spread = math.sqrt(math.fsum((each - mean) ** 2 for each in differences) / (n - 1))
-    half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * spread / math.sqrt(n)
-    return mean, mean - half, mean + half
 
 
 def _short(strength: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from core.nouns import Slot
+from core.nouns import BLEEDING, Slot
+from core.rules.best_slot import BestSlot, best_slot, slot_names
 from core.store.comparisons import Comparison, SlotPicture, Unit
 from dashboard.parts import links, words
 from dashboard.parts.safe import Html, fill, join, text
@@ -15,7 +16,8 @@ _FEW = 4  # slots: so many fit beside each other in large
 
 def grid(made: Comparison) -> Html:
     """Return prompts by slots with each picture's score, and each slot's mean above its column."""
-    head = join(_column(slot, made.units) for slot in made.slots)
+    scored = _scored(made)
+    head = join(_column(slot, scored) for slot in made.slots)
     body = join(_row(made, unit) for unit in made.units)
     return fill(
         '<div class="ew-grid {size}"><table><thead><tr><th></th>{head}</tr></thead>'
@@ -41,21 +43,71 @@ def progress(made: Comparison) -> str:
     return f"{made.drawn} of {made.wanted} images drawn{broken}"
 
 
-def mean_of(slot: Slot, units: Sequence[Unit]) -> float | None:
-    """Return the mean score of a slot over its measured pictures."""
-    scores = [
-        score
-        for unit in units
-        if slot.key in unit.pictures and (score := unit.pictures[slot.key].average) is not None
-    ]
-    return fmean(scores) if scores else None
+def standing(made: Comparison) -> BestSlot:
+    """Return which slot scores best, from the units that every slot has a score on."""
+    names, scored = slot_names(made.slots), _scored(made)
+    prompts = {unit.prompt_name for unit in made.units}
+    return best_slot(
+        {
+            names[slot.key]: {
+                unit.key: score for unit in scored if (score := _of(unit, slot)) is not None
+            }
+            for slot in made.slots
+        },
+        noun="prompts" if len(prompts) == len(made.units) else "prompts and seeds",
+        to_come=sum(any(map(_is_to_come, unit.pictures.values())) for unit in made.units),
+    )
 
 
-def _column(slot: Slot, units: Sequence[Unit]) -> Html:
+def best_line(made: Comparison) -> Html:
+    """Return the sentence on the best slot; a quiet one where none can be named yet."""
+    found = standing(made)
     return fill(
-        '<th scope="col"><b class="ew-wrap">{label}</b><span class="ew-num">{mean}</span></th>',
+        '<p class="{tone}">{sentence}</p>',
+        tone="ew-quiet" if found.paired is None else "",
+        sentence=words.unbroken(found.sentence),
+    )
+
+
+def _scored(made: Comparison) -> list[Unit]:
+    """Return the units on which every slot is scored alike, of those that a score counts."""
+    keys = [slot.key for slot in made.slots]
+    return [
+        unit
+        for unit in made.units
+        if unit.category != BLEEDING
+        and all(key in unit.pictures for key in keys)
+        and len(kinds := {_kind(unit.pictures[key]) for key in keys}) == 1
+        and kinds != {()}
+    ]
+
+
+def _kind(picture: SlotPicture) -> tuple[str, ...]:
+    """Return which scores the one number is made of; none for a picture without."""
+    if picture.composite is not None:
+        return ("composite",)
+    scores = {"visual": picture.visual, "style": picture.style, "prompt": picture.prompt}
+    return tuple(name for name, score in scores.items() if score is not None)
+
+
+def _is_to_come(picture: SlotPicture) -> bool:
+    return not (picture.image_sha256 or picture.defect or picture.parked_reason)
+
+
+def _of(unit: Unit, slot: Slot) -> float | None:
+    return unit.pictures[slot.key].average
+
+
+def _column(slot: Slot, scored: Sequence[Unit]) -> Html:
+    scores = [score for unit in scored if (score := _of(unit, slot)) is not None]
+    return fill(
+        '<th scope="col"><b class="ew-wrap">{label}</b><span class="ew-num" title="{of}">{mean}'
+        "</span></th>",
         label=slot.label,
-        mean=words.score(mean_of(slot, units)),
+        of="The mean score over what every slot has a score on",
+        mean=f"mean {words.score(fmean(scores))} over {len(scores)}"
+        if scores
+        else words.score(None),
     )
 
 

@@ -86,6 +86,7 @@ def _show(reads: Reads, made: Comparison) -> None:
     if curtain.is_drawn(reads, made.id):
         return
     if made.units:
+        sheet.put(side_by_side.best_line(made))
         wall.show(side_by_side.grid(made), key="compare-wall")
     else:
         sheet.put(sheet.empty("The images appear here as they are drawn."))

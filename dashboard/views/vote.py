@@ -25,6 +25,7 @@ from dashboard.parts import (
     proposal,
     safe,
     sheet,
+    side_by_side,
 )
 from dashboard.reads import shared_reads
 
@@ -226,6 +227,7 @@ def _show(found: polls.Answered) -> None:
                 seen=found.seen,
             )
         )
+    sheet.put(side_by_side.best_line(made))
     proposal.show(shared_reads())
     tabs = st.tabs(
         ["Figures", "Slots", "Categories", "Judges", "Divided", "Notes", "Time", "Export"]

@@ -91,7 +91,9 @@ def test_what_is_missing_stands_in_its_place(house: House) -> None:
     assert not page.exception
     words = words_of(page)
     assert "8 of 12 images drawn" in words
-    assert words.count("to be drawn") == 4
+    assert words.count(">to be drawn<") == 4
+    assert "of the prompts nothing has a score in every slot" in words
+    assert "wait for the rest" in words
     assert "epoch 3 at 0.70" in words
 
 
@@ -217,3 +219,15 @@ def test_a_seed_that_is_none_is_answered_and_nothing_is_asked_for(house: House) 
     page.button(key="compare-go").click().run()
     assert not page.exception
     assert house.select("SELECT 1 FROM epochwatch.grids WHERE purpose = 'compare'") == []
+
+
+@pytest.mark.usefixtures("sitting")
+def test_the_best_slot_is_named_but_not_behind_the_curtain() -> None:
+    """One sentence with its interval above the pictures, and means with what they are over."""
+    words = words_of(_opened("Bo"))
+    assert "Best of two by score: epoch 3, +" in words
+    assert "), on 4 prompts." in words
+    assert words.count(" over 4</span>") == 2
+    behind = words_of(_opened("Ann"))
+    assert "by score" not in behind
+    assert " over 4</span>" not in behind
