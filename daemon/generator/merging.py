@@ -64,11 +64,11 @@ class Merger:
         self.restore()
         try:
             changed = self._change_all(changes)
-            if not changed and any(strength for _, strength in loras):
-                raise JobError("bad_lora", _nothing(loras))
         except BaseException:
             self.restore()
             raise
+        if not changed and any(strength for _, strength in loras):
+            raise JobError("bad_lora", _nothing(loras))
         return Merged(
             modules_patched=sum(lora.modules for lora, _ in loras),
             modules_changed=changed,
