@@ -33,6 +33,7 @@ _EITHER = (
     "is cropped along its lines or drawn on another grid; measure it before it is cropped"
 )
 _UNDOUBTED = 0.9  # alignment from which no other grid than the one asked for is looked for
+_ALONE = 0.75  # alignment that a crop needs where the cells asked for are too small to compare
 _CLEARLY = 0.02  # of alignment, by which another grid must fit better
 _COARSER = 0.75  # of the cells of a grid, below which another one is coarser and not just beside it
 _SAME = 0.1  # cells along the width, within which a measured grid is the whole one
@@ -75,7 +76,7 @@ def see_asked_grid(profiles: EdgeProfiles, asked: int) -> GridSeen:
     if (aligned and aligned.score >= _UNDOUBTED) or profiles.width < 1.5 * asked:
         return told
     fits = _fitting(profiles, asked)
-    least = aligned.score + _CLEARLY if aligned else _UNDOUBTED
+    least = aligned.score + _CLEARLY if aligned else _ALONE
     fewer = [fit for fit in fits if fit.score > least and fit.columns < asked - _SAME]
     for fit in fewer:
         crop = _is_crop(profiles, fit.columns, asked)

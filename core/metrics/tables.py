@@ -47,11 +47,12 @@ METRICS: Mapping[str, MetricSpec] = MappingProxyType(
             high=16384.0, low=1.0, higher_is_better=False,
         ),
         "grid_alignment": MetricSpec(
-            meaning="how much of all edges lies on the lines of the grid, beyond chance", high=1.0
+            meaning="how much of all edges lies on the lines of the grid, beyond chance",
+            high=1.0, version=2,
         ),
         "grid_found": MetricSpec(
             meaning="cells along the width of the grid that fits best",
-            low=8.0, high=128.0, higher_is_better=None,
+            low=8.0, high=128.0, higher_is_better=None, version=2,
         ),
         "cell_flatness": MetricSpec(meaning="share of cells without a ramp inside", high=1.0),
         "orphan_cells": MetricSpec(

@@ -99,6 +99,7 @@ def harmless(one: Sprite) -> Iterator[tuple[str, Bytes]]:
     yield "blur of a twelfth cell", blurred(one.large, pitch / 12)
     yield "JPEG 75", jpeg(one.large, 75)
     yield "shifted grid", np.roll(one.large, (round(pitch / 3), -round(pitch / 4)), axis=(0, 1))
+    yield "cropped", one.large[round(1.4 * pitch) :, round(pitch / 2) : -round(0.7 * pitch)]
 
 
 def faulty(one: Sprite) -> Iterator[tuple[str, Bytes, set[str], set[str]]]:

@@ -100,6 +100,15 @@ def test_crops_of_any_pitch_keep_it(crop: str, size: int, asked: int | None) -> 
     )
 
 
+def test_a_crop_that_could_not_hold_the_cells_asked_for_keeps_its_pitch() -> None:
+    """On 68 pixels 24 cells would be too small to have edges, but those of 4 pixels are seen."""
+    look = look_at(cut(sprite(96), (18, 12, 10, 10)), 24, 24)
+
+    assert look.cropped
+    assert look.grid.pitch == pytest.approx(4, rel=SAME_PITCH)
+    assert look.aligned
+
+
 @pytest.mark.parametrize("cells", [16, 24, 32, 48])
 def test_an_unknown_number_of_cells_is_found_in_a_crop(cells: int) -> None:
     """Not twice or three times as many, which hold the same edges."""
