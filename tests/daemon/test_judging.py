@@ -18,7 +18,7 @@ from core import tested
 from core.errors import Permanent
 from core.formats.prompt_suite import suite_to_json
 from core.metrics.profile import without_images
-from core.store import scores
+from core.store import owners_tables, scores
 from core.store.database import bump, row, rows, run
 from daemon.judge import Judge, advice_on
 from daemon.planner import plan
@@ -134,6 +134,27 @@ def test_a_price_that_was_typed_while_the_run_was_blocked_stays(house: House) ->
         run(connection, "runs.save_setup", **{**setup, "price_per_hour": 0.44})
     [stored] = house.select("SELECT price_per_hour FROM epochwatch.run_setups")
     assert float(stored["price_per_hour"]) == 0.9
+
+
+def test_a_run_finished_by_hand_stays_so_until_a_new_checkpoint(house: House) -> None:
+    """New results of what there is change the advice, not that it is over; a new epoch does."""
+    run_id = house.arrive(1)
+    house.draw({None: 0.2, 1: 0.9, 2: 0.9})
+    house.judge.judge()
+    with house.database.transaction() as connection:
+        owners_tables.finish_run(connection, run_id)
+        scores.add(connection, run_id, 1, "ann", 5, 6, 5.5, "meh")
+    house.judge.judge()
+    said = (
+        "SELECT sentence, status FROM epochwatch.advice, public.training_runs ORDER BY current_at"
+    )
+    assert house.select(said)[-1]["sentence"].startswith("Training has ended.")
+    assert house.select(said)[-1]["status"] == "completed"
+    house.arrive(2)
+    house.draw({None: 0.2, 1: 0.9, 2: 0.9})
+    house.judge.judge()
+    assert house.select(said)[-1]["sentence"].startswith("Continue. 2 of the 3")
+    assert house.select(said)[-1]["status"] == "in_progress"
 
 
 def test_judging_again_writes_nothing_and_a_restart_neither(house: House) -> None:
