@@ -7,12 +7,17 @@ import pickle
 import random
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from moto.server import ThreadedMotoServer
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
+from checkpoints_made import kohya_metadata, safetensors_bytes, sdxl_tensors
+from core.store import gallery
 from core.store.database import Database
 from core.store.files import open_store
 from daemon.demo.story import DATASET, MODEL
@@ -109,10 +114,15 @@ def test_killed_in_the_middle_it_resumes_and_does_nothing_twice(
     assert before.items() <= after.items()
 
 
+@pytest.mark.timeout(400)
 def test_bad_files_become_clear_lines_and_the_daemon_goes_on(
     program: Program, suite: Path, folder: Path, trained: list[Path], tmp_path: Path
 ) -> None:
-    """Truncated, zero-filled, half-overwritten, pickled and full-model files harm nothing."""
+    """Truncated, zero-filled, half-overwritten, pickled and full-model files harm nothing.
+
+    LoRAs that are whole files but cannot act on this base model end with their reason, too: half
+    of their modules unknown, of rank 0, with NaN, for SDXL. Nothing of them is drawn or scored.
+    """
     whole = trained[1].read_bytes()
     marker = tmp_path / "unpickled"
     bad = {
@@ -124,9 +134,22 @@ def test_bad_files_become_clear_lines_and_the_daemon_goes_on(
     }
     for name, content in bad.items():
         (folder / name).write_bytes(content)
+    unfit = _unfit_loras(trained[0], folder)
     with program.database() as database, program.watching(folder, suite):
         drop(trained[0], folder)
         wait_for(lambda: advised_on(database, [1]), seconds=90, what="the good file's verdict")
+        told = wait_for(lambda: _all_told(database, unfit), seconds=150, what="a reason for each")
+        drawn = select(
+            database,
+            "SELECT DISTINCT c.file_name FROM epochwatch.images i"
+            " JOIN epochwatch.samples s USING (sample_id)"
+            " JOIN epochwatch.checkpoints c ON s.stack #>> '{loras,0,0}' = c.drawn_as",
+        )
+        scored = select(
+            database,
+            "SELECT DISTINCT t.output_name FROM public.epoch_results e"
+            " JOIN public.training_runs t ON t.id = e.training_run_id",
+        )
         seen = {
             Path(row["path"]).name: row
             for row in ask(database, "checkpoints.sightings", host=os.uname().nodename)
@@ -138,6 +161,10 @@ def test_bad_files_become_clear_lines_and_the_daemon_goes_on(
         assert len(seen[name]["reason"]) > 20, seen[name]
     assert "pickle" in seen["punk-000014.safetensors"]["reason"].lower()
     assert "base" in seen["base.safetensors"]["reason"].lower()
+    for name, words in unfit.items():
+        assert re.search(words, told[name]), (name, told[name])
+    assert [each["file_name"] for each in drawn] == ["punk-000001.safetensors"]
+    assert [each["output_name"] for each in scored] == ["punk"]
 
 
 def test_two_machines_with_one_database_and_one_bucket_show_the_same(
@@ -212,6 +239,50 @@ def test_without_a_base_model_it_says_what_it_looked_for(
     assert "--base-model" in done.stdout
     with program.database() as database, program.watching(folder, suite):
         wait_for(lambda: advised_on(database, [1]), seconds=90, what="the verdict")
+
+
+def _unfit_loras(good: Path, folder: Path) -> dict[str, str]:
+    """Write LoRAs of runs of their own that cannot be drawn; return what the reason of each says."""
+    with safe_open(good, "pt") as file:
+        metadata = {k: v for k, v in file.metadata().items() if not k.startswith("sshs_")}
+    tensors = load_file(good)
+    first = next(name for name in tensors if name.endswith("lora_up.weight"))
+    made = {
+        "half": {
+            name.replace("_up_blocks", "_top_blocks"): 2 * one for name, one in tensors.items()
+        },
+        "rankless": {
+            name: one[:, :0] if "lora_up" in name else one[:0] if "lora_down" in name else one
+            for name, one in tensors.items()
+        },
+        "broken": {**tensors, first: torch.full_like(tensors[first], torch.nan)},
+    }
+    for name, changed in made.items():
+        whole = {key: one.contiguous() for key, one in changed.items()}
+        told = metadata | {"ss_output_name": name, "ss_session_id": name}
+        save_file(whole, folder / f"{name}-000001.safetensors", told)
+    for_sdxl = kohya_metadata(1, ss_output_name="larger", ss_session_id="larger")
+    content = safetensors_bytes(sdxl_tensors(), for_sdxl)
+    (folder / "larger-000001.safetensors").write_bytes(content)
+    return {
+        "half-000001.safetensors": r"of the LoRA's \d+ modules",
+        "rankless-000001.safetensors": "rank is 0",
+        "broken-000001.safetensors": "NaN",
+        "larger-000001.safetensors": "larger is a LoRA for SDXL, and the base model",
+    }
+
+
+def _all_told(database: Database, files: Collection[str]) -> dict[str, str] | None:
+    """Return the reason that the pages show for each of the files, once each has one."""
+    with database.transaction() as connection:
+        told = {Path(each.path).name: each.reason for each in gallery.refused(connection)}
+        for run in gallery.runs(connection):
+            blocked = (gallery.run(connection, run.id) or {})["blocked_reason"]
+            for line in gallery.checkpoints(connection, run.id):
+                reason = line.invalid_reason or line.parked_reason or blocked
+                if reason:
+                    told[line.file_name] = reason
+    return {name: told[name] for name in files} if told.keys() >= set(files) else None
 
 
 def assert_each_sample_once(database: Database, *, checkpoints: int, prompts: int) -> None:
