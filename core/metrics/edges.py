@@ -3,6 +3,10 @@
 Both are diagnostics, and no score uses them.
 """
 
+from functools import lru_cache
+from statistics import median
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +15,7 @@ from core.metrics.color import Bytes, Floats
 from core.metrics.grid_search import SMALLEST_PITCH
 
 Places = NDArray[np.intp]
+_Real = TypeVar("_Real", np.float32, np.float64)
 
 RISE = 0.8  # of a cell: the 10-90 % width of an even ramp from the middle of a cell to the next's
 _CONTRAST = 48.0  # levels of RGB that make an edge: below, noise is a good part of the step
@@ -45,9 +50,10 @@ def edge_sharpness(pixels: Bytes, grid: Grid, cells: Bytes) -> float | None:
         return None
     rise = _rise(pixels.reshape(-1, 3).take(where, axis=0), begin, step)
     area = (rise * (1 - rise)).mean(axis=1)  # w / 4.8 for an even ramp, 0 for a step
-    return float(np.clip(1 - 6 * np.median(area), 0, 1))
+    return min(max(1 - 6 * median(area.tolist()), 0.0), 1.0)
 
 
+@lru_cache(maxsize=16)  # a run has one grid
 def _positions(count: int, pitch: float, phase: float, length: int) -> tuple[Places, Places]:
     """Return (count - 1, n) pixels between the middles of neighbors, (count, m) within each cell."""
     n = min(_MOST_STEPS, int(np.ceil(pitch)))
@@ -69,9 +75,11 @@ def _edges(
     The (k, 3) color on the left, the (k, 3) step from it, and (k, m, n) indices of the pixels.
     """
     step = colors[:, 1:] - colors[:, :-1]
-    squared = (step * step).sum(axis=-1).reshape(-1)
-    order = np.argsort(-squared, kind="stable")[:_MOST_EDGES]
-    row, column = np.divmod(order[squared[order] >= _CONTRAST**2], max(step.shape[1], 1))
+    squared = _products(step, step).reshape(-1)
+    order = np.flatnonzero(squared >= _CONTRAST**2)
+    if len(order) > _MOST_EDGES:
+        order = order[np.argpartition(-squared[order], _MOST_EDGES)[:_MOST_EDGES]]
+    row, column = np.divmod(order, max(step.shape[1], 1))
     where = across[column][:, None, :] + along[row][:, :, None]
     return colors[row, column], step[row, column], where
 
@@ -80,9 +88,9 @@ def _rise(
     taken: Bytes, begin: NDArray[np.float32], step: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Return (k, n): how far (k, m, n, 3) pixels are on the way from one cell's color to the next's."""
-    onto = step / (step * step).sum(axis=-1, keepdims=True)
+    onto = step / _products(step, step)[:, None]
     at = (taken.reshape(len(step), -1, 3) @ onto[:, :, None]).reshape(taken.shape[:3])
-    return np.asarray(at.mean(axis=1) - (begin * onto).sum(axis=-1)[:, None])
+    return np.asarray(at.mean(axis=1) - _products(begin, onto)[:, None])
 
 
 def banding(colors: Floats, across: Floats, down: Floats) -> float | None:
@@ -100,9 +108,8 @@ def banding(colors: Floats, across: Floats, down: Floats) -> float | None:
     ]
     before, here, there, after = colors.reshape(-1, 3).take(np.concatenate(steps, axis=1), axis=0)
     step = there - here
-    most = _ONWARD * (step * step).sum(axis=-1)
-    onward = ((before - here) * step).sum(axis=-1) <= most
-    onward &= ((there - after) * step).sum(axis=-1) <= most
+    most = _ONWARD * _products(step, step)
+    onward = (_products(before - here, step) <= most) & (_products(there - after, step) <= most)
     return float(np.count_nonzero(onward) / (across.size + down.size))
 
 
@@ -116,3 +123,8 @@ def _small_steps(place: Places, difference: Floats) -> Places:
     row, column = np.nonzero((difference > _SEEN) & (difference <= _DRAWN))
     before, after = np.maximum(column - 1, 0), np.minimum(column + 2, place.shape[1] - 1)
     return np.stack([place[row, at] for at in (before, column, column + 1, after)])
+
+
+def _products(first: NDArray[_Real], second: NDArray[_Real]) -> NDArray[_Real]:
+    """Return the scalar products of (..., 3) vectors."""
+    return np.asarray(np.einsum("...x,...x->...", first, second))
