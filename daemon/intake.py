@@ -21,6 +21,7 @@ from core.formats.checkpoint_file import (
 )
 from core.formats.checkpoint_name import shown, telling_name
 from core.formats.trainer_samples import TrainerSample
+from core.nouns import digest
 from core.store.database import Connection, Database, bump, row, rows, run
 from core.store.files import ImageStore
 from core.store.registration import Arrival, register
@@ -97,12 +98,13 @@ class Intake:
 
     def register(self, entry: Admitted) -> None:
         """Add one checkpoint to its run, and note it in the journal."""
+        header = _header(entry.spool_path)
         arrival = Arrival(
             sha256=entry.sha256,
-            body_sha256=entry.body_sha256,
+            body_sha256=_tensors_sha256(entry.body_sha256, header),
             size_bytes=entry.size,
             facts=entry.facts,
-            facts_json=_metadata(entry.spool_path),
+            facts_json=storable(header.metadata) if header else {},
             host=self.host,
             root=entry.root,
             source_path=entry.source_path,
@@ -190,15 +192,26 @@ class Intake:
         return True
 
 
-def _metadata(copy: Path) -> dict[str, str]:
+def _header(copy: Path) -> Header | None:
     """Return what the header says, and with it what PEFT writes beside the weights."""
     header = read_header(copy)
     if not isinstance(header, Header):
-        return {}
+        return None
     beside = copy.with_name(COMPANION)
     if needs_companion(header) and beside.exists():
         header = with_companion(header, beside.read_text(encoding="utf-8"))
-    return storable(header.metadata)
+    return header
+
+
+def _tensors_sha256(body_sha256: str, header: Header | None) -> str:
+    """Return the SHA-256 by which the same tensors are drawn once: of their numbers and their names.
+
+    A tool that renames tensors wrongly leaves the numbers as they were, and its file is another.
+    """
+    if header is None:
+        return body_sha256
+    named = sorted((name, one.dtype, one.shape) for name, one in header.tensors.items())
+    return digest([body_sha256, named])
 
 
 def _sighting_of(path: Path, outcome: Outcome) -> Sighting:
