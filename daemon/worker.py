@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -15,7 +16,7 @@ import structlog
 from core.errors import Permanent, Retryable
 from core.nouns import Recipe
 from core.rules.beside import Decision
-from core.store.database import Database, Row, bump, row, rows, run
+from core.store.database import Connection, Database, Row, bump, row, rows, run
 from daemon.generator.client import DrawJob, DrawSample, Interrupted, LoraFile, Refused
 from daemon.generator.renderer import Resident
 from daemon.outbox import Outbox
@@ -25,6 +26,7 @@ log = structlog.get_logger()
 
 _STARTS_BEFORE_PARKING = 3
 _OWN = "diffusers"  # the renderer that draws in our own process
+_COPY = re.compile(r"\b([0-9a-f]{64})\.safetensors")  # what private copies are called
 _CPU_PATIENCE = 10  # times as long as on the device that was meant
 
 
@@ -254,8 +256,9 @@ class Worker:
 
     def _park(self, job: Row, reason: str) -> None:
         """Stop trying: the reason is shown, one alert is raised, and the queue goes on."""
-        log.error("job parked", job=job["id"], reason=reason)
         with self.database.transaction() as connection:
+            reason = _in_own_names(connection, reason)
+            log.error("job parked", job=job["id"], reason=reason)
             run(connection, "grids.park", job_id=job["id"], reason=reason)
             about = row(connection, "grids.run_of_job", job_id=job["id"])
             if about and about["run_id"] is not None:
@@ -275,3 +278,11 @@ class Worker:
                     host=None,
                 )
             bump(connection)
+
+
+def _in_own_names(connection: Connection, reason: str) -> str:
+    """Return a reason with files called as the trainer saved them, not as our copies of them are."""
+    copies = list(set(_COPY.findall(reason)))
+    for known in rows(connection, "checkpoints.drawn_as", loras=copies) if copies else ():
+        reason = reason.replace(f"{known['drawn_as']}.safetensors", known["file_name"])
+    return reason

@@ -47,7 +47,7 @@ ORDER BY c.run_id, c.position;
 
 -- name: drawn_as
 -- Checkpoints that are drawn as these weights, with their runs.
-SELECT c.drawn_as, c.notes, w.family, tr.run_name
+SELECT c.drawn_as, c.file_name, c.notes, w.family, tr.run_name
 FROM epochwatch.checkpoints c
 JOIN epochwatch.weights w USING (sha256)
 JOIN public.training_runs tr ON tr.id = c.run_id
