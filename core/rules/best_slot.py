@@ -95,10 +95,11 @@ def _undecided(paired: Paired, level: Sequence[str], over: str) -> str:
 
 
 def _too_few(units: int, noun: str, to_come: int) -> str:
-    found = ("nothing has", "only 1 has")[units] if units < 2 else f"only {units} have"
+    found = ("none", "only 1")[units] if units < 2 else f"only {units}"
+    have = "has" if units < 2 else "have"
     way = "wait for the rest" if to_come else "compare over more prompts or seeds"
     return (
-        f"Which slot scores best is not known: of the {noun} {found} a score in every slot, and "
+        f"Which slot scores best is not known: {found} of the {noun} {have} a score in every slot, and "
         f"{FEWEST_UNITS} are needed; {way}."
     )
 

@@ -44,7 +44,7 @@ def progress(made: Comparison) -> str:
 
 
 def standing(made: Comparison) -> BestSlot:
-    """Return which slot scores best, from the units that every slot has a score on."""
+    """Return which slot scores best so far, from the units that they all have a score on."""
     names, scored = slot_names(made.slots), _scored(made)
     prompts = {unit.prompt_name for unit in made.units}
     return best_slot(
@@ -52,7 +52,7 @@ def standing(made: Comparison) -> BestSlot:
             names[slot.key]: {
                 unit.key: score for unit in scored if (score := _of(unit, slot)) is not None
             }
-            for slot in made.slots
+            for slot in _under_way(made)
         },
         noun="prompts" if len(prompts) == len(made.units) else "prompts and seeds",
         to_come=sum(any(map(_is_to_come, unit.pictures.values())) for unit in made.units),
@@ -69,9 +69,18 @@ def best_line(made: Comparison) -> Html:
     )
 
 
+def _under_way(made: Comparison) -> list[Slot]:
+    """Return the slots with a score; one that is still to be drawn holds up none of the others."""
+    return [
+        slot
+        for slot in made.slots
+        if any(slot.key in unit.pictures and _kind(unit.pictures[slot.key]) for unit in made.units)
+    ]
+
+
 def _scored(made: Comparison) -> list[Unit]:
-    """Return the units on which every slot is scored alike, of those that a score counts."""
-    keys = [slot.key for slot in made.slots]
+    """Return the units on which the slots are scored alike, of those that a score counts."""
+    keys = [slot.key for slot in _under_way(made)]
     return [
         unit
         for unit in made.units
@@ -99,12 +108,13 @@ def _of(unit: Unit, slot: Slot) -> float | None:
 
 
 def _column(slot: Slot, scored: Sequence[Unit]) -> Html:
-    scores = [score for unit in scored if (score := _of(unit, slot)) is not None]
+    pictures = [unit.pictures[slot.key] for unit in scored if slot.key in unit.pictures]
+    scores = [each.average for each in pictures if each.average is not None]
     return fill(
         '<th scope="col"><b class="ew-wrap">{label}</b><span class="ew-num" title="{of}">{mean}'
         "</span></th>",
         label=slot.label,
-        of="The mean score over what every slot has a score on",
+        of="The mean score over what all slots with scores have a score on",
         mean=f"mean {words.score(fmean(scores))} over {len(scores)}"
         if scores
         else words.score(None),

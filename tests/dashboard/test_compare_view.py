@@ -92,8 +92,9 @@ def test_what_is_missing_stands_in_its_place(house: House) -> None:
     words = words_of(page)
     assert "8 of 12 images drawn" in words
     assert words.count(">to be drawn<") == 4
-    assert "of the prompts nothing has a score in every slot" in words
-    assert "wait for the rest" in words
+    assert "Best of two by score: strength 1.0, +4.3 over base" in words
+    assert "on 4 prompts so far, with 4 to come" in words
+    assert words.count("over 4<") == 2
     assert "epoch 3 at 0.70" in words
 
 

@@ -50,14 +50,13 @@ def test_means_are_over_what_every_slot_has() -> None:
     assert (found.paired.units, found.paired.best) == (6, "a")
 
 
-@pytest.mark.parametrize(
-    ("units", "told"), [(0, "nothing has"), (1, "only 1 has"), (2, "only 2 have")]
-)
+@pytest.mark.parametrize(("units", "told"), [(0, "none"), (1, "only 1"), (2, "only 2")])
 def test_of_too_few_units_the_reason_is_told(units: int, told: str) -> None:
     """Three units that every slot has are needed."""
     found = best_slot(scores({"a": 0.0, "b": 3.0}, units), noun="prompts")
     assert found.paired is None
-    assert f"of the prompts {told} a score in every slot, and 3 are needed" in found.sentence
+    have = "have" if units == 2 else "has"
+    assert f"{told} of the prompts {have} a score in every slot, and 3" in found.sentence
 
 
 def test_more_slots_need_more_proof() -> None:
