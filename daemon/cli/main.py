@@ -75,7 +75,9 @@ def _say_version(asked: bool) -> None:
     try:
         print(f"epochwatch {version('epochwatch')}")
     except PackageNotFoundError:  # run from a checkout
-        told = tomllib.loads(Path(__file__).parents[2].joinpath("pyproject.toml").read_text("utf-8"))
+        told = tomllib.loads(
+            Path(__file__).parents[2].joinpath("pyproject.toml").read_text("utf-8")
+        )
         print(f"epochwatch {told['project']['version']} (a checkout)")
     raise typer.Exit
 
