@@ -62,7 +62,7 @@ def _replayed(connection: Connection, run_id: int) -> Backtested:
     from core.rules.backtest import FEWEST, backtest
     from core.store.database import row, rows
     from core.tested import has_ended, is_complete, tested_epochs
-    from daemon.judge import score_rows, seconds_between
+    from daemon.advising import score_rows, seconds_between
 
     about = row(connection, "runs.get", run_id=run_id) or {}
     results = rows(connection, "results.of_run", run_id=run_id)

@@ -80,7 +80,7 @@ def scores(name: Annotated[str, typer.Argument(help="The run's name.")]) -> None
     from core.store.database import rows
     from core.store.opening import open_database
     from core.tested import tested_epochs
-    from daemon.judge import score_rows
+    from daemon.advising import score_rows
 
     with open_database(load_settings()) as database, database.transaction() as connection:
         run_id = run_called(connection, name)

@@ -20,7 +20,8 @@ from core.formats.prompt_suite import suite_to_json
 from core.metrics.profile import without_images
 from core.store import owners_tables, scores
 from core.store.database import bump, row, rows, run
-from daemon.judge import Judge, advice_on
+from daemon.advising import advice_on
+from daemon.judge import Judge
 from daemon.planner import plan
 from daemon.preparation import save_document
 from pictures import enlarged
