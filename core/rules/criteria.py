@@ -124,8 +124,8 @@ def _none_found(candidate: Candidate, told: Told) -> str:
     if not told.images:
         return f"None of {candidate.images} images can tell: {told.reason}."
     if told.images < candidate.images:
-        return f"None on the {told.images} of {candidate.images} images that can tell."
-    return f"None on {candidate.images} images."
+        return f"No fault on the {told.images} of {candidate.images} images that can tell."
+    return f"No fault on {candidate.images} images."
 
 
 def accessories(candidate: Candidate) -> Criterion:

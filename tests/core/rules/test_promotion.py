@@ -250,7 +250,7 @@ def test_what_no_prompt_promises_is_not_met() -> None:
     assert [_one(found, key).state for key in ("style", "artifacts")] == ["met"] * 2
     found = _told_by([bare, bare, _drawn()])
     assert _one(found, "backgrounds").state == "met"
-    assert _one(found, "backgrounds").found == "None on the 1 of 3 images that can tell."
+    assert _one(found, "backgrounds").found == "No fault on the 1 of 3 images that can tell."
 
 
 @pytest.mark.parametrize(
