@@ -32,6 +32,7 @@ ALLOWED = {
         "b",
         "br",
         "button",
+        "details",
         "div",
         "figcaption",
         "figure",
@@ -42,7 +43,7 @@ ALLOWED = {
         "p",
         "small",
     ),
-    *("span", "table", "tbody", "td", "th", "thead", "tr", "ul"),
+    *("span", "summary", "table", "tbody", "td", "th", "thead", "tr", "ul"),
 }
 
 
