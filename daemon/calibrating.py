@@ -108,12 +108,6 @@ def _check(given: Iterable[Row]) -> Check | None:
     return Check(hits=int(hits + _NONE), pairs=int(pairs + _NONE), low=low, high=high)
 
 
-def agreement_sentence(connection: Connection, run_id: int) -> str | None:
-    """Return "the score agrees with your votes on 60 of 84 pairs", or None without votes."""
-    found = check_of(connection, run_id)
-    return found.sentence if found else None
-
-
 def fall_back_on_drift(connection: Connection) -> str | None:
     """Return to the default when adopted weights agree with the newest votes less than they did.
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -21,7 +21,6 @@ from core.store.database import Connection, Row, row, rows
 from core.store.statements import statement
 
 Cells = Mapping[str, Any]
-Status = Literal["in_progress", "completed", "failed", "cancelled"]
 
 # Every cell we may ever write, besides a row's keys when it is added.
 # fmt: off
@@ -72,13 +71,6 @@ def write_run(connection: Connection, run_id: int, cells: Cells) -> None:
     """Fill the run's cells under the one rule; Permanent when the run was deleted."""
     _lock(connection, "training_runs", run_id)
     _fill(connection, "training_runs", run_id, cells)
-
-
-def mark_run_status(connection: Connection, run_id: int, status: Status) -> bool:
-    """Set the status unless a person set another; return whether it now reads ``status``."""
-    write_run(connection, run_id, {"status": status})
-    found = row(connection, "owners_tables.status", run_id=run_id)
-    return found is not None and found["status"] == status
 
 
 def finish_run(connection: Connection, run_id: int) -> None:

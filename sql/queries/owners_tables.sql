@@ -87,7 +87,3 @@ SELECT pg_advisory_xact_lock(hashtextextended('epochwatch/prompt/' || %(digest)s
 SELECT id FROM public.test_prompts
 WHERE prompt_text = %(text)s AND coalesce(negative_prompt, '') = %(negative)s
 ORDER BY id LIMIT 1;
-
--- name: status
--- What a run's status is now.
-SELECT status FROM public.training_runs WHERE id = %(run_id)s;

@@ -86,9 +86,6 @@ def test_the_advice_says_how_far_the_score_agrees_with_votes(house: House) -> No
     said = "the score agrees with your votes on 4 of 4 pairs, too few to tell"
     assert _standing(house)["body"]["basis"].endswith(said)
     assert _standing(house)["body"]["checked"] is False
-    with house.database.transaction() as connection:
-        assert calibrating.agreement_sentence(connection, _run_id(house)) == said
-        assert calibrating.agreement_sentence(connection, 999) is None
 
 
 def test_votes_with_names_shown_check_and_teach_nothing(house: House) -> None:

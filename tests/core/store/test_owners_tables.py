@@ -217,12 +217,16 @@ def test_an_old_memory_never_speaks_for_a_new_row(connection: Connection) -> Non
 def test_the_status_is_the_machines_until_a_person_sets_it(connection: Connection) -> None:
     """A run cancelled by a person stays cancelled, and one made by a person keeps its status."""
     run_id = new_run(connection)
-    assert owners_tables.mark_run_status(connection, run_id, "completed")
-    assert owners_tables.mark_run_status(connection, run_id, "in_progress")
+    for said in ("completed", "in_progress"):
+        owners_tables.write_run(connection, run_id, {"status": said})
+        assert cells_of(connection, "training_runs", run_id)["status"] == said
     owners_tables.type_run(connection, run_id, {"status": "cancelled"})
-    assert not owners_tables.mark_run_status(connection, run_id, "completed")
-    made_by_hand = run_called(connection, "SDXL_Current")
-    assert not owners_tables.mark_run_status(connection, made_by_hand, "completed")
+    owners_tables.write_run(connection, run_id, {"status": "completed"})
+    assert cells_of(connection, "training_runs", run_id)["status"] == "cancelled"
+    by_hand_made = run_called(connection, "SDXL_Current")
+    before = cells_of(connection, "training_runs", by_hand_made)["status"]
+    owners_tables.write_run(connection, by_hand_made, {"status": "failed"})
+    assert cells_of(connection, "training_runs", by_hand_made)["status"] == before != "failed"
 
 
 def test_what_a_person_types_through_us_is_safe_even_if_the_machine_said_the_same(

@@ -116,7 +116,7 @@ def test_a_run_that_was_finished_by_hand_goes_on_with_a_new_checkpoint(
 
 
 def _status(connection: Connection, run_id: int) -> str:
-    found = row(connection, "owners_tables.status", run_id=run_id)
+    found = row(connection, "runs.get", run_id=run_id)
     assert found is not None
     return str(found["status"])
 
