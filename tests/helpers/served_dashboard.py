@@ -67,3 +67,13 @@ def _wait_for(url: str) -> None:
         else:
             return
     raise AssertionError("the dashboard did not start")
+
+
+def complaints(log: Path) -> list[str]:
+    """Return the tracebacks in the log of a dashboard.
+
+    Left out is what Streamlit's server says of a browser that goes away in the middle of a message:
+    whether that happens depends on the moment at which a test closes its page.
+    """
+    told = log.read_text(encoding="utf-8", errors="replace").split("Traceback (most recent call")
+    return [each for each in told[1:] if "_websocket_endpoint" not in each]
