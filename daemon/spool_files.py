@@ -91,7 +91,7 @@ def copy_and_hash(fd: int, target: Path, header_bytes: int) -> tuple[str, str]:
             body.update(chunk[max(0, header_bytes - position) :])
             position += len(chunk)
             with spool_trouble():
-                _write_all(out, chunk)
+                write_all(out, chunk)
         with spool_trouble():
             os.fsync(out)
     finally:
@@ -106,7 +106,7 @@ def write_whole(path: Path, body: bytes) -> None:
         with spool_trouble():
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             try:
-                _write_all(fd, body)
+                write_all(fd, body)
                 os.fsync(fd)
             finally:
                 os.close(fd)
@@ -126,7 +126,8 @@ def put_in_place(temporary: Path, final: Path) -> None:
             os.close(fd)
 
 
-def _write_all(fd: int, chunk: bytes) -> None:
+def write_all(fd: int, chunk: bytes) -> None:
+    """Write all of a chunk: one call may take only a part of it."""
     rest = memoryview(chunk)
     while rest:
         rest = rest[os.write(fd, rest) :]

@@ -68,7 +68,7 @@ def sample_positions(count: int, pitch: float, phase: float, part: float) -> NDA
     return np.asarray((np.arange(count)[:, None] + 0.5) * pitch + phase + offsets)
 
 
-def _pick(length: int, positions: Floats) -> NDArray[np.intp]:
+def pixels_at(length: int, positions: Floats) -> NDArray[np.intp]:
     """Return positions as indices into an axis of ``length`` pixels."""
     return np.clip(np.floor(positions), 0, length - 1).astype(np.intp)
 
@@ -76,8 +76,8 @@ def _pick(length: int, positions: Floats) -> NDArray[np.intp]:
 def cell_samples(pixels: Bytes, grid: Grid, part: float = INNER) -> Bytes:
     """Return the inner pixels of all cells: (rows, columns, n, n, 3) uint8."""
     height, width = pixels.shape[:2]
-    ys = _pick(height, sample_positions(grid.rows, grid.pitch, grid.phase_y, part))
-    xs = _pick(width, sample_positions(grid.columns, grid.pitch, grid.phase_x, part))
+    ys = pixels_at(height, sample_positions(grid.rows, grid.pitch, grid.phase_y, part))
+    xs = pixels_at(width, sample_positions(grid.columns, grid.pitch, grid.phase_x, part))
     taken = pixels.take(ys.reshape(-1), axis=0).take(xs.reshape(-1), axis=1)
     return taken.reshape(*ys.shape, *xs.shape, 3).swapaxes(1, 2)
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from core.metrics.cells import Grid
+from core.metrics.cells import Grid, pixels_at
 from core.metrics.color import Bytes, Floats
 from core.metrics.grid_search import SMALLEST_PITCH
 
@@ -59,12 +59,7 @@ def _positions(count: int, pitch: float, phase: float, length: int) -> tuple[Pla
     n = min(_MOST_STEPS, int(np.ceil(pitch)))
     across = np.arange(1, count)[:, None] + (np.arange(n) + 0.5) / n - 0.5
     along = np.arange(count)[:, None] + _WITHIN
-    return _pick(length, across * pitch + phase), _pick(length, along * pitch + phase)
-
-
-def _pick(length: int, positions: Floats) -> Places:
-    """Return positions as indices into an axis of ``length`` pixels."""
-    return np.clip(np.floor(positions), 0, length - 1).astype(np.intp)
+    return pixels_at(length, across * pitch + phase), pixels_at(length, along * pitch + phase)
 
 
 def _edges(

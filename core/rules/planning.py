@@ -46,12 +46,6 @@ def tier_for(
             assert_never(dial)
 
 
-def prompts_for(tier: Tier, prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
-    """Return the prompts a tier draws; tiers are nested, quick in medium in full."""
-    depth = TIERS.index(tier)
-    return tuple(prompt for prompt in prompts if TIERS.index(prompt.tier) <= depth)
-
-
 def wanted_prompts(prompts: Sequence[Prompt], body: Mapping[str, Any]) -> tuple[Prompt, ...]:
     """Return the prompts that the body of a grid asks for, with its seeds where it names some.
 

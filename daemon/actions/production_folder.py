@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import Fixable, Permanent, Retryable
+from daemon.spool_files import write_all
 
 POINTER, RECORD, TEXT = "current.safetensors", "current.json", "PRODUCTION_MODEL.md"
 _CHUNK = 1 << 20  # bytes
@@ -35,9 +36,7 @@ class Files:
 
     def write(self, fd: int, chunk: bytes) -> None:
         """Write all of a chunk."""
-        rest = memoryview(chunk)
-        while rest:
-            rest = rest[os.write(fd, rest) :]
+        write_all(fd, chunk)
 
     def sync(self, fd: int) -> None:
         """Let a file's content outlive a power cut."""

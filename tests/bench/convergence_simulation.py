@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from core.nouns import Prompt
+from core.formats.prompt_suite import for_tier
+from core.nouns import Prompt, Recipe, Suite
 from core.rules.curve import fit
-from core.rules.planning import Spread, prompts_for, tier_for
+from core.rules.planning import Spread, tier_for
 from core.rules.score_rows import ScoreRow
 
 if TYPE_CHECKING:
@@ -125,8 +126,9 @@ def _peaked(
 
 def depths_of(spread: Spread) -> tuple[int, ...]:
     """Return how many prompts the product tests in each epoch under this dial."""
+    suite = Suite(name="simulated", recipe=Recipe(), prompts=SUITE)
     tiers = (tier_for(epoch, planned=EPOCHS, dial=spread) for epoch in range(1, EPOCHS + 1))
-    return tuple(len(prompts_for(tier, SUITE)) for tier in tiers)
+    return tuple(len(for_tier(suite, tier)) for tier in tiers)
 
 
 def rows_of(case: Case, depths: Sequence[int]) -> list[ScoreRow]:

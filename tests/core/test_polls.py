@@ -10,10 +10,7 @@ import pytest
 from core.polls import answered
 from core.store import voting
 from core.store.database import Database
-from core.store.migrate import migrate
-from databases import new_database
-from seeded_comparison import Made, compare
-from seeded_history import MemoryStore
+from seeded_comparison import Made, compared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,12 +23,8 @@ SLOTS = ("base", "five", "seven", "nine")
 @pytest.fixture(scope="module")
 def seeded(server_dsn: str) -> Iterator[tuple[Database, Made]]:
     """A database with one comparison of four slots."""
-    with new_database(server_dsn) as dsn:
-        migrate(dsn)
-        with psycopg.connect(dsn) as connection:
-            made = compare(connection, MemoryStore(), SLOTS)
-        with Database(dsn) as database:
-            yield database, made
+    with compared(server_dsn, SLOTS) as both:
+        yield both
 
 
 @pytest.fixture

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 
 from core.nouns import Slot, Stack
-from seeded_history import History, looks, sha, sprite
+from core.store.database import Database
+from core.store.migrate import migrate
+from databases import new_database
+from seeded_history import History, MemoryStore, looks, sha, sprite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,3 +118,14 @@ def _draw(made: History, sample: str, unit: int, *, quality: float, side: int) -
         seconds=2.0 + quality / 10,
         host="pod-4090",
     )
+
+
+@contextmanager
+def compared(server_dsn: str, labels: Sequence[str]) -> Iterator[tuple[Database, Made]]:
+    """Give a new database with one comparison of these slots."""
+    with new_database(server_dsn) as dsn:
+        migrate(dsn)
+        with psycopg.connect(dsn) as connection:
+            made = compare(connection, MemoryStore(), labels)
+        with Database(dsn) as database:
+            yield database, made

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.nouns import Expectation, Prompt, Recipe, Stack
+from core.formats.prompt_suite import for_tier
+from core.nouns import Expectation, Prompt, Recipe, Stack, Suite
 from core.rules import planning
 
 STACK = Stack(base_sha256="b" * 64, loras=(("a" * 64, "1.00"),))
@@ -47,8 +48,9 @@ def test_even_and_full_are_the_same_all_along() -> None:
 def test_tiers_are_nested() -> None:
     """Quick prompts are in medium, medium ones in full."""
     prompts = [Prompt(name=tier, text=tier, tier=tier) for tier in ("full", "quick", "medium")]
+    suite = Suite(name="tiers", recipe=Recipe(), prompts=tuple(prompts))
     names = [
-        [p.name for p in planning.prompts_for(t, prompts)] for t in ("quick", "medium", "full")
+        [prompt.name for prompt in for_tier(suite, tier)] for tier in ("quick", "medium", "full")
     ]
     assert names == [["quick"], ["quick", "medium"], ["full", "quick", "medium"]]
 

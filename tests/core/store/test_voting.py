@@ -11,10 +11,7 @@ import pytest
 from core.errors import Fixable
 from core.store import voting
 from core.store.database import Database
-from core.store.migrate import migrate
-from databases import new_database
-from seeded_comparison import Made, compare
-from seeded_history import MemoryStore
+from seeded_comparison import Made, compared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,12 +22,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def seeded(server_dsn: str) -> Iterator[tuple[Database, Made]]:
     """A database with one comparison."""
-    with new_database(server_dsn) as dsn:
-        migrate(dsn)
-        with psycopg.connect(dsn) as connection:
-            made = compare(connection, MemoryStore(), ("base", "epoch 7", "epoch 9"))
-        with Database(dsn) as database:
-            yield database, made
+    with compared(server_dsn, ("base", "epoch 7", "epoch 9")) as both:
+        yield both
 
 
 @pytest.fixture
