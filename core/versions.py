@@ -22,7 +22,7 @@ class Version:
     date: date
     dataset_size: int | None
     steps: int | None
-    against_base: WinRate | None  # of its pick; None without a vote on the two
+    against_base: WinRate | None  # of its pick; None without a blind vote on the two
     notes: str | None
 
     def as_row(self) -> Mapping[str, Any]:
@@ -39,9 +39,11 @@ class Version:
 
 
 def versions(connection: Connection, run_id: int | None = None) -> tuple[Version, ...]:
-    """Return every run (or one), the oldest first, with the votes on its pick against its base.
+    """Return every run (or one), the oldest first, with the blind votes on its pick and its base.
 
-    Votes count from whichever comparison they were given in: they are about the same weights.
+    Votes count from whichever comparison they were given in: they are about the same weights. Those
+    given with the names shown do not: a win rate is held against the target for production, into
+    which they bring nothing either.
     """
     return tuple(
         Version(
@@ -61,5 +63,6 @@ def _against_base(connection: Connection, found: Mapping[str, Any]) -> WinRate |
         return None
     base = Stack(base_sha256=found["base_sha256"])
     pick = Stack.of_checkpoint(found, found["base_sha256"], found["strength"])
-    judged = win_rate(as_votes(served_slots(connection, [base.key, pick.key])), base.key, pick.key)
+    blind = [each for each in served_slots(connection, [base.key, pick.key]) if each.blind]
+    judged = win_rate(as_votes(blind), base.key, pick.key)
     return judged if judged.tally.total else None

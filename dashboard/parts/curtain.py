@@ -1,4 +1,4 @@
-"""Hides named pictures from a judge who votes blind on them, until the judge decides otherwise.
+"""Hides names and results from a judge who votes blind on them, until the judge decides otherwise.
 
 Without accounts nobody proves who they are: a browser that has not said so is asked.
 """
@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
+from core.errors import EpochwatchError
 from core.store import voting
 from core.store.voting import BlindSitting
-from dashboard import ballots, writes
+from dashboard import accounts, ballots, writes
 from dashboard.link import Away
 from dashboard.parts import own_score, safe, sheet
 from dashboard.parts.words import Said
@@ -21,11 +22,9 @@ _SOMEBODY_ELSE = "somebody else"
 
 
 def judge_of_account() -> str | None:
-    """Return the name of the account that is logged in; None where nobody needs to log in."""
-    account = st.user.to_dict()
-    if not account.get("is_logged_in"):
-        return None
-    return str(account.get("email") or account.get("name") or "") or None
+    """Return the address of the account that is signed in; None where nobody signs in."""
+    account = accounts.current()
+    return account.address if account else None
 
 
 def may_be_mine(
@@ -39,16 +38,31 @@ def may_be_mine(
 
 def is_drawn(reads: Reads, comparison: int) -> bool:
     """Say whether a comparison is hidden from this judge; if so, put the ways on in its place."""
-    found = [each for each in _mine(reads) if each.comparison == comparison]
-    if not found:
-        return False
+    return _hides([each for each in _mine(reads) if each.comparison == comparison])
+
+
+def hides_votes(reads: Reads) -> bool:
+    """Say whether figures that move with each vote are hidden from this judge, as above.
+
+    Looked at after each vote, they would say whom it was for.
+    """
+    return _hides(_mine(reads))
+
+
+def revealed(comparison: int) -> str:
+    """Return the key under which a browser remembers that it asked for a comparison's result."""
+    return f"reveal-{comparison}"
+
+
+def _hides(found: Sequence[BlindSitting]) -> bool:
     if _is_known():
-        _ways_on(found[0])
-        return True
-    if st.session_state.get(_looker(comparison)):
-        return False
-    _who(comparison, [each.judge for each in found])
-    return True
+        if found:
+            _ways_on(found[0])
+        return bool(found)
+    asked = [each for each in found if not st.session_state.get(_looker(each.comparison))]
+    if asked:
+        _who(asked)
+    return bool(asked)
 
 
 def warn(reads: Reads, run_id: int) -> None:
@@ -86,37 +100,41 @@ def _mine(reads: Reads) -> tuple[BlindSitting, ...]:
 
 
 def _sentence(names: Sequence[str]) -> str:
-    """Return "Ann is", "Ann and Bo are" or "Ann, Bo and 3 others are"."""
     first = list(dict.fromkeys(names))
-    if len(first) == 1:
-        return f"{first[0]} is"
-    if len(first) == 2:
-        return f"{first[0]} and {first[1]} are"
-    return f"{first[0]}, {first[1]} and {len(first) - 2} more are"
+    return f"{_some(first)} {'are' if first[1:] else 'is'}"
 
 
-def _who(comparison: int, names: Sequence[str]) -> None:
+def _some(names: Sequence[str]) -> str:
+    """Return "Ann", "Ann and Bo" or "Ann, Bo and 3 more"."""
+    if len(names) <= 2:
+        return " and ".join(names)
+    return f"{names[0]}, {names[1]} and {len(names) - 2} more"
+
+
+def _who(sittings: Sequence[BlindSitting]) -> None:
+    names = list(dict.fromkeys(each.judge for each in sittings))
     sheet.put(
         sheet.notice(
             Said(
                 tone="warn",
-                words=f"{_sentence(names)} voting blind on this comparison.",
-                detail="The pictures bear their names here, so they are hidden from who votes.",
+                words=f"{_sentence(names)} voting blind on {_which(sittings)}.",
+                detail="Names and results are hidden from who votes.",
             )
         )
     )
     said = st.selectbox(
         "Who are you?",
-        [*dict.fromkeys(names), _SOMEBODY_ELSE],
+        [*names, _SOMEBODY_ELSE],
         index=None,
         format_func=safe.plain,
         placeholder="Choose who you are",
-        key=f"who-{comparison}",
+        key=f"who-{sittings[0].comparison}",
     )
     if said is None:
         return
     if said == _SOMEBODY_ELSE:
-        st.session_state[_looker(comparison)] = True
+        for each in sittings:
+            st.session_state[_looker(each.comparison)] = True
     else:
         st.session_state["judge"] = said
     st.rerun()
@@ -128,9 +146,9 @@ def _ways_on(sitting: BlindSitting) -> None:
         sheet.notice(
             Said(
                 tone="warn",
-                words="You are voting blind on this comparison.",
-                detail=f"{votes} given by {sitting.judge}. The pictures bear their names here, so "
-                "they are hidden until you end your sitting.",
+                words=f"You are voting blind on {_which([sitting])}.",
+                detail=f"{votes} given by {sitting.judge}. Names and results are hidden until you "
+                "end your sitting.",
             )
         )
     )
@@ -141,19 +159,27 @@ def _ways_on(sitting: BlindSitting) -> None:
                 "views/vote.py", query_params={"id": str(sitting.comparison), "sitting": mark}
             )
         if st.button("End my sitting and show them", key=f"end-{sitting.id}"):
-            _do(lambda: writes.end_sitting(sitting.id))
+            _do(lambda: writes.end_sitting(sitting.id), sitting)
         if st.button(
             "Show anyway, and count my later votes as not blind",
             type="tertiary",
             key=f"show-names-{sitting.id}",
         ):
-            _do(lambda: writes.show_names(sitting.id))
+            _do(lambda: writes.show_names(sitting.id), sitting)
 
 
-def _do(work: Callable[[], None]) -> None:
+def _which(sittings: Sequence[BlindSitting]) -> str:
+    numbers = list(dict.fromkeys(str(each.comparison) for each in sittings))
+    return f"comparison{'s' if numbers[1:] else ''} {_some(numbers)}"
+
+
+def _do(work: Callable[[], None], sitting: BlindSitting) -> None:
     try:
         work()
     except Away:
         st.error("Not done: the database is away. Try again when the line above is gone.")
+    except EpochwatchError as trouble:
+        st.error(safe.markdown(trouble))
     else:
+        st.session_state[revealed(sitting.comparison)] = True
         st.rerun()

@@ -16,7 +16,7 @@ from core.store.promotions import Promotion
 from core.versions import versions
 from dashboard import writes
 from dashboard.link import Away
-from dashboard.parts import beat, charts, outage, promoted, safe, sheet, wall
+from dashboard.parts import beat, charts, curtain, outage, promoted, safe, sheet, wall
 from dashboard.reads import Reads, shared_reads
 
 _PICTURES = 6
@@ -41,17 +41,22 @@ def page_body() -> None:
         )
     else:
         _live(reads, live, known)
-    _candidate(reads, live)
+    hidden = curtain.hides_votes(reads)
+    if not hidden:
+        _candidate(reads, live)
     if known:
         sheet.put(sheet.heading("History"))
         sheet.put(promoted.history(known, live))
-    _versions(reads)
+    if not hidden:
+        _versions(reads)
 
 
 def _versions(reads: Reads) -> None:
     """Show how often people prefer each run's pick to the base model, run after run."""
     sheet.put(
-        sheet.heading("Versions over time", "each run's pick against its base model, by votes")
+        sheet.heading(
+            "Versions over time", "each run's pick against its base model, by blind votes"
+        )
     )
     lines = [
         VersionRate(
@@ -70,7 +75,7 @@ def _versions(reads: Reads) -> None:
     else:
         sheet.put(
             sheet.empty(
-                "No votes on a pick against its base yet. Compare them and vote:",
+                "No blind votes on a pick against its base yet. Compare them and vote:",
                 (("epochwatch compare base pick --run NAME", "then the page Vote"),),
             )
         )

@@ -80,8 +80,10 @@ def page_body() -> None:
         )
         return
     session = _sitting()
+    if session is not None and session.via == "local":
+        st.session_state["judge"] = session.judge  # whoever has its ticket is its judge
     if session is not None and session.ended_at is not None:
-        st.session_state[f"reveal-{session.comparison}"] = True
+        st.session_state[curtain.revealed(session.comparison)] = True
         st.query_params.from_dict({"id": str(session.comparison)})
     elif session is not None:
         line = next((line for line in lines if line.id == session.comparison), None)
@@ -94,7 +96,7 @@ def page_body() -> None:
     if line is None:
         sheet.put(sheet.empty("There is no such comparison."))
         return
-    if st.session_state.get(f"reveal-{line.id}"):
+    if st.session_state.get(curtain.revealed(line.id)):
         _result(line)
         _enter(line)
     else:
@@ -186,35 +188,37 @@ def _begin(
         st.rerun()
 
 
-def _result(line: ComparisonLine) -> None:
-    if not line.votes:
-        return
-    if not st.session_state.get(f"reveal-{line.id}"):
-        sheet.put(
-            safe.fill(
-                '<p class="ew-quiet">{votes} votes are given. To see them before you vote makes '
-                "your own less blind.</p>",
-                votes=line.votes,
-            )
-        )
-        if not st.button("Show the result", key=f"show-{line.id}"):
-            return
-        st.session_state[f"reveal-{line.id}"] = True
-    _standing(line.id)
-
-
 @st.fragment(key="vote-result")
-def _standing(comparison_id: int) -> None:
-    """Show the result; reruns by itself when other judges vote."""
-    outage.guarded(lambda: _look(comparison_id))()
+def _result(line: ComparisonLine) -> None:
+    """Show the result; reruns by itself when other judges vote, and when a sitting hides it."""
+    outage.guarded(lambda: _look(line))()
 
 
-def _look(comparison_id: int) -> None:
+def _look(line: ComparisonLine) -> None:
     reads = shared_reads()
     beat.listen(outage.state(reads), key="vote-beat")
-    found = reads.ask(polls.answered, comparison_id)
+    if curtain.is_drawn(reads, line.id) or not (line.votes and _is_asked_for(line)):
+        return
+    found = reads.ask(polls.answered, line.id)
     if found is not None:
         _show(found)
+
+
+def _is_asked_for(line: ComparisonLine) -> bool:
+    """Say whether this browser has asked for the result; let it ask."""
+    key = curtain.revealed(line.id)
+    if st.session_state.get(key):
+        return True
+    votes = "1 vote is" if line.votes == 1 else f"{line.votes} votes are"
+    sheet.put(
+        safe.fill(
+            '<p class="ew-quiet">{votes} given. To see them before you vote makes your own less '
+            "blind.</p>",
+            votes=votes,
+        )
+    )
+    st.session_state[key] = st.button("Show the result", key=f"show-{line.id}")
+    return bool(st.session_state[key])
 
 
 def _show(found: polls.Answered) -> None:

@@ -2,51 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from house import House, open_house
-from streamlit.testing.v1 import AppTest
+from house import House
+from opened_pages import opened, words_of
 
 from core.store import voting
 from core.store.comparisons import comparisons
 from core.wishes import ask_comparison
 from daemon.planner import plan
-from dashboard import access, link
 from dashboard.parts import curtain
 
-VIEW = Path(__file__).resolve().parents[2] / "dashboard" / "views" / "compare.py"
-RUN_VIEW = VIEW.with_name("run.py")
 QUALITY: dict[int | None, float] = {None: 0.2, 1: 0.5, 2: 0.8, 3: 1.0}
-
-
-@pytest.fixture
-def house(fresh_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    """Give a run of three tested epochs to a dashboard of its own."""
-    monkeypatch.setenv("DATABASE_URL", fresh_dsn)
-    monkeypatch.setenv("EPOCHWATCH_HOME", str(tmp_path))
-    link.shared_link.cache_clear()
-    access.shared_key.cache_clear()
-    with open_house(fresh_dsn, tmp_path) as parts:
-        for epoch in (1, 2, 3):
-            parts.arrive(epoch)
-            parts.draw(QUALITY)
-            parts.judge.judge()
-        yield parts
-    link.shared_link().close()
-    link.shared_link.cache_clear()
-
-
-def words_of(page: AppTest) -> str:
-    """Return everything that is on the page."""
-    return " ".join(str(each.proto) for each in page.main)
 
 
 def test_a_person_compares_the_pick_with_the_base(house: House) -> None:
     """Two clicks make a comparison of what is drawn already."""
-    page = AppTest.from_file(str(VIEW), default_timeout=20).run()
+    page = opened("compare")
     assert "Nothing is compared yet" in words_of(page)
     page.text_input(key="judge-compare").set_value("ann")
     page.button(key="compare-go").click().run()
@@ -69,7 +42,7 @@ def test_the_other_lora_may_be_called_anything(house: House) -> None:
         (run,) = connection.execute(
             b"SELECT id FROM public.training_runs WHERE id <> %s", (other,)
         ).fetchall()
-    page = AppTest.from_file(str(VIEW), default_timeout=20).run()
+    page = opened("compare")
     page.selectbox(key="compare-run").set_value(run["id"]).run()
     page.radio(key="compare-kind").set_value("Pick with another LoRA").run()
     page.button(key="compare-go").click().run()
@@ -87,7 +60,7 @@ def test_what_is_missing_stands_in_its_place(house: House) -> None:
         run_id = connection.execute(b"SELECT id FROM public.training_runs").fetchall()[0]["id"]
         ask_comparison(connection, run_id=run_id, slots=["base", "3", "3@0.7"], by_whom="ann")
     plan(house.database)
-    page = AppTest.from_file(str(VIEW), default_timeout=20).run()
+    page = opened("compare")
     assert not page.exception
     words = words_of(page)
     assert "8 of 12 images drawn" in words
@@ -100,7 +73,7 @@ def test_what_is_missing_stands_in_its_place(house: House) -> None:
 
 def test_slots_that_are_not_there_are_an_answer_not_a_crash(house: House) -> None:
     """What a person types by hand is checked, and the page says what there is."""
-    page = AppTest.from_file(str(VIEW), default_timeout=20).run()
+    page = opened("compare")
     page.radio(key="compare-kind").set_value("My own choice").run()
     page.text_area(key="compare-own").set_value("base\n9").run()
     page.button(key="compare-go").click().run()
@@ -110,34 +83,14 @@ def test_slots_that_are_not_there_are_an_answer_not_a_crash(house: House) -> Non
         assert comparisons(connection) == ()
 
 
-@pytest.fixture
-def sitting(house: House) -> voting.Session:
-    """Give Ann's blind sitting on a comparison that is drawn."""
-    with house.database.transaction() as connection:
-        run_id = connection.execute(b"SELECT id FROM public.training_runs").fetchall()[0]["id"]
-        made = ask_comparison(connection, run_id=run_id, slots=["base", "3"], by_whom="ann")
-    plan(house.database)
-    with house.database.transaction() as connection:
-        return voting.begin(connection, made, "Ann", "local", budget=20)
-
-
-def _opened(judge: str = "", view: Path = VIEW) -> AppTest:
-    page = AppTest.from_file(str(view), default_timeout=20)
-    if judge:
-        page.session_state["judge"] = judge
-    page.run()
-    assert not page.exception
-    return page
-
-
 def test_a_judge_who_votes_blind_is_shown_no_names(house: House, sitting: voting.Session) -> None:
     """No picture and no number beside a name; ending the sitting shows them."""
-    page = _opened("Ann")
+    page = opened("compare", "Ann")
     words = words_of(page)
-    assert "You are voting blind on this comparison." in words
+    assert f"You are voting blind on comparison {sitting.comparison}." in words
     assert "No votes are given by Ann" in words
     assert "/thumb/" not in words
-    assert "/thumb/" in words_of(_opened("Bo"))
+    assert "/thumb/" in words_of(opened("compare", "Bo"))
     page.button(key=f"end-{sitting.id}").click().run()
     page.run()
     assert not page.exception
@@ -151,7 +104,7 @@ def test_to_look_all_the_same_makes_later_votes_not_blind(
     house: House, sitting: voting.Session
 ) -> None:
     """One deliberate click, and the sitting goes on with the names shown."""
-    page = _opened("Ann")
+    page = opened("compare", "Ann")
     page.button(key=f"show-names-{sitting.id}").click().run()
     page.run()
     assert not page.exception
@@ -165,14 +118,14 @@ def test_to_look_all_the_same_makes_later_votes_not_blind(
 @pytest.mark.usefixtures("house")
 def test_a_browser_that_has_not_said_whose_it_is_is_asked(sitting: voting.Session) -> None:
     """Somebody else sees the pictures; Ann is told that she is voting."""
-    page = _opened()
-    assert "Ann is voting blind on this comparison." in words_of(page)
+    page = opened("compare")
+    assert f"Ann is voting blind on comparison {sitting.comparison}." in words_of(page)
     assert "/thumb/" not in words_of(page)
     key = f"who-{sitting.comparison}"
     page.selectbox(key=key).set_value("Ann").run()
     page.run()
-    assert "You are voting blind on this comparison." in words_of(page)
-    other = _opened()
+    assert f"You are voting blind on comparison {sitting.comparison}." in words_of(page)
+    other = opened("compare")
     other.selectbox(key=key).set_value("somebody else").run()
     other.run()
     assert "/thumb/" in words_of(other)
@@ -192,14 +145,14 @@ def test_with_accounts_only_ones_own_sitting_hides() -> None:
 def test_the_run_page_says_that_its_pictures_are_voted_on() -> None:
     """A line above the pictures for the judge, and none for anybody else."""
     said = "voting blind on pictures of this run."
-    assert f"You are {said}" in words_of(_opened("Ann", RUN_VIEW))
-    assert f"Ann is {said}" in words_of(_opened(view=RUN_VIEW))
-    assert said not in words_of(_opened("Bo", RUN_VIEW))
+    assert f"You are {said}" in words_of(opened("run", "Ann"))
+    assert f"Ann is {said}" in words_of(opened("run"))
+    assert said not in words_of(opened("run", "Bo"))
 
 
 def test_prompts_and_seeds_are_chosen_and_what_they_cost_is_said_first(house: House) -> None:
     """Nothing named is the whole suite; two prompts with a new seed are four images to draw."""
-    page = _opened()
+    page = opened("compare")
     assert "All 8 images are there already" in page.caption[0].value
     (prompts,) = page.multiselect
     prompts.set_value(["portrait_2", "portrait_0"])
@@ -214,7 +167,7 @@ def test_prompts_and_seeds_are_chosen_and_what_they_cost_is_said_first(house: Ho
 
 def test_a_seed_that_is_none_is_answered_and_nothing_is_asked_for(house: House) -> None:
     """The page says what to write, before and after the click."""
-    page = _opened()
+    page = opened("compare")
     page.text_input(key="compare-seeds").set_value("1, two").run()
     assert "'two' is no seed" in page.error[0].value
     page.button(key="compare-go").click().run()
@@ -225,10 +178,10 @@ def test_a_seed_that_is_none_is_answered_and_nothing_is_asked_for(house: House) 
 @pytest.mark.usefixtures("sitting")
 def test_the_best_slot_is_named_but_not_behind_the_curtain() -> None:
     """One sentence with its interval above the pictures, and means with what they are over."""
-    words = words_of(_opened("Bo"))
+    words = words_of(opened("compare", "Bo"))
     assert "Best of two by score: epoch 3, +" in words
     assert "), on 4 prompts." in words
     assert words.count(" over 4</span>") == 2
-    behind = words_of(_opened("Ann"))
+    behind = words_of(opened("compare", "Ann"))
     assert "by score" not in behind
     assert " over 4</span>" not in behind

@@ -84,7 +84,7 @@ def test_a_wrong_wish_says_what_there_is(epochwatch: Any) -> None:
 
 
 def test_what_is_remembered_is_exported(house: House, epochwatch: Any, here: Path) -> None:
-    """The owner's tables as CSV and JSON, and the training log with its win rate from votes."""
+    """The owner's tables as CSV and JSON, and the training log with its win rate of blind votes."""
     said = epochwatch("runs", "export", "epochs", "-o", "epochs.csv")
     assert said.code == 0, said.err
     found = list(csv.DictReader((here / "epochs.csv").read_text().splitlines()))
@@ -94,18 +94,19 @@ def test_what_is_remembered_is_exported(house: House, epochwatch: Any, here: Pat
     house.draw(QUALITY)
     keys = [slot["key"] for slot in made["slots"]]
     with house.database.transaction() as connection:
-        session = voting.begin(connection, made["id"], judge="ann", via="local")
-        for number, choice in enumerate(("right", "right", "right", "tie")):
-            served = voting.serve(
-                connection,
-                session,
-                unit=f"unit{number}",
-                category="",
-                slots=keys,
-                samples=["a" * 64, "b" * 64],
-            )
-            assert served is not None
-            voting.answer(connection, session, served, 0, choice)
+        for judge, answers in (("ann", ("right", "right", "right", "tie")), ("bo", ("left",) * 4)):
+            session = voting.begin(connection, made["id"], judge, "local", blind=judge == "ann")
+            for number, choice in enumerate(answers):
+                served = voting.serve(
+                    connection,
+                    session,
+                    unit=f"unit{number}",
+                    category="",
+                    slots=keys,
+                    samples=["a" * 64, "b" * 64],
+                )
+                assert served is not None
+                voting.answer(connection, session, served, 0, choice)
     (line,) = csv.DictReader(epochwatch("runs", "export", "log").out.splitlines())
     assert list(line) == ["version", "date", "dataset_size", "steps", "win_rate", "notes"]
     assert (line["version"], line["win_rate"]) == ("punk", "75%")
