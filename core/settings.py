@@ -75,7 +75,23 @@ def _postgres(value: Any) -> Any:
     return value
 
 
+def _accounts(value: Any) -> Any:
+    """Take e-mail addresses and @domains as people type them: with commas or spaces between."""
+    names = value
+    if isinstance(value, str):
+        names = _addresses(value) if value.lstrip().startswith("[") else re.split(r"[,\s]+", value)
+    if not isinstance(names, (list, tuple)):
+        return value
+    written = [str(name).strip() for name in names if str(name).strip()]
+    if not all(
+        re.fullmatch(r"[!-?A-~]*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", each) for each in written
+    ):
+        raise ValueError("has something that is neither an e-mail address nor an @domain")
+    return [each.lower() for each in written]
+
+
 _Place = Annotated[Path, AfterValidator(_absolute)]
+_Accounts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_accounts)]
 
 
 class Settings(BaseSettings):
@@ -121,6 +137,9 @@ class Settings(BaseSettings):
     dashboard_host: str = "127.0.0.1"
     dashboard_port: int = Field(default=8501, ge=1, le=65535)
     dashboard_url: str = ""  # where people open the dashboard: goes with each alert
+    admins: _Accounts = ()  # e-mail addresses or @domains of who may do everything when signed in
+    voters: _Accounts = ()  # of who may vote, comment and score
+    viewers: _Accounts = ()  # of who may look
     production: _Place | None = None  # where promoted checkpoints lie; None: <home>/production
     production_keep: int = Field(default=5, ge=1)  # checkpoints that stay there for a rollback
     promote_hook: tuple[str, ...] = ()  # program and arguments, run after each change
@@ -135,6 +154,11 @@ class Settings(BaseSettings):
         if "://" in self.image_store:
             return self.image_store
         return str(_absolute(Path(self.image_store)) if self.image_store else self.home / "store")
+
+    @property
+    def has_accounts(self) -> bool:
+        """Tell whether people sign in to the dashboard."""
+        return bool(self.admins or self.voters or self.viewers)
 
     @property
     def production_folder(self) -> Path:

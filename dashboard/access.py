@@ -1,6 +1,7 @@
 """Who may see the dashboard: anyone at this machine itself.
 
-From elsewhere, only a browser that came by a one-time link.
+From elsewhere, only a browser that came by a one-time link. Where people sign in, an account decides
+instead, everywhere; nobody but a guest with a link of their own gets past the page to sign in.
 """
 
 from __future__ import annotations
@@ -12,19 +13,23 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import cache
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs, quote, unquote, urlencode
 
+from starlette.requests import HTTPConnection
+
+from core.rules.roles import Account
 from core.settings import load_settings
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+AccountOf = Callable[[Mapping[str, str]], Account | None]  # whose cookies they are
 
 COOKIE = "epochwatch"
 DAYS = 30
@@ -33,6 +38,12 @@ _OPEN_PATHS = ("/healthz",)  # says only whether the process lives
 _GUEST_PATH = re.compile(
     r"/guest/[\w-]{43}(?:/(?:next|answer|end|blind/[\w-]{24}/[0-3](?:-small)?\.png))?", re.ASCII
 )
+# What a browser needs to show the page to sign in, and to come back from the provider.
+_SIGN_IN_PATH = re.compile(
+    r"/|/static/.+|/_stcore/(?:stream|health|host-config)|/auth/(?:login|logout)|/oauth2callback"
+    r"|/favicon\.png|/manifest\.json"
+)
+_WAY = "epochwatch-way"  # cookie: where somebody wanted to go who had to sign in first
 _HARDENING = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"SAMEORIGIN"),
@@ -43,6 +54,7 @@ REFUSAL = (
     "Use the one-time link that was printed when the dashboard started. A link works once:\n"
     "for another browser, restart the dashboard or run `epochwatch dashboard` on its machine.\n"
 )
+SIGN_IN = "401 - sign in on the first page of this dashboard.\n"
 
 
 def read_key(home: Path) -> bytes:
@@ -100,10 +112,16 @@ def is_loopback(name: str | None) -> bool:
 class Gate:
     """Decides for each request; holds the one-time token until it is used up."""
 
-    def __init__(self, *, key: bytes, token: str, address: str | None) -> None:
-        """``address`` is what the server listens on; None means everywhere."""
+    def __init__(
+        self, *, key: bytes, token: str, address: str | None, account_of: AccountOf | None = None
+    ) -> None:
+        """``address`` is what the server listens on; None means everywhere.
+
+        ``account_of`` tells whose a request is where people sign in; the token opens nothing then.
+        """
         self._key = key
         self._token: str | None = token
+        self.account_of = account_of
         self.local = is_loopback(address)
 
     def admits(self, scope: Scope, now: float) -> bool:
@@ -151,12 +169,19 @@ class GateMiddleware:
         self._app, self._gate = app, gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, exchange a token for a cookie, or refuse."""
+        """Pass a request on, exchange a token for a cookie, or refuse.
+
+        A request that passes says in ``scope["account"]`` whose it is.
+        """
+        scope["account"] = None
         if scope["type"] not in ("http", "websocket") or scope["path"] in _OPEN_PATHS:
             await self._app(scope, receive, send)
             return
         if scope["type"] == "http" and _GUEST_PATH.fullmatch(scope["path"]):
             await self._app(scope, receive, _hardened(send))
+            return
+        if self._gate.account_of is not None:
+            await self._by_account(scope, receive, send, self._gate.account_of)
             return
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
         if scope["type"] == "http" and scope["method"] == "GET" and "token" in query:
@@ -168,13 +193,30 @@ class GateMiddleware:
         else:
             await _answer(send, 403, REFUSAL)
 
+    async def _by_account(
+        self, scope: Scope, receive: Receive, send: Send, account_of: AccountOf
+    ) -> None:
+        cookies = HTTPConnection(scope).cookies
+        scope["account"] = account = account_of(cookies)
+        way = _local(unquote(cookies.get(_WAY, "")))
+        if account is not None and way != "/" and scope["path"] == "/":
+            await _answer(send, 303, "", ("location", way), ("set-cookie", _kept_way("", 0)))
+        elif account is not None or _SIGN_IN_PATH.fullmatch(scope["path"]):
+            await self._app(scope, receive, _hardened(send))
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 4401})
+        elif "text/html" in _headers(scope).get("accept", ""):
+            asked = scope.get("query_string", b"").decode("latin-1")
+            way = _kept_way(scope["path"] + (f"?{asked}" if asked else ""), 600)
+            await _answer(send, 303, "", ("location", "/"), ("set-cookie", way))
+        else:
+            await _answer(send, 401, SIGN_IN)
+
     async def _exchange(self, scope: Scope, send: Send, query: dict[str, list[str]]) -> None:
         rest = urlencode(
             [(name, one) for name, many in query.items() for one in many if name != "token"]
         )
-        place = (scope["path"] or "/") + (f"?{rest}" if rest else "")
-        if not place.startswith("/") or place.startswith(("//", "/\\")):
-            place = "/"
+        place = _local((scope["path"] or "/") + (f"?{rest}" if rest else ""))
         if self._gate.take(query["token"][0]):
             secure = "; Secure" if _is_encrypted(scope) else ""
             value = f"{COOKIE}={self._gate.cookie(time.time())}"
@@ -184,6 +226,16 @@ class GateMiddleware:
             await _answer(send, 303, "", ("location", place))
         else:
             await _answer(send, 403, REFUSAL)
+
+
+def _local(place: str) -> str:
+    """Return a place of this dashboard; its first page instead of one elsewhere."""
+    is_ours = place.startswith("/") and not place.startswith(("//", "/\\")) and place.isprintable()
+    return place if is_ours and place.isascii() else "/"
+
+
+def _kept_way(place: str, seconds: int) -> str:
+    return f"{_WAY}={quote(place, safe='')}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}"
 
 
 def _is_encrypted(scope: Scope) -> bool:

@@ -26,7 +26,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from dashboard import ballots, blind, corrections, images
+from core.errors import Fixable
+from core.settings import shared_settings
+from dashboard import accounts, ballots, blind, corrections, images
 from dashboard.access import Gate, GateMiddleware, shared_key
 from dashboard.link import Link, shared_link
 from dashboard.pulse import events, shared_pulse
@@ -63,12 +65,25 @@ async def lifespan(_: Any) -> AsyncIterator[None]:
 
 @cache
 def announced_gate() -> Gate:
-    """Return the gate for the address that the server listens on, and tell the way in, once."""
+    """Return the gate for the address that the server listens on, and tell the way in, once.
+
+    Where signing in is configured by halves, say so and do not start: nobody's door is worse than
+    everybody's.
+    """
     given = os.environ.pop("EPOCHWATCH_DASHBOARD_TOKEN", "")  # whoever gave it has told it
     token = given or secrets.token_urlsafe(24)
     address, port = st.get_option("server.address"), st.get_option("server.port")
-    gate = Gate(key=shared_key(), token=token, address=address)
-    if not gate.local and not given:
+    try:
+        signs_in = bool(accounts.ways_in(shared_settings()))
+    except Fixable as trouble:
+        sys.exit(f"epochwatch: {trouble}")
+    gate = Gate(
+        key=shared_key(),
+        token=token,
+        address=address,
+        account_of=accounts.account_of_cookies if signs_in else None,
+    )
+    if not signs_in and not gate.local and not given:
         host = address if address and not _is_every(address) else "THIS-HOST"
         sys.stderr.write(
             f"Open this link once in your browser: http://{host}:{port}/?token={token}\n"

@@ -26,10 +26,11 @@ from dashboard import desk
 from dashboard.access import is_signed, shared_key, sign
 from dashboard.link import Away
 from dashboard.parts.safe import Html, fill
-from dashboard.posting import NO_STORE, Refused, asked, body_of, refusal_of, reply
+from dashboard.posting import NO_STORE, Refused, acting, asked, body_of, refusal_of, reply
 
 _PARTS = Path(__file__).with_name("parts")
 _MINUTE = 60.0
+_NOT_YOURS = "This ballot is not yours; load the page again."
 _GONE = "This link is not open: it has expired, was revoked, or was never made. Ask for a new one."
 
 
@@ -46,8 +47,22 @@ def is_ticket(session_id: int, mark: str) -> bool:
 def _session_of(body: dict[str, Any]) -> int:
     session, mark = body.get("session"), body.get("ticket")
     if type(session) is not int or not isinstance(mark, str) or not is_ticket(session, mark):
-        raise Refused(403, "This ballot is not yours; load the page again.")
+        raise Refused(403, _NOT_YOURS)
     return session
+
+
+def is_seat_of(session: voting.Session, account: str) -> bool:
+    """Say whether a sitting is that of an account."""
+    return (session.via, session.judge) == ("account", account)
+
+
+def _seated(session_id: int, account: str) -> int:
+    """Return the sitting where nobody signs in, or when it is this account's. Raises Refused."""
+    if account:
+        found = asked(lambda c: voting.session(c, session_id))
+        if found is None or not is_seat_of(found, account):
+            raise Refused(403, _NOT_YOURS)
+    return session_id
 
 
 def _given(body: dict[str, Any]) -> desk.Answer:
@@ -76,9 +91,10 @@ async def _ballot(
     try:
         body = await body_of(request)
         session = _session_of(body)
+        account = acting(request, "", "voter")
     except Refused as refused:
         return refusal_of(refused)
-    return await reply(lambda: work(session, body))
+    return await reply(lambda: work(_seated(session, account), body))
 
 
 def _next(session: int, body: dict[str, Any], base: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from core.store import objections
 from dashboard.parts import links
-from dashboard.posting import Refused, asked, body_of, refusal_of, reply
+from dashboard.posting import Refused, acting, asked, body_of, refusal_of, reply
 
 
 async def object_to(request: Request) -> Response:
@@ -19,6 +19,7 @@ async def object_to(request: Request) -> Response:
         return refusal_of(Refused(404, "There is no such picture."))
     try:
         body = await body_of(request)
+        body["judge"] = acting(request, str(body.get("judge") or ""), "voter")
     except Refused as refused:
         return refusal_of(refused)
     return await reply(lambda: _object(int(run_id), sample_id, body))

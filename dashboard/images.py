@@ -126,10 +126,13 @@ async def picture(request: Request) -> Response:
     if request.query_params.get("as") == "measured":
         return await run_in_threadpool(_measured, int(run_id), detail)
     against = await run_in_threadpool(_objections, sample_id)
+    account = request.scope.get("account")  # None: nobody signs in here
+    may_object = account is None or account.may("voter")
     page = closeup.page(
         detail,
         links.measured(int(run_id), sample_id),
         objections=against,
-        object_to=links.objection(int(run_id), sample_id),
+        object_to=links.objection(int(run_id), sample_id) if may_object else None,
+        account=account.address if account else None,
     )
     return HTMLResponse(page, headers={"Cache-Control": "no-store"})

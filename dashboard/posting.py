@@ -12,7 +12,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from core.errors import Fixable
+from core.rules.roles import Role
+from core.settings import shared_settings
 from core.store.database import Connection
+from dashboard import accounts
 from dashboard.link import Away, shared_link
 
 _T = TypeVar("_T")
@@ -51,6 +54,19 @@ async def body_of(request: Request) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise Refused(400, "This is no answer.")
     return found
+
+
+def acting(request: Request, said: str, least: Role) -> str:
+    """Return in whose name a request does something: that of the account it came with.
+
+    Where nobody signs in it is what was ``said``. Raises Refused for an account that may not.
+    """
+    if not shared_settings().has_accounts:
+        return said
+    try:
+        return accounts.allowed(request.scope.get("account"), least).address
+    except accounts.NotAllowed as trouble:
+        raise Refused(403, str(trouble)) from trouble
 
 
 def asked(question: Callable[[Connection], _T]) -> _T:

@@ -1,4 +1,7 @@
-"""What a person does on a page: each is a row, written by a function of the store."""
+"""What a person does on a page: each is a row, written by a function of the store.
+
+Where people sign in, each is done in the account's name, and only when its role may.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from core.formats.run_plan import RunPlan
 from core.store import promotions, scores, voting
 from core.trials import ask_try
 from core.wishes import ask_comparison
+from dashboard import desk
+from dashboard.accounts import acting, current
 from dashboard.link import shared_link
 
 
@@ -28,12 +33,13 @@ class Score:
 
 def log_score(score: Score) -> None:
     """Store a score. Raises Away when the database is away, Fixable when it cannot be taken."""
+    judge = acting(score.judge, "voter")
     with shared_link().transaction() as connection:
         scores.add(
             connection,
             score.run_id,
             score.position,
-            score.judge,
+            judge,
             score.visual,
             score.style,
             score.prompt,
@@ -50,6 +56,7 @@ def compare(
     seeds: Sequence[int] = (),
 ) -> int:
     """Ask for a comparison; return its number. Raises Away, or Fixable when it cannot be made."""
+    by_whom = acting(by_whom, "admin")
     with shared_link().transaction() as connection:
         return ask_comparison(
             connection, run_id=run_id, slots=slots, by_whom=by_whom, prompts=prompts, seeds=seeds
@@ -61,6 +68,7 @@ def set_plan(run_id: int, plan: RunPlan, *, by_whom: str) -> bool | None:
 
     Raises Away when the database is away.
     """
+    by_whom = acting(by_whom, "admin")
     with shared_link().transaction() as connection:
         return plans.register(connection, run_id, plan, by_whom=by_whom)
 
@@ -70,6 +78,7 @@ def promote(run_id: int, position: int, *, strict: bool, reason: str, by_whom: s
 
     Raises Away, or Fixable when a criterion is not met and no reason is given.
     """
+    by_whom = acting(by_whom, "admin")
     with shared_link().transaction() as connection:
         seen = production.look(connection, run_id, position, strict=strict)
         return production.promote(connection, seen, reason=reason, by_whom=by_whom)
@@ -77,6 +86,7 @@ def promote(run_id: int, position: int, *, strict: bool, reason: str, by_whom: s
 
 def roll_back(to: int, *, reason: str, by_whom: str) -> int:
     """Decide to go back to what was in production before. Raises Away, or Fixable."""
+    by_whom = acting(by_whom, "admin")
     with shared_link().transaction() as connection:
         return promotions.roll_back(connection, to=to, reason=reason, by_whom=by_whom)
 
@@ -85,6 +95,7 @@ def try_out(
     run_id: int, slots: Sequence[str], *, prompt: str, negative: str, seed: int, by_whom: str
 ) -> int:
     """Ask for a try; return its number. Raises Away, or Fixable when it cannot be drawn."""
+    by_whom = acting(by_whom, "admin")
     with shared_link().transaction() as connection:
         return ask_try(
             connection,
@@ -97,13 +108,24 @@ def try_out(
         )
 
 
+def begin_sitting(
+    comparison: int, judge: str, *, blind: bool, budget: int | None
+) -> voting.Session:
+    """Begin a sitting, or go on with the open one. Raises Away, or Fixable without a name."""
+    judge = acting(judge, "voter")
+    via: voting.Via = "account" if current() else "local"
+    return desk.begin(comparison, judge, via, blind=blind, budget=budget)
+
+
 def end_sitting(session_id: int) -> None:
-    """End a sitting. Raises Away."""
+    """End a sitting. Raises Away, or Fixable."""
+    acting("", "voter")
     with shared_link().transaction() as connection:
         voting.end(connection, session_id)
 
 
 def show_names(session_id: int) -> None:
-    """Let a judge go on with the names shown; later votes count as not blind. Raises Away."""
+    """Let a judge go on with the names shown; later votes count as not blind. Raises Away, or Fixable."""
+    acting("", "voter")
     with shared_link().transaction() as connection:
         voting.show_names(connection, session_id)

@@ -197,10 +197,15 @@ def dashboard_env(settings: Settings) -> dict[str, str]:
         "EPOCHWATCH_DASHBOARD_HOST": settings.dashboard_host,
         "EPOCHWATCH_DASHBOARD_PORT": str(settings.dashboard_port),
     }
+    for role in ("admins", "voters", "viewers"):
+        env[f"EPOCHWATCH_{role.upper()}"] = ",".join(getattr(settings, role))
     env.pop("DATABASE_URL", None)
     if settings.database_url is not None:
         env["DATABASE_URL"] = settings.database_url.get_secret_value()
     address = dashboard_address(settings)
+    if settings.has_accounts:
+        print(f"Dashboard (people sign in): {settings.dashboard_url or address}", file=sys.stderr)
+        return env
     if is_loopback(settings.dashboard_host):
         print(f"Dashboard: {address}", file=sys.stderr)
         return env

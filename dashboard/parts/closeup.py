@@ -17,11 +17,12 @@ def page(
     *,
     objections: Sequence[Objection] = (),
     object_to: str | None = None,
+    account: str | None = None,
 ) -> Html:
     """Return the close-up.
 
     ``measured`` is the address of the picture of what was measured, ``object_to`` the one that
-    takes objections to its scores.
+    takes objections to its scores, ``account`` who is signed in: the name they are made in.
     """
     return fill(
         '<div class="ew-closeup">{measured}{image}<div><h3>{name}</h3><p>{place}</p>{scores}{wrong}{issues}'
@@ -33,7 +34,7 @@ def page(
         prompt=detail.prompt_text,
         doubts=sheet.doubts(detail.doubts) if detail.doubts else text(""),
         scores=_scores(detail, object_to),
-        wrong=_wrong(detail, objections, object_to),
+        wrong=_wrong(detail, objections, object_to, account),
         issues=_issues(detail.body or {}),
         metrics=_metrics(detail.body or {}),
         recipe=_recipe(detail),
@@ -68,7 +69,12 @@ def _place(detail: PictureDetail) -> str:
     return f"{place}, seed {detail.seed}{origin}"
 
 
-def _wrong(detail: PictureDetail, objections: Sequence[Objection], object_to: str | None) -> Html:
+def _wrong(
+    detail: PictureDetail,
+    objections: Sequence[Objection],
+    object_to: str | None,
+    account: str | None,
+) -> Html:
     """Return what people hold against the scores, and as whom this browser speaks."""
     if object_to is None or not detail.body:
         return text("")
@@ -86,9 +92,11 @@ def _wrong(detail: PictureDetail, objections: Sequence[Objection], object_to: st
     )
     return fill(
         '<div class="ew-wrong" data-object="{address}"><label>A score is wrong? Say so as '
-        '<input type="text" maxlength="80" value="somebody" aria-label="said by"></label>'
+        '<input type="text" maxlength="80" value="{name}" aria-label="said by"{fixed}></label>'
         '<ul>{lines}</ul><p role="status"></p></div>',
         address=object_to,
+        name=account or "somebody",
+        fixed=Html(" readonly") if account else "",
         lines=lines,
     )
 

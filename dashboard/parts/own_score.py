@@ -15,9 +15,9 @@ import streamlit as st
 from core.errors import EpochwatchError
 from core.nouns import EpochScore
 from core.store.gallery import Advice, EpochResult, PersonScore, Picture, RunLine
-from dashboard import writes
+from dashboard import accounts, writes
 from dashboard.link import Away
-from dashboard.parts import links, safe, sheet, words
+from dashboard.parts import links, safe, sheet, who, words
 from dashboard.parts.safe import Html, fill, join
 
 _HIDE = "hide-machine"
@@ -25,7 +25,9 @@ _KEPT = {"position", "num_test_images"}  # of an epoch whose score is hidden
 
 
 def judge() -> str:
-    """Return who is scoring, as far as this browser has said."""
+    """Return who is scoring: the account that is signed in, else what this browser has said."""
+    if account := accounts.current():
+        return account.address
     return str(st.session_state.get("judge") or "").strip()
 
 
@@ -142,11 +144,14 @@ def show(
         index=positions.index(pick) if pick in positions else len(positions) - 1,
         key=f"score-at-{run.id}",
     )
-    second.text_input("Your name", max_chars=80, key="judge")
+    who.box(key="judge", place=second)
     st.toggle("Hide the machine's scores on this page until mine are in", key=_HIDE)
     sheet.put(look([each for each in pictures if each.position == at]))
     own = next((each for each in people if (each.position, each.judge) == (at, judge())), None)
     if own is None:
+        if said := accounts.hindrance("voter"):
+            sheet.put(sheet.note(said))
+            return
         st.caption("The machine's score stays hidden here until yours is in.")
         _form(run, at)
         return

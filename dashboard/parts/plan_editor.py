@@ -14,9 +14,9 @@ from core.formats.run_plan import RunPlan
 from core.formats.run_plan_text import STARTER, plan_to_toml
 from core.store.database import Connection
 from core.store.gallery import PersonScore, Picture, RunLine
-from dashboard import writes
+from dashboard import accounts, writes
 from dashboard.link import Away
-from dashboard.parts import own_score, plan, safe, sheet
+from dashboard.parts import own_score, plan, safe, sheet, who
 from dashboard.reads import Reads
 
 _MOST = 60_000  # characters
@@ -65,6 +65,8 @@ def _judges(people: Sequence[PersonScore]) -> dict[int, list[str]]:
 
 
 def _editor(run: RunLine, now: RunPlan | None, history: Sequence[plans.Registration]) -> None:
+    if accounts.hindrance("admin"):
+        return
     stands = history[-1].digest[:12] if history else "none"
     with st.expander("Change the plan" if history else "Write a plan"):
         text = st.text_area(
@@ -75,7 +77,7 @@ def _editor(run: RunLine, now: RunPlan | None, history: Sequence[plans.Registrat
             key=f"plan-text-{run.id}-{stands}",
             help="docs/plans.md has every key. A plan that is changed is kept in the history.",
         )
-        by_whom = st.text_input("Your name", max_chars=80, key="judge-plan")
+        by_whom = who.box(key="judge-plan")
         with st.container(horizontal=True):
             asked = st.button("Check", key="plan-check")
             wanted = st.button("Set this plan", key="plan-set", type="primary")

@@ -148,7 +148,7 @@ function signObjections(inside) {
   const wrong = inside.querySelector(".ew-wrong");
   if (!wrong) return;
   const name = wrong.querySelector("input");
-  name.value = rememberedName() || name.value;
+  if (!name.readOnly) name.value = rememberedName() || name.value;
   const press = () => inside.querySelectorAll("[data-wrong]").forEach((button) => {
     const [score, direction] = button.dataset.wrong.split(" ");
     const mine = [...wrong.querySelectorAll("li")].some((line) => line.dataset.judge === name.value.trim() &&

@@ -9,7 +9,7 @@ from core.formats.slot_text import write_slot
 from core.nouns import SlotPart, decimal_text
 from core.store import comparisons, gallery
 from core.store.comparisons import Comparison, ComparisonLine
-from dashboard import writes
+from dashboard import accounts, writes
 from dashboard.link import Away
 from dashboard.parts import (
     beat,
@@ -21,6 +21,7 @@ from dashboard.parts import (
     sheet,
     side_by_side,
     wall,
+    who,
 )
 from dashboard.parts.prompt_choice import Over
 from dashboard.reads import Reads, shared_reads
@@ -101,6 +102,9 @@ def making() -> None:
     if not runs:
         return
     with st.expander("New comparison"):
+        if said := accounts.hindrance("admin"):
+            sheet.put(sheet.note(said))
+            return
         by_id = {run.id: run for run in runs}
         run_id = st.selectbox(
             "Run",
@@ -113,7 +117,7 @@ def making() -> None:
         over = prompt_choice.choose(reads, run_id)
         if over is not None:
             st.caption(prompt_choice.ahead(reads, run_id, slots, over))
-        judge = st.text_input("Your name", max_chars=80, key="judge-compare")
+        judge = who.box(key="judge-compare")
         if st.button("Compare", type="primary", key="compare-go") and over is not None:
             _ask(run_id, slots, over, judge.strip())
 

@@ -13,9 +13,9 @@ from core.store import comparisons, gallery, promotions, tries
 from core.store.comparisons import Comparison, SlotPicture
 from core.store.tries import Try
 from core.trials import recipe_of
-from dashboard import images, writes
+from dashboard import accounts, images, writes
 from dashboard.link import Away
-from dashboard.parts import beat, links, outage, safe, sheet, trying, wall
+from dashboard.parts import beat, links, outage, safe, sheet, trying, wall, who
 from dashboard.reads import Reads, shared_reads
 
 _NOTHING = "nothing"
@@ -39,6 +39,9 @@ def machines() -> None:
 @outage.guarded
 def asking() -> None:
     """Let a person ask for pictures."""
+    if said := accounts.hindrance("admin"):
+        sheet.put(sheet.note(said))
+        return
     reads = shared_reads()
     runs = [run for run in reads.ask(gallery.runs) if run.checkpoints]
     if not runs:
@@ -92,7 +95,7 @@ def _form(reads: Reads, run_id: int, pick: int | None, *, negative: str) -> None
             chosen.append((slot, strength))
         left, right = st.columns(2)
         seed = left.number_input("Seed", 0, _LARGEST_SEED, 42, 1, key="try-seed")
-        judge = right.text_input("Your name", max_chars=80, key="judge-try")
+        judge = who.box(key="judge-try", place=right)
         if st.form_submit_button("Draw", type="primary"):
             slots = [
                 slot if slot == "base" else f"{slot}@{strength:.2f}"

@@ -12,7 +12,7 @@ from core.errors import EpochwatchError
 from core.reports import votes_export
 from core.store import comparisons, voting
 from core.store.comparisons import ComparisonLine
-from dashboard import ballots, desk
+from dashboard import accounts, ballots, writes
 from dashboard.link import Away, shared_link
 from dashboard.parts import (
     ballot,
@@ -26,6 +26,7 @@ from dashboard.parts import (
     safe,
     sheet,
     side_by_side,
+    who,
 )
 from dashboard.reads import shared_reads
 
@@ -110,8 +111,12 @@ def _sitting() -> voting.Session | None:
     session_id = links.number(asked)
     if session_id is None or not ballots.is_ticket(session_id, mark):
         return None
+    if accounts.hindrance("voter"):
+        return None
     with shared_link().transaction() as connection:
-        return voting.session(connection, session_id)
+        found = voting.session(connection, session_id)
+    account = curtain.judge_of_account()
+    return None if found and account and not ballots.is_seat_of(found, account) else found
 
 
 def _vote(line: ComparisonLine, session: voting.Session) -> None:
@@ -141,42 +146,28 @@ def _enter(line: ComparisonLine) -> None:
             "until you end",
         )
     )
-    account = curtain.judge_of_account()
+    if said := accounts.hindrance("voter"):
+        sheet.put(sheet.note(said))
+        return
     with st.form(f"enter-{line.id}", border=False):
         first, second, third, fourth = st.columns(
             [3, 2, 2, 2], vertical_alignment="bottom", gap="small"
         )
-        name = first.text_input(
-            "Your name",
-            value=account or st.session_state.get("judge", ""),
-            disabled=account is not None,
-            max_chars=voting.LONGEST_NAME,
-            key=f"judge-{line.id}",
-        )
+        name = who.box(key=f"judge-{line.id}", value=st.session_state.get("judge", ""), place=first)
         budget = second.number_input(
             "Votes to give (0: as many as I like)", 0, 10_000, 0, step=10, key=f"budget-{line.id}"
         )
         shown = third.toggle("Show names (not blind)", key=f"seen-{line.id}")
         if fourth.form_submit_button("Vote", type="primary", width="stretch"):
-            _begin(
-                line,
-                account or name,
-                by_account=account is not None,
-                blind=not shown,
-                budget=int(budget) or None,
-            )
+            _begin(line, name, blind=not shown, budget=int(budget) or None)
 
 
-def _begin(
-    line: ComparisonLine, judge: str, *, by_account: bool, blind: bool, budget: int | None
-) -> None:
+def _begin(line: ComparisonLine, judge: str, *, blind: bool, budget: int | None) -> None:
     if not judge.strip():
         st.warning("Say who you are, so that your votes stay yours.")
         return
     try:
-        session = desk.begin(
-            line.id, judge, "account" if by_account else "local", blind=blind, budget=budget
-        )
+        session = writes.begin_sitting(line.id, judge, blind=blind, budget=budget)
     except Away:
         st.error("Not begun: the database is away. Try again when the line above is gone.")
     except EpochwatchError as trouble:

@@ -1,0 +1,60 @@
+"""Reads the section [auth] of Streamlit's secrets.toml: who says who somebody is.
+
+What is missing there would show only when the first person tries to sign in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.errors import Fixable
+
+DEFAULT = "default"  # Streamlit's name of a provider whose keys stand in [auth] itself
+FEWEST_CHARACTERS = 32  # of the secret that signs who somebody is
+_OF_ALL = ("redirect_uri", "cookie_secret")
+_OF_ONE = ("client_id", "client_secret", "server_metadata_url")
+_HOW = "docs/accounts.md has a whole example"
+
+
+def providers(section: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the providers of [auth].
+
+    Raises Fixable that names what is missing or wrong, and never shows a value.
+    """
+    named = {key: value for key, value in section.items() if _is_provider(value)}
+    if any(key in section for key in _OF_ONE) or not named:
+        named = {DEFAULT: section, **named}
+    missing = [f"{key} in [auth]" for key in _OF_ALL if not _text(section, key)]
+    for name, keys in named.items():
+        place = "[auth]" if name == DEFAULT else f"[auth.{name}]"
+        missing += [f"{key} in {place}" for key in _OF_ONE if not _text(keys, key)]
+    if missing:
+        raise Fixable(f"Nobody could sign in: secrets.toml has no {', no '.join(missing)}. {_HOW}.")
+    _check(section, named)
+    return tuple(named)
+
+
+def _check(section: Mapping[str, Any], named: Mapping[str, Any]) -> None:
+    if not str(section["redirect_uri"]).endswith("/oauth2callback"):
+        raise Fixable(
+            "Nobody could sign in: redirect_uri in [auth] of secrets.toml is the dashboard's address "
+            f"with /oauth2callback behind it, as it is registered at the provider. {_HOW}."
+        )
+    if len(str(section["cookie_secret"])) < FEWEST_CHARACTERS:
+        raise Fixable(
+            "cookie_secret in [auth] of secrets.toml is too short: whoever guesses it signs in as "
+            f"anybody. Take {FEWEST_CHARACTERS} random characters or more: openssl rand -hex 32"
+        )
+    if wrong := [name for name in named if "_" in name]:
+        raise Fixable(
+            f"A provider's name may not have an underscore: [auth.{wrong[0]}] of secrets.toml."
+        )
+
+
+def _is_provider(value: object) -> bool:
+    return isinstance(value, Mapping) and any(key in value for key in _OF_ONE)
+
+
+def _text(keys: Mapping[str, Any], key: str) -> bool:
+    return isinstance(keys.get(key), str) and bool(keys[key].strip())
