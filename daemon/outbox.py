@@ -24,6 +24,7 @@ from core.store import set_level, weightings
 from core.store.database import Connection, Database, Row, bump, row, rows, run
 from core.store.files import ImageStore
 from core.store.image_bytes import on_white
+from daemon.scorers.detecting import Detecting
 
 
 @dataclass(kw_only=True)
@@ -34,6 +35,7 @@ class Outbox:
     database: Database
     store: ImageStore
     host: str
+    detecting: Detecting = field(default_factory=Detecting)
     _profiles: dict[str, TrainingProfile] = field(default_factory=dict)
 
     def waiting(self) -> list[Path]:
@@ -105,12 +107,14 @@ class Outbox:
         ``wish`` has the rubric with its expectation, profile and weighting, and the recipe.
         """
         expect = Expectation.from_json(wish["expect"])
+        profile = self.profile(connection, wish["profile"])
         measured = measure(
             pixels,
             expect=expect,
             grid=wish["recipe"].get("grid"),
-            profile=self._profile(connection, wish["profile"]),
+            profile=profile,
             finishing=wish["recipe"].get("finishing", "cells"),
+            detected=self.detecting.see(profile, pixels),
         )
         weights = weightings.weights_called(connection, wish["weighting"])
         measured = with_weights(measured, weights, expect)
@@ -118,7 +122,8 @@ class Outbox:
             _save(connection, sample_id, wish["rubric"], measured)
         return measured
 
-    def _profile(self, connection: Connection, key: str | None) -> TrainingProfile | None:
+    def profile(self, connection: Connection, key: str | None) -> TrainingProfile | None:
+        """Return a stored profile, or None where there is none."""
         if key is None:
             return None
         if key not in self._profiles:

@@ -47,6 +47,7 @@ from daemon.generator.renderers import renderer_identity
 from daemon.generator.suitability import FLOW
 from daemon.other_bases import OtherBases
 from daemon.profiling import Profiled, grid_of_images, profile_of
+from daemon.scorers.detecting import Detecting
 
 _NO_BASELINE = (
     "The base model that this full model was trained from is not known, so there is no baseline: "
@@ -285,12 +286,14 @@ class Preparation:
     def _profiled(self, images: tuple[CaptionedImage, ...], loaded: LoadedSuite) -> Profiled:
         """Return what the run is measured as: the setting wins over the suite, that over a look."""
         chosen = self.settings.profile
-        return profile_of(
-            images,
-            loaded.suite.recipe.grid,
-            chosen=chosen if chosen != "auto" else loaded.profile,
-            grid_is_told=loaded.grid_is_told,
-        )
+        with Detecting(scorers=self.settings.scorers) as detecting:
+            return profile_of(
+                images,
+                loaded.suite.recipe.grid,
+                chosen=chosen if chosen != "auto" else loaded.profile,
+                grid_is_told=loaded.grid_is_told,
+                detecting=detecting,
+            )
 
     def _training_cells(
         self, connection: Connection, images: tuple[CaptionedImage, ...], grid: int | None

@@ -14,11 +14,13 @@ from core.formats.caption_file import CaptionedImage
 from core.formats.prompt_text import expectation_from_text
 from core.metrics import TrainingProfile, learn_profile
 from core.metrics.applicability import KIND_WORDS, KINDS, Found, Kind, find_kind
+from core.metrics.detector import Detector
 from core.metrics.look import COLOR_CELLS
 from core.metrics.profile import without_images
 from core.metrics.profile_proof import prove_on_captions
 from core.metrics.set_level import evenly
 from core.nouns import Expectation
+from daemon.scorers.detecting import Detecting
 
 Chosen = Literal["auto", "pixel-art", "character", "style", "votes"]
 ENOUGH_TO_LEARN = 20  # captioned images before a profile means anything
@@ -43,11 +45,13 @@ def profile_of(
     *,
     chosen: Chosen = "auto",
     grid_is_told: bool = False,
+    detecting: Detecting | None = None,
 ) -> Profiled:
     """Return the profile for images drawn with a recipe of ``grid`` cells.
 
     What is ``chosen`` wins; else the training images tell; without any, a grid that the suite was
-    told (``grid_is_told``) means pixel art, and else each image tells for itself.
+    told (``grid_is_told``) means pixel art, and else each image tells for itself. ``detecting``
+    lets the plugged-in models prove which things they see.
     """
     found = _found(images, grid, chosen)
     if found.kind == "unknown" and (grid_is_told or grid is None):
@@ -58,7 +62,11 @@ def profile_of(
     learned = (
         _learned(images, grid, found.kind) if enough else without_images(found.kind, COLOR_CELLS)
     )
-    return Profiled(profile=learned, sentences=(*_said_of(found), *said_of_proofs(learned)))
+    troubles: list[str] = []
+    if detecting is not None:
+        learned, troubles = detecting.taught(learned, images)
+    told = (*_said_of(found), *said_of_proofs(learned), *troubles)
+    return Profiled(profile=learned, sentences=told)
 
 
 def grid_of_images(images: Sequence[CaptionedImage]) -> int | None:
@@ -133,7 +141,17 @@ def _said_of(found: Found) -> list[str]:
 def said_of_proofs(profile: TrainingProfile) -> list[str]:
     """Return what is off and what cannot be seen, with the reasons."""
     sentences = [f"{name.replace('_', ' ').capitalize()} is {why}." for name, why in profile.off]
-    blind = [f"{name} ({probe.why_not})" for name, probe in profile.probes if probe.why_not]
+    seers = {name: profile.seer(name) for name, _ in profile.probes}
+    blind = [f"{name} ({profile.why_unseen(name)})" for name, seer in seers.items() if not seer]
+    by_model = [
+        f"{name} by {seer.scorer} ({seer.proof.said})"
+        for name, seer in seers.items()
+        if isinstance(seer, Detector) and seer.proof
+    ]
+    if by_model:
+        sentences.append(
+            f"Seen by plugged-in models, on machines that have them: {', '.join(by_model)}."
+        )
     if blind:
         rest = f" and {len(blind) - _NAMED} more" if len(blind) > _NAMED else ""
         sentences.append(f"Not measurable: {'; '.join(blind[:_NAMED])}{rest}.")

@@ -25,6 +25,7 @@ from core.store.files import ImageStore
 from daemon.planner import baseline_origin, load_suite
 from daemon.profiling import caption_of, enlarged, said_of_proofs
 from daemon.rescoring import Rescoring
+from daemon.scorers.detecting import Detecting
 
 log = structlog.get_logger()
 _MEASURED = 40  # training images, evenly over the folder
@@ -50,12 +51,17 @@ class Proving:
             self._done.add(key)
             # what a stopped process left under the profile of before is behind
             if self._prove_run(found) or found["is_behind"]:
-                Rescoring(
-                    database=self.database,
-                    store=self.store,
-                    run_id=found["run_id"],
-                    host=self.settings.host_name,
-                ).rescore(lambda _done, _all: None)
+                self._measure_again(found["run_id"])
+
+    def _measure_again(self, run_id: int) -> None:
+        with Detecting(scorers=self.settings.scorers) as detecting:
+            Rescoring(
+                database=self.database,
+                store=self.store,
+                run_id=run_id,
+                host=self.settings.host_name,
+                detecting=detecting,
+            ).rescore(lambda _done, _all: None)
 
     def _prove_run(self, found: Row) -> bool:
         """Turn off what fails; return whether anything was."""

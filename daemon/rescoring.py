@@ -23,6 +23,7 @@ from core.store.database import Connection, Database, Row, bump, row, rows, run
 from core.store.files import ImageStore, NotStored
 from daemon.judge import Judge
 from daemon.outbox import Outbox, keep_cells, pixels_of
+from daemon.scorers.detecting import Detecting
 
 log = structlog.get_logger()
 
@@ -64,6 +65,7 @@ class Rescoring:
     run_id: int
     host: str
     keep: bool = True
+    detecting: Detecting = field(default_factory=Detecting)
     _fresh: dict[tuple[str, str], Measurement] = field(default_factory=dict)
     _lost: set[str] = field(default_factory=set)
 
@@ -71,7 +73,8 @@ class Rescoring:
         """Measure what was not measured under the rubric of today, then judge the run again.
 
         Stopped half-way nothing changes, and what was measured need not be measured again.
-        Raises Fixable when nothing of the run is planned yet.
+        Raises Fixable when nothing of the run is planned yet, or its things are seen by a model
+        that this machine does not have.
         """
         with self.database.transaction() as connection:
             found = self._wanted(connection)
@@ -86,6 +89,8 @@ class Rescoring:
             (each["sample_id"], each["rubric"]): each for each in found if each["image_sha256"]
         }
         todo = [each for key, each in drawn.items() if key not in have]
+        if todo:
+            self._refuse_without_models(todo[0]["profile"])
         for number, each in enumerate(todo, start=1):
             self._measure(each)
             progress(number, len(todo))
@@ -140,7 +145,7 @@ class Rescoring:
             log.warning("image lost", sample=each["sample_id"], reason=str(trouble))
             self._lost.add(each["sample_id"])
             return
-        outbox = Outbox(folder=Path(), database=self.database, store=self.store, host=self.host)
+        outbox = self._outbox()
         with self.database.transaction() as connection:
             measured = outbox.measure_under(
                 connection, each["sample_id"], each, pixels, keep=self.keep
@@ -148,6 +153,26 @@ class Rescoring:
             if self.keep and not set_level.with_cells(connection, [each["sample_id"]]):
                 keep_cells(connection, each["sample_id"], pixels, each["recipe"].get("grid"))
         self._fresh[each["sample_id"], each["rubric"]] = measured
+
+    def _outbox(self) -> Outbox:
+        return Outbox(
+            folder=Path(),
+            database=self.database,
+            store=self.store,
+            host=self.host,
+            detecting=self.detecting,
+        )
+
+    def _refuse_without_models(self, key: str | None) -> None:
+        """Raise where things of the profile would have no number here, and had one where it was made."""
+        with self.database.transaction() as connection:
+            profile = self._outbox().profile(connection, key)
+        if missing := self.detecting.missing(profile):
+            raise Fixable(
+                f"What the prompts promise is seen by {' and '.join(missing)}, which is not plugged in "
+                "on this machine, so scores would change for want of it. Name its folder under "
+                "[scorers] in epochwatch.toml, or rescore where the run was tested."
+            )
 
     def _changes(self, connection: Connection) -> tuple[EpochChange, ...]:
         before: dict[int, dict[str, Measurement]] = defaultdict(dict)

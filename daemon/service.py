@@ -36,6 +36,7 @@ from daemon.outbox import Outbox
 from daemon.planner import plan
 from daemon.preparation import Preparation
 from daemon.proving import Proving
+from daemon.scorers.detecting import Detecting
 from daemon.sharing import sharing_of, threads_of
 from daemon.spool import Spool, spool_of
 from daemon.watcher import Watcher
@@ -343,7 +344,11 @@ def _worker_of(service: Service, stack: ExitStack) -> Worker:
     return Worker(
         database=service.database,
         outbox=Outbox(
-            folder=out, database=service.database, store=service.store, host=settings.host_name
+            folder=out,
+            database=service.database,
+            store=service.store,
+            host=settings.host_name,
+            detecting=stack.enter_context(Detecting(scorers=settings.scorers)),
         ),
         generator=stack.enter_context(Renderers(generator, settings)),
         host=settings.host_name,

@@ -30,7 +30,7 @@ from core.metrics.regions import (
     palette_figures,
     tones_of,
 )
-from core.metrics.things import Things, look_for_things
+from core.metrics.things import NO_SCORES, Things, look_for_things
 from core.nouns import Expectation
 
 BACKGROUND_WEIGHT, REGIONS_WEIGHT, PURITY_WEIGHT = 0.4, 0.4, 0.2
@@ -92,9 +92,16 @@ class Promises:
 
 
 def judge_promises(
-    cells: Bytes, expect: Expectation, background: Background, profile: TrainingProfile | None
+    cells: Bytes,
+    expect: Expectation,
+    background: Background,
+    profile: TrainingProfile | None,
+    scores: Mapping[str, float] = NO_SCORES,
 ) -> Promises:
-    """Return how (rows, columns, 3) cells keep what ``expect`` promises."""
+    """Return how (rows, columns, 3) cells keep what ``expect`` promises.
+
+    ``scores`` are those of the image by the profile's detectors.
+    """
     why_no_ground = not_applicable(expect, "background")
     ground = resolve(expect.background) if expect.background and not why_no_ground else ()
     told: ColorFigures | Unmeasured | None = None
@@ -116,7 +123,7 @@ def judge_promises(
         background=told,
         plain_background=len(ground) == 1,
         regions=regions,
-        things=look_for_things(cells, expect, profile),
+        things=look_for_things(cells, expect, profile, scores),
     )
     if profile and profile.off:
         promises = _without_unproven(promises, profile)

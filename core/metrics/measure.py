@@ -1,5 +1,7 @@
 """One image in, one measurement out: the only function of this package that sees everything."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from core.errors import Fixable
@@ -24,6 +26,7 @@ from core.metrics.pixel_art import (
 )
 from core.metrics.profile import TrainingProfile
 from core.metrics.tables import metric_value
+from core.metrics.things import NO_SCORES
 from core.nouns import Expectation, Measurement
 
 _SMALLEST = 8  # pixels a side
@@ -39,13 +42,15 @@ def measure(
     grid: int | None,
     profile: TrainingProfile | None = None,
     finishing: str = "cells",
+    detected: Mapping[str, float] = NO_SCORES,
 ) -> Measurement:
     """Measure one image (H, W, 3) uint8 against what its prompt promises.
 
     ``grid`` is the number of cells along the width that the art is meant to have; None looks for
     one and treats an image without as no pixel art; a profile of another kind than pixel art holds
     no image to a grid. ``finishing`` is the recipe's: with a grid,
-    colors are measured on the small picture that is shipped. Scores are 0-10. What cannot be
+    colors are measured on the small picture that is shipped. ``detected`` are the scores that the
+    profile's detectors give the image, by thing. Scores are 0-10. What cannot be
     measured is None with a reason. Raises Fixable when ``pixels`` is no 8-bit RGB image, or
     ``finishing`` is not understood.
     """
@@ -58,7 +63,7 @@ def measure(
     kind = profile.kind if profile else None
     look = look_at(pixels, grid, profile.grid if profile else COLOR_CELLS, steps, kind)
     ground = background_of(look.cells)
-    promises = judge_promises(look.cells, expect, ground, profile)
+    promises = judge_promises(look.cells, expect, ground, profile, detected)
     anchors = profile.anchors if profile else DRAWN_BY_PEOPLE
     metrics = color_metrics(promises, ground, look) | style_metrics(look, profile)
     metrics |= edge_metrics(pixels, look) | thing_metrics(promises.things)

@@ -90,7 +90,7 @@ def _seen(metric: str, name: str, answer: Seen | Unseen) -> MetricValue:
     if isinstance(answer, Unseen):
         return metric_value(metric, None, f"{name}: {answer.reason}")
     there = "to be seen" if answer.there else "not to be seen"
-    said = f"{name} is {there}; learned from {answer.proof.positives} training images with it"
+    said = f"{name} is {there}; {answer.how} {answer.proof.positives} training images with it"
     return metric_value(metric, answer.points, f"{said} ({answer.proof.said})")
 
 

@@ -61,9 +61,7 @@ class Probe:
         if weights.size != cells.size:
             return None
         score = float(weights @ oklab(cells).reshape(-1)) + self.bias
-        below = min(self.nothing, self.threshold - _STEP)
-        ends = [below, self.threshold, max(self.surely, self.threshold + _STEP)]
-        return float(np.interp(score, ends, [0.0, 50.0, 100.0]))
+        return scaled(score, self.nothing, self.threshold, self.surely)
 
     def as_json(self) -> dict[str, Any]:
         """Return the form that is stored and digested."""
@@ -94,14 +92,33 @@ def learn_probe(cells: Sequence[Bytes], labels: Sequence[bool]) -> Probe:
     if found.why_not:
         return found
     weights, bias = _fit(seen, truth)
+    nothing, threshold, surely = (round(mark, 4) for mark in scale_of(scores, truth))
     return replace(
         found,
         weights=base64.b64encode(weights.astype("<f2").tobytes()).decode("ascii"),
         bias=round(bias, 4),
-        nothing=round(float(np.quantile(scores[~truth], _REACHED)), 4),
-        threshold=round(youden_threshold(scores, truth), 4),
-        surely=round(float(np.quantile(scores[truth], 1 - _REACHED)), 4),
+        nothing=nothing,
+        threshold=threshold,
+        surely=surely,
     )
+
+
+def scale_of(scores: Floats, truth: Bools) -> tuple[float, float, float]:
+    """Return the scores that become 0, 50 and 100 points, from (n,) images with known truth.
+
+    Nine in ten without the thing stay below the first, nine in ten with it reach the last.
+    """
+    return (
+        float(np.quantile(scores[~truth], _REACHED)),
+        youden_threshold(scores, truth),
+        float(np.quantile(scores[truth], 1 - _REACHED)),
+    )
+
+
+def scaled(score: float, nothing: float, threshold: float, surely: float) -> float:
+    """Return 0-100 for a score on a scale from ``scale_of``."""
+    ends = [min(nothing, threshold - _STEP), threshold, max(surely, threshold + _STEP)]
+    return float(np.interp(score, ends, [0.0, 50.0, 100.0]))
 
 
 def _scores_left_out(seen: Floats, truth: Bools) -> Floats:

@@ -15,6 +15,7 @@ from core.metrics.background import background_of
 from core.metrics.cells import shrink_to_cells
 from core.metrics.color import MATCH, Bools, Bytes, hex_of_rgb, merge_palette
 from core.metrics.color_words import Target, match_cells, resolve
+from core.metrics.detector import Detector
 from core.metrics.pixel_art import DRAWN_BY_PEOPLE, StyleAnchors, compare_neighbors
 from core.metrics.probe import Probe, learn_probe
 from core.metrics.regions import RegionMap, tones_of, weighted_figures
@@ -38,6 +39,7 @@ class TrainingProfile:
     kind: Kind = "pixel_art"
     things: tuple[str, ...] = ()  # accessories that captions name, sorted
     probes: tuple[tuple[str, Probe], ...] = ()  # of things and expressions, sorted by name
+    detectors: tuple[tuple[str, Detector], ...] = ()  # of the same, by plugged-in models
     subject: str | None = None  # of most captions, such as "full body"
     off: tuple[tuple[str, str], ...] = ()  # (metric or score, why it does not count), sorted
     version: int = PROFILE_VERSION
@@ -49,6 +51,22 @@ class TrainingProfile:
     def probe(self, name: str) -> Probe | None:
         """Return what can tell whether a thing is there, or None when no caption names it."""
         return dict(self.probes).get(name)
+
+    def seer(self, name: str) -> Probe | Detector | None:
+        """Return what tells best whether a thing is there, or None when nothing has proved it can."""
+        able = [
+            each
+            for each in (self.probe(name), dict(self.detectors).get(name))
+            if each is not None and each.why_not is None
+        ]
+        return max(able, key=lambda each: each.proof.auc if each.proof else 0.0, default=None)
+
+    def why_unseen(self, name: str) -> str:
+        """Return why nothing can tell whether a thing is there."""
+        probe = self.probe(name) or Probe(positives=0, negatives=self.images)
+        detector = dict(self.detectors).get(name)
+        why = [probe.why_not, detector.why_not if detector and detector.proof else None]
+        return "; ".join(each for each in why if each)
 
     def why_off(self, name: str) -> str | None:
         """Return why a metric or score does not count, or None when it does."""
@@ -70,6 +88,9 @@ class TrainingProfile:
         body = asdict(self)
         body["regions"] = {name: asdict(region) for name, region in self.regions}
         body["probes"] = {name: probe.as_json() for name, probe in self.probes}
+        body["detectors"] = {name: detector.as_json() for name, detector in self.detectors}
+        if not self.detectors:
+            del body["detectors"]  # so that what was learned without any keeps its digest
         return body | {"things": list(self.things), "off": dict(self.off)}
 
     @classmethod
@@ -95,6 +116,10 @@ class TrainingProfile:
                 probes=tuple(
                     (name, Probe.from_json(probe))
                     for name, probe in sorted(body.get("probes", {}).items())
+                ),
+                detectors=tuple(
+                    (name, Detector.from_json(detector))
+                    for name, detector in sorted(body.get("detectors", {}).items())
                 ),
                 subject=body.get("subject"),
                 off=tuple(sorted(body.get("off", {}).items())),

@@ -27,10 +27,11 @@ def rescore(
     from daemon.cli.output import print_json
     from daemon.cli.runs import run_called
     from daemon.rescoring import Rescoring
+    from daemon.scorers.detecting import Detecting
 
     settings = load_settings()
     start_logs(settings, quiet=True)
-    with open_database(settings) as database:
+    with open_database(settings) as database, Detecting(scorers=settings.scorers) as detecting:
         with database.transaction() as connection:
             run_id = run_called(connection, name)
         work = Rescoring(
@@ -39,6 +40,7 @@ def rescore(
             run_id=run_id,
             host=settings.host_name,
             keep=not dry_run,
+            detecting=detecting,
         )
         found = _with_bar(work.rescore)
     if json_:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,7 @@ def scorers(
     from core.settings import load_settings
     from daemon.cli.output import print_json
     from daemon.scorers.client import Scorer
+    from daemon.scorers.detecting import detectors_of, things_in
 
     settings = load_settings(data=data)
     if not settings.scorers:
@@ -38,10 +40,13 @@ def scorers(
         raise Fixable("A scorer is proved on your training images: name them with --data DIR.")
     training = read_captions(settings.data)
     base = [each.path for each in read_captions(against)] if against else []
-    found = [
-        Scorer(name=name, folder=folder).trial(training, images=images or (), text=text, base=base)
-        for name, folder in sorted(settings.scorers.items())
-    ]
+    things = sorted(set().union(*(things_in(each.caption) for each in training)))
+    found = []
+    for name, folder in sorted(settings.scorers.items()):
+        with Scorer(name=name, folder=folder) as scorer:
+            trial = scorer.trial(training, images=images or (), text=text, base=base)
+            seen = detectors_of(scorer, training, things)
+        found.append(replace(trial, things=tuple(seen.items())))
     if as_json:
         print_json([each.as_json() for each in found])
         return
@@ -50,3 +55,6 @@ def scorers(
         print(f"{trial.name} ({trial.what}): {f'off: {trial.why_off}' if trial.why_off else said}")
         for path, value in zip(images or (), trial.values or (), strict=False):
             print(f"  {value:7.3f}  {path}")
+        for thing, each in trial.things:
+            said = each.proof.said if each.proof else ""
+            print(f"  {thing}: {f'not measurable: {each.why_not}' if each.why_not else said}")

@@ -1,10 +1,11 @@
-"""The process that holds a scorer: one JSON request on stdin, one answer on stdout, and it ends.
+"""The process that holds a scorer: a JSON request a line on stdin, an answer a line on stdout.
 
-Loads safetensors from the folder it is given, and nothing from anywhere else.
+Ends with its input. Loads safetensors from the folder it is given, and nothing from anywhere else.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -25,24 +26,47 @@ _BATCH = 16
 _CLIP_MEAN = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 
 
-def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Return vectors of length 1 of all images and texts. Raises ValueError or OSError with reason."""
-    folder = Path(request["folder"])
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    if config.model_type not in (*WITH_TEXT, *IMAGE_ONLY):
-        known = ", ".join((*WITH_TEXT, *IMAGE_ONLY))
-        raise ValueError(f"it is a model of the kind {config.model_type!r}; known are {known}")
-    torch.set_num_threads(request.get("threads") or 1)
-    model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
-    reads_text = config.model_type in WITH_TEXT
-    vision = getattr(config, "vision_config", config)
-    look = _Look(folder, vision.image_size)
-    with torch.inference_mode():
-        images = [
-            _batch(model, look, part, reads_text=reads_text) for part in _parts(request["images"])
-        ]
-        texts = _texts(model, folder, request["texts"]) if reads_text and request["texts"] else []
-    return {"reads_text": reads_text, "images": _rows(images), "texts": _rows(texts)}
+class Model:
+    """One model, loaded once."""
+
+    def __init__(self, folder: Path) -> None:
+        """Load it. Raises ValueError or OSError with the reason."""
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        if config.model_type not in (*WITH_TEXT, *IMAGE_ONLY):
+            known = ", ".join((*WITH_TEXT, *IMAGE_ONLY))
+            raise ValueError(f"it is a model of the kind {config.model_type!r}; known are {known}")
+        self.folder = folder
+        model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        self.model = model.eval()
+        self.reads_text = config.model_type in WITH_TEXT
+        self.look = _Look(folder, getattr(config, "vision_config", config).image_size)
+        self.sha256 = _sha256(folder)
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return vectors of length 1 of all images and texts."""
+        torch.set_num_threads(request.get("threads") or 1)
+        asked = request["texts"] if self.reads_text else []
+        with torch.inference_mode():
+            images = [
+                _batch(self.model, self.look, part, reads_text=self.reads_text)
+                for part in _parts(request["images"])
+            ]
+            texts = _texts(self.model, self.folder, asked) if asked else []
+        return {
+            "reads_text": self.reads_text,
+            "sha256": self.sha256,
+            "images": _rows(images),
+            "texts": _rows(texts),
+        }
+
+
+def _sha256(folder: Path) -> str:
+    """Return what tells these weights from any others."""
+    found = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            found.update(hashlib.file_digest(file, "sha256").digest())
+    return found.hexdigest()
 
 
 class _Look:
@@ -111,12 +135,17 @@ def _rows(parts: list[torch.Tensor]) -> list[list[float]]:
 
 
 def main() -> None:
-    """Answer one request."""
-    try:
-        said = answer(json.load(sys.stdin))
-    except (ValueError, OSError, KeyError, RuntimeError, AttributeError, TypeError) as trouble:
-        said = {"trouble": f"{type(trouble).__name__}: {trouble}"}
-    json.dump(said, sys.stdout)
+    """Answer until the input ends."""
+    model: Model | None = None
+    for line in sys.stdin:
+        try:
+            request = json.loads(line)
+            model = model or Model(Path(request["folder"]))
+            said = model.answer(request)
+        except (ValueError, OSError, KeyError, RuntimeError, AttributeError, TypeError) as trouble:
+            said = {"trouble": f"{type(trouble).__name__}: {trouble}"}
+        sys.stdout.write(json.dumps(said) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

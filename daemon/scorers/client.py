@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -34,16 +36,33 @@ class Seen:
     """What a model makes of images and texts: rows of length 1."""
 
     reads_text: bool
+    model: str  # SHA-256 of its weights
     images: Floats  # (n, d)
     texts: Floats  # (m, d); empty for a model that reads no text
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Scorer:
-    """One model in a folder of the user's."""
+    """One model in a folder of the user's; its process starts with the first question."""
 
     name: str
     folder: Path
+    _child: subprocess.Popen[str] | None = field(default=None, repr=False)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the process."""
+        self.close()
+
+    def close(self) -> None:
+        """End the process, if there is one."""
+        child, self._child = self._child, None
+        if child is not None:
+            with contextlib.suppress(OSError), child:  # leaving waits for its end
+                child.kill()
 
     def look(self, images: Sequence[Path], texts: Sequence[str]) -> Seen:
         """Return what the model sees. Raises Fixable when it cannot be loaded or read."""
@@ -56,23 +75,37 @@ class Scorer:
         }
         said = self._ask(request)
         if "trouble" in said:
+            self.close()
             raise self._broken(str(said["trouble"]).splitlines()[0])
         return Seen(
             reads_text=said["reads_text"],
+            model=said["sha256"],
             images=np.array(said["images"], dtype=np.float64),
             texts=np.array(said["texts"], dtype=np.float64),
         )
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        try:
-            done = subprocess.run(
+        if self._child is None:
+            self._child = subprocess.Popen(
                 [sys.executable, "-m", "daemon.scorers.child"],
-                input=json.dumps(request), capture_output=True, text=True, check=False,
-                cwd=_ROOT, timeout=_SECONDS, env=clean_environment(os.environ),
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                cwd=_ROOT, env=clean_environment(os.environ),
             )  # fmt: skip
-            said: dict[str, Any] = json.loads(done.stdout)
-        except (subprocess.TimeoutExpired, ValueError) as trouble:
-            raise self._broken(f"it ended without an answer ({type(trouble).__name__})") from None
+        child = self._child
+        assert child.stdin, "it is a pipe"
+        assert child.stdout, "it is a pipe"
+        limit = threading.Timer(_SECONDS, child.kill)
+        limit.start()
+        try:
+            with contextlib.suppress(OSError):  # it has ended; what it said is still read
+                child.stdin.write(json.dumps(request) + "\n")
+                child.stdin.flush()
+            said: dict[str, Any] = json.loads(child.stdout.readline())
+        except ValueError:
+            self.close()
+            raise self._broken("it ended without an answer") from None
+        finally:
+            limit.cancel()
         return said
 
     def _broken(self, reason: str) -> Fixable:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.metrics.detector import Detector
 from core.metrics.proof import Proof, prove
 
 FEWEST = 15  # captioned images, or images a side
@@ -26,6 +27,7 @@ class Trial:
     what: str  # "image and text", or "likeness"
     proof: Proof | None
     values: tuple[float, ...] | None  # one an image; None while it is off: no number, and never 0
+    things: tuple[tuple[str, Detector], ...] = ()  # what captions name, asked for by name
 
     @property
     def why_off(self) -> str | None:
@@ -45,6 +47,13 @@ class Trial:
             "proof": self.proof.as_json() if self.proof else None,
             "off": self.why_off,
             "values": list(self.values) if self.values is not None else None,
+            "things": {
+                name: {
+                    "proof": each.proof.as_json() if each.proof else None,
+                    "off": each.why_not,
+                }
+                for name, each in self.things
+            },
         }
 
 

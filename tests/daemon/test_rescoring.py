@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from house import House, open_house
 
+from core.errors import Fixable
 from core.metrics import metric_versions
+from core.metrics.detector import Detector
+from core.metrics.profile import without_images
+from core.metrics.proof import Proof
 from core.store import scores, set_level, weightings
 from core.store.documents import save_document
 from daemon import rescoring
@@ -70,6 +75,20 @@ def test_a_new_version_measures_again_and_keeps_what_was(house: House, newer: No
     assert len(house.select("SELECT * FROM epochwatch.scores")) == 1
     first = house.select("SELECT average_score FROM public.epoch_results ORDER BY epoch_number")[0]
     assert float(first["average_score"]) == 5.5
+
+
+def test_without_the_model_that_sees_things_nothing_is_measured(house: House, newer: None) -> None:
+    """Else scores would change for want of it, and nobody would know why."""
+    proof = Proof(auc=0.9, low=0.8, high=1, positives=20, negatives=20)
+    detector = Detector(scorer="clip", model="ab", positives=20, negatives=20, proof=proof)
+    profile = replace(without_images("character", 24), detectors=(("crown", detector),))
+    with house.database.transaction() as connection:
+        key = save_document(connection, "profile", "training images", profile.as_json())
+        connection.execute("UPDATE epochwatch.run_setups SET profile = %s", (key,))
+
+    with pytest.raises(Fixable, match="seen by clip"):
+        _rescore(house)
+    assert len(house.select("SELECT * FROM epochwatch.measurements")) == 12
 
 
 def test_a_trial_shows_the_same_and_stores_nothing(house: House, newer: None) -> None:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import CLIPConfig, CLIPModel, Dinov2Config, Dinov2Model
+from tiny_clip import untrained_clip
+from transformers import Dinov2Config, Dinov2Model
 
 from core.errors import Fixable
 from core.formats.caption_file import CaptionedImage, read_captions
 from core.settings import load_settings
 from daemon.demo.story import DATASET
-from daemon.generator.clip_tokenizer import clip_tokenizer
 from daemon.scorers.client import Scorer
 from daemon.scorers.contract import Trial, likeness, proof_by_captions, proof_by_likeness
 
@@ -23,19 +23,7 @@ from daemon.scorers.contract import Trial, likeness, proof_by_captions, proof_by
 @pytest.fixture(scope="module")
 def randomly_initialized_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a tiny CLIP that has learned nothing: it shows the contract, and can prove nothing."""
-    folder = tmp_path_factory.mktemp("randomly_initialized_clip")
-    torch.manual_seed(7)
-    tower = {
-        "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
-    }  # fmt: skip
-    config = CLIPConfig(
-        text_config={**tower, "max_position_embeddings": 77},
-        vision_config={**tower, "image_size": 32, "patch_size": 8},
-        projection_dim=16,
-    )
-    CLIPModel(config).save_pretrained(folder)
-    clip_tokenizer().save_pretrained(folder)
-    return folder
+    return untrained_clip(tmp_path_factory.mktemp("randomly_initialized_clip"))
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +48,8 @@ def test_a_scorer_that_has_learned_nothing_is_off_with_its_area(
     randomly_initialized_clip: Path, sprites: tuple[CaptionedImage, ...]
 ) -> None:
     """It gives no number at all, and says why."""
-    scorer = Scorer(name="clip", folder=randomly_initialized_clip)
-    trial = scorer.trial(sprites, images=[sprites[0].path], text="a crown")
+    with Scorer(name="clip", folder=randomly_initialized_clip) as scorer:
+        trial = scorer.trial(sprites, images=[sprites[0].path], text="a crown")
 
     assert trial.what == "image and text"
     assert trial.proof
@@ -83,8 +71,8 @@ def test_a_likeness_that_parts_training_images_from_others_counts(
         flat = np.full(one.shape, dice.integers(0, 256, 3))
         Image.fromarray((like if number < 18 else flat).astype(np.uint8)).save(path)
     training = tuple(CaptionedImage(path=path, caption="a punk") for path in paths[:17])
-    scorer = Scorer(name="dino", folder=randomly_initialized_dino)
-    trial = scorer.trial(training, images=[paths[17], paths[18]], base=paths[19:])
+    with Scorer(name="dino", folder=randomly_initialized_dino) as scorer:
+        trial = scorer.trial(training, images=[paths[17], paths[18]], base=paths[19:])
 
     assert trial.what == "likeness"
     assert trial.why_off is None
