@@ -6,7 +6,7 @@ Reads comma-separated tags and short sentences; whatever it does not know it lea
 import re
 from dataclasses import dataclass, field
 
-from core.formats.color_names import COLOR_NAMES, MODIFIERS, normal_hex
+from core.formats.color_names import BASIC_TERMS, COLOR_NAMES, MODIFIERS, normal_hex
 from core.formats.prompt_subject import expression_in, subject_in
 from core.nouns import Expectation
 
@@ -25,6 +25,8 @@ REGIONS: dict[str, str] = {
     "lip": "lips",
     "lipstick": "lips",
 }
+_STREAKS = frozenset(("tips", "streak", "streaks", "highlights", "roots"))
+_OF_HAIR = "streaks"  # a further color of the hair that the same phrase names
 # Words for people's skin: tones, not colors that a cell could be compared with.
 _SKIN_TONES = frozenset(
     (
@@ -39,6 +41,7 @@ _NOT_THE_REGION = frozenset(
     (
         "clip", "clips", "ornament", "ribbon", "bow", "band", "tie", "pin", "pins", "accessory",
         "net", "patch", "shadow", "liner", "brows", "brow", "lashes", "contact", "ring", "gloss",
+        "less",
     )
 )  # fmt: skip
 ACCESSORIES: dict[str, str] = {
@@ -53,7 +56,7 @@ ACCESSORIES: dict[str, str] = {
     "scarf": "scarf", "veil": "veil", "halo": "halo", "horns": "horns", "wings": "wings",
     "flower": "flower",
 }  # fmt: skip
-_NO = frozenset(("no", "without", "not", "minus"))
+_NO = frozenset(("no", "without", "not", "minus", "never"))
 _BREAKS = frozenset(("and", "with", "on", "in", "wearing", "has", "having", "against", "over"))
 _LINKS = frozenset(("is", "are", "color", "colour", "colored", "of", "in", "a", "an", "the"))
 
@@ -95,11 +98,30 @@ def _pieces(text: str) -> list[_Piece]:
     while at < len(tokens):
         length = _color_length(tokens, at)
         if length:
-            pieces.append(_Piece(kind="color", text=" ".join(tokens[at : at + length])))
+            color = _Piece(kind="color", text=" ".join(tokens[at : at + length]))
+            if pieces and _is_one_color(pieces[-1], color):
+                color = _closer(pieces.pop(), color)
+            pieces.append(color)
         else:
             pieces.append(_piece(tokens[at], tokens[at + 1] if at + 1 < len(tokens) else ""))
         at += max(1, length)
     return pieces
+
+
+def _is_one_color(first: _Piece, second: _Piece) -> bool:
+    """Return whether two colors side by side are one, such as "navy blue" or "emerald green"."""
+    return first.kind == "color" and bool(_terms(first) & _terms(second))
+
+
+def _closer(first: _Piece, second: _Piece) -> _Piece:
+    """Return the one that says more: "navy" of "navy blue"."""
+    return second if first.text.split()[-1] in BASIC_TERMS else first
+
+
+def _terms(color: _Piece) -> set[str]:
+    words = [word for word in color.text.split() if word not in MODIFIERS]
+    known = COLOR_NAMES.get(color.text.replace(" ", "")) or COLOR_NAMES.get("".join(words))
+    return set(known.terms) if known else set()
 
 
 def _color_length(tokens: list[str], start: int) -> int:
@@ -128,11 +150,13 @@ def _piece(word: str, following: str) -> _Piece:
         return _Piece(kind="hex", text=value) if value else _Piece(kind="word", text=word)
     if word in REGIONS and following not in _NOT_THE_REGION:
         return _Piece(kind="region", text=REGIONS[word])
-    if word in ACCESSORIES:
+    if word in _STREAKS:
+        return _Piece(kind="region", text=_OF_HAIR)
+    if word in ACCESSORIES and following != "less":
         return _Piece(kind="thing", text=ACCESSORIES[word])
     kinds = [
         ("stop", word in ",;.\n"),
-        ("join", word in {"and", "&", "/", "+"}),
+        ("join", word in {"and", "&", "/", "+", "half", "to"}),
         ("no", word in _NO),
         ("link", word in _LINKS),
         ("break", word in _BREAKS),
@@ -202,19 +226,20 @@ def _phrases(pieces: list[_Piece]) -> list[list[_Piece]]:
 def _read_phrase(phrase: list[_Piece], found: _Found) -> str | None:
     """Bind the colors and things of one phrase; return the last region it names."""
     nouns = [at for at, piece in enumerate(phrase) if piece.kind in ("region", "thing")]
+    has_hair = any(phrase[at].text == "hair" for at in nouns)
     last: str | None = None
     taken = 0  # pieces before this index are spoken for
     for at in nouns:
-        before = _colors_before(phrase, taken, at)
+        before = [i for i in _colors_before(phrase, taken, at) if not _denied_color(phrase, i)]
         after = _colors_after(phrase, at)
-        if _denied(phrase, at):
+        if _denied(phrase, at) or (phrase[at].text == _OF_HAIR and not has_hair):
             taken = at + 1
             continue
         if phrase[at].kind == "thing":
             found.accessories.append(phrase[at].text)
             taken = at + 1
             continue
-        last = phrase[at].text
+        last = "hair" if phrase[at].text == _OF_HAIR else phrase[at].text
         if any(phrase[i].kind == "hex" for i in before):
             after = []  # "#ff69b4 hair #50be50 background": here hexes stand before their noun
         elif before:
@@ -267,6 +292,11 @@ def _colors_after(phrase: list[_Piece], noun: int) -> list[int]:
 def _denied(phrase: list[_Piece], noun: int) -> bool:
     """Return whether "no" or "without" stands before a noun, with at most two words between."""
     return any(phrase[at].kind == "no" for at in range(max(0, noun - 3), noun))
+
+
+def _denied_color(phrase: list[_Piece], at: int) -> bool:
+    """Return whether a color is itself what is not wanted: "no green in the background"."""
+    return at > 0 and phrase[at - 1].kind == "no"
 
 
 def _bind_hair_by_itself(phrase: list[_Piece], found: _Found) -> None:
