@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import structlog
 from PIL import Image
 
 from core.errors import Fixable
@@ -38,6 +39,7 @@ from core.metrics import TrainingProfile
 from core.metrics.look import COLOR_CELLS
 from core.metrics.set_level import evenly, learn_training_cells
 from core.nouns import Recipe, decimal_text, digest
+from core.rules.alerting import notice
 from core.rules.validity import Trial, doubts, trained_recipe
 from core.settings import Settings
 from core.store import set_level, weightings
@@ -48,6 +50,9 @@ from daemon.generator.suitability import FLOW
 from daemon.other_bases import OtherBases
 from daemon.profiling import Profiled, grid_of_images, profile_of
 from daemon.scorers.detecting import Detecting
+from daemon.telling import tell
+
+log = structlog.get_logger()
 
 _NO_BASELINE = (
     "The base model that this full model was trained from is not known, so there is no baseline: "
@@ -64,6 +69,7 @@ class Preparation:
     settings: Settings
     bases: dict[str, Path] = field(default_factory=dict)  # SHA-256 of a base or VAE -> path here
     _tried: dict[int, float] = field(default_factory=dict)  # run -> when it was last looked at
+    _logged: dict[int, str] = field(default_factory=dict)  # run -> what blocks it
 
     def __post_init__(self) -> None:
         """Let base models that comparisons name be found where those of runs are."""
@@ -154,11 +160,19 @@ class Preparation:
             setup["doubts"] = [*unknown, *told, *profiled.sentences]
         except Fixable as trouble:
             setup["blocked_reason"] = str(trouble)
+        self._log_blocked(about, setup["blocked_reason"])
         if setup["blocked_reason"] != about["blocked_reason"] or setup["blocked_reason"] is None:
             run(connection, "runs.save_setup", **setup)
             weighting = weightings.in_force(connection)
             set_level.set_up(connection, run_id, training_cells=cells, weighting=weighting)
+            if setup["blocked_reason"] is not None:
+                _tell_blocked(connection, about, setup["blocked_reason"])
             bump(connection)
+
+    def _log_blocked(self, about: Row, reason: str | None) -> None:
+        if reason is not None and self._logged.get(about["id"]) != reason:
+            log.warning("run is blocked", run=about["run_name"], reason=reason)
+            self._logged[about["id"]] = reason
 
     def _find_base(self, about: Row, expected: str | None, *, is_needed: bool = True) -> str | None:
         """Return the SHA-256 of a run's base model; None where it is neither found nor needed.
@@ -173,8 +187,9 @@ class Preparation:
         if path is None and not is_needed and not named:
             return None
         if path is None:
+            asked = "you named" if named else "the checkpoints name"
             raise Fixable(
-                f"No base model: the checkpoints name {about['base_model']!r}, and it was looked for "
+                f"No base model: {asked} {named or about['base_model']!r}, and it was looked for "
                 "by name and by hash in the setting base_models, in the model folders of this machine "
                 "and in its hub cache. Nothing is fetched from a hub: download the model, or start "
                 "again with --base-model PATH, or add it to base_models in epochwatch.toml."
@@ -306,6 +321,19 @@ class Preparation:
         if found is None:
             return None
         return save_document(connection, "training_cells", "training images", found.as_json())
+
+
+def _tell_blocked(connection: Connection, about: Row, reason: str) -> None:
+    """Tell people, once a reason, that nothing of a run is tested."""
+    blocked = notice(
+        "failure",
+        f"blocked/{digest(reason)[:12]}",
+        title="nothing is tested",
+        body=reason,
+        run_name=about["run_name"],
+        run_id=about["id"],
+    )
+    tell(connection, about["id"], blocked)
 
 
 def _refuse_renderer(renderer: str) -> None:

@@ -105,7 +105,7 @@ class Actor:
     def _alert(self, action: Row) -> str:
         """Make one delivery an address, so that an address that fails is tried again alone."""
         payload, names = action["payload"], tuple(self.notifier.addresses)
-        log.info("alert", title=payload["title"], body=payload["body"])
+        log.info("alert", title=payload["title"], body=" ".join(payload["body"].split()))
         with self.database.transaction() as connection:
             for name in names:
                 run(

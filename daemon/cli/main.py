@@ -278,7 +278,7 @@ def dashboard(
     ] = True,
 ) -> None:
     """Serve the dashboard until Ctrl-C."""
-    from daemon.cli.serving import dashboard as serve
+    from daemon.cli.dashboard import dashboard as serve
 
     serve(host=host, port=port, clerk=clerk)
 

@@ -1,26 +1,27 @@
-"""The commands that stay: watch, evaluate, dashboard."""
+"""The commands that test checkpoints: watch, evaluate."""
 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
-import os
-import secrets
-import socket
-import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import structlog
+
 from core.errors import Fixable, Permanent
+from core.formats.checkpoint_name import shown
 from core.settings import Settings, load_settings
 from core.store.database import row, rows
 from daemon.actions.stop import Means
 from daemon.cli.logs import start_logs
-from daemon.service import Service, opened, opened_clerk, stopped_by_signals, wait_until_idle
+from daemon.service import Service, opened, stopped_by_signals, wait_until_idle
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+log = structlog.get_logger()
+
+EPOCH_COLUMNS = ("epoch", "visual", "style", "prompt", "average", "verdict", "picked", "issues")
+_NOT_TAKEN = ("refused", "quarantined", "blocked", "incomplete")
 
 
 def watch(
@@ -47,13 +48,47 @@ def watch(
     folders = _folders(paths)
     if once and not any(folder.exists() for folder in folders):
         raise Fixable(f"There is no folder {folders[0]}, so nothing can be tested once.")
+    _check_named(settings, base_model=base_model, data=data)
     with opened(settings, folders, run_name=run_name, stop_means=stop_means) as service:
         with stopped_by_signals(service):
             if once:
                 _end_when_idle(service)
+            else:
+                _say_what_is_watched(service)
             service.run()
         if once:
-            print_outcome(service)
+            print_outcome(service, paths)
+
+
+def _check_named(settings: Settings, *, base_model: str | None, data: Path | None) -> None:
+    """Raise Fixable for what was typed and is not there, before a first checkpoint is waited for."""
+    if settings.suite is not None:
+        from core.formats.prompt_suite import read_suite
+
+        read_suite(settings.suite, settings.embeddings)
+    if data is not None and not data.expanduser().is_dir():
+        raise Fixable(
+            f"There is no folder {data} with training images, so nothing was started. Correct "
+            "--data, or leave it out: then what needs them is not measured."
+        )
+    path = Path(base_model or "").expanduser()
+    is_path = path.is_absolute() or path.suffix == ".safetensors"
+    if base_model and is_path and base_model not in settings.base_models and not path.exists():
+        raise Fixable(
+            f"There is no base model {base_model}, and without it nothing can be drawn, so nothing "
+            "was started. Correct --base-model."
+        )
+
+
+def _say_what_is_watched(service: Service) -> None:
+    """Tell somebody who waits at a terminal that it is at work, and a folder that is not there."""
+    assert service.watcher is not None, "only a clerk has none"
+    for root in service.watcher.roots:
+        if root.is_dir():
+            log.info("watching", folder=shown(root))
+        else:
+            log.warning("no such folder yet: it is watched once it is there", folder=shown(root))
+    log.info("end with Ctrl-C; look at it with: epochwatch dashboard")
 
 
 def _folders(paths: list[Path]) -> list[Path]:
@@ -94,6 +129,7 @@ def evaluate(
         profile=profile,
         full_models=full_models or None,
     )
+    _check_named(settings, base_model=base_model, data=data)
     start_logs(settings, quiet=True)
     folders = [path.absolute() for path in files if path.is_dir()]
     wanted = [path.absolute() for path in files if not path.is_dir()]
@@ -101,7 +137,7 @@ def evaluate(
         with stopped_by_signals(service), _progress(service):
             _end_when_idle(service)
             service.run()
-        refused = {each.name for each in wanted} & print_outcome(service)
+        refused = {each.name for each in wanted} & print_outcome(service, files)
     if refused:
         raise Permanent(f"Not tested: {', '.join(sorted(refused))}. The reason stands above.")
 
@@ -139,130 +175,38 @@ def _progress(service: Service) -> Iterator[None]:
         thread.join(timeout=2)
 
 
-def print_outcome(service: Service) -> set[str]:
-    """Print the advice and the epochs of every run of this host; return files that are not tested."""
+def print_outcome(service: Service, asked: Sequence[Path]) -> set[str]:
+    """Print advice and epochs of the runs that were asked for; return files that are not tested.
+
+    Raises Fixable where there was nothing to test, and where a run is blocked.
+    """
     from daemon.cli.output import print_table
 
-    columns = ("epoch", "visual", "style", "prompt", "average", "verdict", "picked", "issues")
-    refused = set()
+    host = service.settings.host_name
+    roots = {str(root) for root in service.watcher.roots} if service.watcher else set()
+    files = {shown(path.absolute()) for path in asked}
     with service.database.transaction() as connection:
-        for about in rows(connection, "runs.of_host", host=service.settings.host_name):
+        known = rows(connection, "checkpoints.sightings", host=host)
+        seen = [each for each in known if each["root"] in roots or each["path"] in files]
+        digests = [each["sha256"] for each in seen if each["sha256"] is not None]
+        runs = rows(connection, "runs.of_files", host=host, sha256s=digests)
+        for about in runs:
             advice = row(connection, "results.current_advice", run_id=about["id"])
             print(f"{about['run_name']}: ", end="")
             told = advice["sentence"] if advice else "nothing tested yet"
             print(about["blocked_reason"] or told)
-            print_table(rows(connection, "runs.epochs", run_id=about["id"]), columns)
-        for seen in rows(connection, "checkpoints.sightings", host=service.settings.host_name):
-            if seen["state"] in ("refused", "quarantined", "blocked", "incomplete"):
-                print(f"{Path(seen['path']).name}: {seen['state']}: {seen['reason']}")
-                refused.add(Path(seen["path"]).name)
-    return refused
-
-
-def dashboard(*, host: str | None, port: int | None, clerk: bool) -> None:
-    """Serve the dashboard until Ctrl-C; judge from here while no other host is alive."""
-    settings = load_settings(dashboard_host=host, dashboard_port=port)
-    start_logs(settings)
-    if not clerk:
-        sys.exit(
-            subprocess.call(dashboard_command(settings), cwd=ROOT, env=dashboard_env(settings))
+            epochs = rows(connection, "runs.epochs", run_id=about["id"])
+            if epochs:
+                print_table(epochs, EPOCH_COLUMNS)
+    refused = [each for each in seen if each["state"] in _NOT_TAKEN]
+    for each in refused:
+        print(f"{Path(each['path']).name}: {each['state']}: {each['reason']}")
+    if not runs and not refused:
+        places = ", ".join(str(path) for path in asked)
+        raise Fixable(
+            f"No checkpoint was found in {places}, so nothing was tested. Name the folder that the "
+            "trainer saves .safetensors files into."
         )
-    with opened_clerk(settings) as service, served(settings), stopped_by_signals(service):
-        service.run()
-
-
-def dashboard_command(settings: Settings) -> list[str]:
-    """Return the command that serves the dashboard; `python -m` so that the checkout is importable."""
-    return [
-        sys.executable,
-        "-m",
-        "streamlit",
-        "run",
-        str(ROOT / "dashboard" / "app.py"),
-        "--server.address",
-        settings.dashboard_host,
-        "--server.port",
-        str(settings.dashboard_port),
-        "--server.headless",
-        "true",
-    ]
-
-
-def dashboard_env(settings: Settings) -> dict[str, str]:
-    """Return the environment of the dashboard: our settings, and a one-time token off loopback."""
-    env = {
-        **os.environ,
-        "EPOCHWATCH_HOME": str(settings.home),
-        "EPOCHWATCH_IMAGE_STORE": settings.store_url,
-        "EPOCHWATCH_DASHBOARD_HOST": settings.dashboard_host,
-        "EPOCHWATCH_DASHBOARD_PORT": str(settings.dashboard_port),
-    }
-    for role in ("admins", "voters", "viewers"):
-        env[f"EPOCHWATCH_{role.upper()}"] = ",".join(getattr(settings, role))
-    env.pop("DATABASE_URL", None)
-    if settings.database_url is not None:
-        env["DATABASE_URL"] = settings.database_url.get_secret_value()
-    address = dashboard_address(settings)
-    if settings.has_accounts:
-        print(f"Dashboard (people sign in): {settings.dashboard_url or address}", file=sys.stderr)
-        return env
-    if is_loopback(settings.dashboard_host):
-        print(f"Dashboard: {address}", file=sys.stderr)
-        return env
-    token = secrets.token_urlsafe(24)
-    print(f"Dashboard (this link works once): {address}?token={token}", file=sys.stderr)
-    return {**env, "EPOCHWATCH_DASHBOARD_TOKEN": token}
-
-
-def dashboard_address(settings: Settings) -> str:
-    """Return the address a browser opens."""
-    return f"http://{settings.dashboard_host}:{settings.dashboard_port}/"
-
-
-def free_port(host: str, wanted: int) -> int:
-    """Return the wanted port, or the next one that nobody listens on."""
-    for port in range(wanted, wanted + 50):
-        with socket.socket() as probe:
-            try:
-                probe.bind((host, port))
-            except OSError:
-                continue
-            return port
-    raise Fixable(f"No free port from {wanted} to {wanted + 49} on {host}.")
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-@contextlib.contextmanager
-def served(settings: Settings, *, quiet: bool = True) -> Iterator[subprocess.Popen[bytes]]:
-    """Serve the dashboard in a process of its own as long as this is held.
-
-    Raises Fixable when the dashboard is not installed.
-    """
-    import importlib.util
-
-    if importlib.util.find_spec("streamlit") is None:
-        raise Fixable('The dashboard is not installed here: pip install "epochwatch[dashboard]"')
-    process = subprocess.Popen(
-        dashboard_command(settings),
-        cwd=ROOT,
-        env=dashboard_env(settings),
-        stdout=subprocess.DEVNULL if quiet else None,
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    if blocked := [each["run_name"] for each in runs if each["blocked_reason"]]:
+        raise Fixable(f"Not tested: {', '.join(blocked)}. The reason stands above.")
+    return {Path(each["path"]).name for each in refused}

@@ -17,8 +17,8 @@ from core.rules.wording import percent
 from core.settings import Settings, load_settings
 from core.store.database import row, rows
 from daemon.actions.report import write_report
+from daemon.cli.dashboard import dashboard_address, free_port, served
 from daemon.cli.logs import start_logs
-from daemon.cli.serving import dashboard_address, free_port, served
 from daemon.service import Service, opened, stopped_by_signals, wait_until_idle
 
 HERE = Path(__file__).resolve().parent

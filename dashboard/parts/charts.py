@@ -10,6 +10,8 @@ from core.charts.progress import Progress, Theme, best_chart, rate_chart, score_
 from core.store.gallery import Advice, EpochResult, PersonScore
 from dashboard.parts import standing
 
+RATE_HEIGHT = 110  # pixels with axes and caption: on a page these are part of a chart's height
+
 
 def theme() -> Theme:
     """Return the browser's theme; light when it has not said yet."""
@@ -39,9 +41,8 @@ def show(progress: Progress, *, key: str, height: int = 300) -> None:
     scores = score_chart(progress, theme=colors, height=height)
     st.altair_chart(scores, theme=None, width="stretch", key=f"{key}-score")
     if progress.rates:
-        st.altair_chart(
-            rate_chart(progress, theme=colors), theme=None, width="stretch", key=f"{key}-rate"
-        )
+        rates = rate_chart(progress, theme=colors, height=RATE_HEIGHT)
+        st.altair_chart(rates, theme=None, width="stretch", key=f"{key}-rate")
     if progress.p_best:
         st.altair_chart(
             best_chart(progress, theme=colors), theme=None, width="stretch", key=f"{key}-best"

@@ -131,10 +131,11 @@ ORDER BY created_at DESC LIMIT 200;
 -- The run whose checkpoints lie in this folder.
 SELECT id, run_name FROM public.training_runs WHERE output_dir = %(root)s ORDER BY id DESC LIMIT 1;
 
--- name: of_host
--- Runs with checkpoints from this host, newest first, with what blocks them.
+-- name: of_files
+-- Runs of this host that these checkpoints belong to, newest first, with what blocks them.
 SELECT tr.id, tr.run_name, s.blocked_reason
 FROM public.training_runs tr
 LEFT JOIN epochwatch.run_setups s ON s.run_id = tr.id
-WHERE EXISTS (SELECT FROM epochwatch.checkpoints c WHERE c.run_id = tr.id AND c.host = %(host)s)
+WHERE EXISTS (SELECT FROM epochwatch.checkpoints c
+              WHERE c.run_id = tr.id AND c.host = %(host)s AND c.sha256 = ANY(%(sha256s)s))
 ORDER BY tr.id DESC;

@@ -23,7 +23,7 @@ from core.nouns import Recipe
 from core.rules.beside import Decision
 from core.settings import load_settings
 from core.store import migrate
-from core.store.database import Database, Row, row
+from core.store.database import Database, Row, row, rows
 from core.store.files import open_store
 from core.store.registration import Arrival, register
 from daemon.demo.story import DATASET, MODEL, SUITE
@@ -143,6 +143,23 @@ def test_a_hub_name_that_is_not_on_this_machine_says_that_nothing_is_fetched(
     )
     assert "'owner/not-on-this-machine'" in about["blocked_reason"]
     assert "Nothing is fetched from a hub: download the model" in about["blocked_reason"]
+
+
+def test_a_blocked_run_is_told_once_by_an_alert_and_in_the_log(
+    database: Database, fresh_dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever started it is asleep when the first checkpoint comes: the page alone tells nobody."""
+    about = prepared(database, tmp_path, suite=SUITE, base=tmp_path / "mistyped.safetensors")
+    assert f"you named '{tmp_path}/mistyped.safetensors'" in about["blocked_reason"]
+    assert capsys.readouterr().out.count("run is blocked") == 1
+    settings = load_settings(home=tmp_path, host_name="pod", base_model="mistyped")
+    with Database(fresh_dsn) as again:
+        for _ in range(2):
+            Preparation(database=again, settings=settings).prepare()
+        with again.transaction() as connection:
+            told = rows(connection, "actions.recent", kind="alert", limit=9)
+    assert [each["payload"]["title"] for each in told] == ["punk: nothing is tested"] * 2
+    assert {"mistyped" in each["payload"]["body"] for each in told} == {True}
 
 
 def test_the_vae_of_the_settings_stands_in_the_recipe(database: Database, tmp_path: Path) -> None:

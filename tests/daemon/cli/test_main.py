@@ -160,6 +160,40 @@ def test_evaluating_a_file_that_is_refused_fails(epochwatch: Any, here: Path, ds
     assert "epochwatch: Not tested: suite.toml." in said.err
 
 
+@pytest.mark.parametrize("words", [("watch", "--once"), ("evaluate",)])
+def test_a_folder_without_checkpoints_is_told_and_nothing_of_others(
+    words: tuple[str, ...], epochwatch: Any, here: Path, dsn: str
+) -> None:
+    """Silence would look like a test that passed; what was refused before elsewhere is no answer."""
+    (here / "suite.toml").write_text('name = "no checkpoint"\n')
+    epochwatch("evaluate", "suite.toml")
+    (here / "empty").mkdir()
+    said = epochwatch(*words, "empty")
+    assert said.code == 2
+    assert said.out == ""
+    assert "No checkpoint was found in empty, so nothing was tested." in said.err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--base-model", "/no/model.safetensors", "no base model /no/model.safetensors"),
+        ("--data", "no-data", "There is no folder no-data"),
+        ("--suite", "no-suite.toml", "no-suite.toml cannot be read"),
+    ],
+)
+def test_what_is_named_and_not_there_is_told_before_a_checkpoint_is_waited_for(
+    option: str, value: str, words: str, epochwatch: Any, here: Path
+) -> None:
+    """The first checkpoint may come in an hour, when nobody looks at the terminal."""
+    (here / "output").mkdir()
+    for command in ("watch", "evaluate"):
+        said = epochwatch(command, "output", option, value)
+        assert said.code == 2
+        assert words in said.err
+        assert said.err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     "words", [("runs", "list"), ("doctor",), ("db", "status"), ("alerts", "test")]
 )

@@ -1,0 +1,186 @@
+"""The command that serves the dashboard, and where it can listen."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from core.errors import Fixable, Permanent
+from core.settings import Settings, load_settings
+from daemon.cli.logs import start_logs
+from daemon.service import opened_clerk, stopped_by_signals
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+_EVERY = ("0.0.0.0", "::")  # noqa: S104 - named, not listened on
+
+
+def dashboard(*, host: str | None, port: int | None, clerk: bool) -> None:
+    """Serve the dashboard until Ctrl-C; judge from here while no other host is alive.
+
+    Raises Fixable where it cannot listen, and Permanent when it has ended by itself.
+    """
+    settings = load_settings(dashboard_host=host, dashboard_port=port)
+    _check_installed()
+    _check_address(settings)
+    if not clerk:
+        command, environment = dashboard_command(settings), dashboard_env(settings)
+        os.chdir(ROOT)
+        os.execve(command[0], command, environment)  # noqa: S606 - no shell is wanted
+    start_logs(settings)
+    gone = threading.Event()
+    with opened_clerk(settings) as service, served(settings) as process:
+        words = (process, service.stopping, gone)
+        threading.Thread(target=_end_with, args=words, daemon=True).start()
+        with stopped_by_signals(service):
+            service.run()
+    if gone.is_set():
+        raise Permanent("The dashboard has ended by itself; its last words stand above.")
+
+
+def _end_with(
+    process: subprocess.Popen[bytes], stopping: threading.Event, gone: threading.Event
+) -> None:
+    """End a clerk whose dashboard has ended: nobody would notice that there is none."""
+    process.wait()
+    if not stopping.is_set():
+        gone.set()
+        stopping.set()
+
+
+def _check_address(settings: Settings) -> None:
+    """Raise Fixable where the dashboard cannot listen, before anybody is sent there."""
+    host, port = settings.dashboard_host, settings.dashboard_port
+    trouble = _refusal(host, port)
+    if trouble is None:
+        return
+    if trouble.errno == errno.EADDRINUSE:
+        raise Fixable(
+            f"Something listens on port {port} of {host} already, perhaps a dashboard: "
+            f"{dashboard_address(settings)}. For another port: epochwatch dashboard --port "
+            f"{free_port(host, port)}"
+        )
+    reason = str(trouble.strerror).partition(" (while")[0]
+    raise Fixable(
+        f"The dashboard cannot listen on {host}, port {port}: {reason}. --host takes an "
+        "address of this machine: 127.0.0.1 for yourself, 0.0.0.0 for everybody who reaches it."
+    )
+
+
+def _check_installed() -> None:
+    import importlib.util
+
+    if importlib.util.find_spec("streamlit") is None:
+        raise Fixable('The dashboard is not installed here: pip install "epochwatch[dashboard]"')
+
+
+def dashboard_command(settings: Settings) -> list[str]:
+    """Return the command that serves the dashboard; `python -m` so that the checkout is importable."""
+    return [
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        str(ROOT / "dashboard" / "app.py"),
+        "--server.address",
+        settings.dashboard_host,
+        "--server.port",
+        str(settings.dashboard_port),
+        "--server.headless",
+        "true",
+    ]
+
+
+def dashboard_env(settings: Settings) -> dict[str, str]:
+    """Return the environment of the dashboard: our settings, and a one-time token off loopback."""
+    env = {
+        **os.environ,
+        "EPOCHWATCH_HOME": str(settings.home),
+        "EPOCHWATCH_IMAGE_STORE": settings.store_url,
+        "EPOCHWATCH_DASHBOARD_HOST": settings.dashboard_host,
+        "EPOCHWATCH_DASHBOARD_PORT": str(settings.dashboard_port),
+    }
+    for role in ("admins", "voters", "viewers"):
+        env[f"EPOCHWATCH_{role.upper()}"] = ",".join(getattr(settings, role))
+    env.pop("DATABASE_URL", None)
+    if settings.database_url is not None:
+        env["DATABASE_URL"] = settings.database_url.get_secret_value()
+    address = dashboard_address(settings)
+    if settings.has_accounts:
+        print(f"Dashboard (people sign in): {settings.dashboard_url or address}", file=sys.stderr)
+        return env
+    if is_loopback(settings.dashboard_host):
+        print(f"Dashboard: {address}", file=sys.stderr)
+        return env
+    token = secrets.token_urlsafe(24)
+    base, told = settings.dashboard_url or address, "this link works once"
+    if base == address and settings.dashboard_host in _EVERY:
+        told += f"; from elsewhere with this machine's address for {settings.dashboard_host}"
+    print(f"Dashboard ({told}): {base}?token={token}", file=sys.stderr)
+    return {**env, "EPOCHWATCH_DASHBOARD_TOKEN": token}
+
+
+def dashboard_address(settings: Settings) -> str:
+    """Return the address a browser opens."""
+    host = settings.dashboard_host
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.dashboard_port}/"
+
+
+def free_port(host: str, wanted: int) -> int:
+    """Return the wanted port, or the next one that nobody listens on."""
+    for port in range(wanted, min(wanted + 50, 65536)):
+        if _refusal(host, port) is None:
+            return port
+    raise Fixable(f"No free port from {wanted} to {wanted + 49} on {host}.")
+
+
+def _refusal(host: str, port: int) -> OSError | None:
+    """Return why nobody could listen there; connections that are just over do not count."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as trouble:
+        return trouble
+    return None
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@contextlib.contextmanager
+def served(settings: Settings, *, quiet: bool = True) -> Iterator[subprocess.Popen[bytes]]:
+    """Serve the dashboard in a process of its own as long as this is held.
+
+    Raises Fixable when the dashboard is not installed.
+    """
+    _check_installed()
+    process = subprocess.Popen(
+        dashboard_command(settings),
+        cwd=ROOT,
+        env=dashboard_env(settings),
+        stdout=subprocess.DEVNULL if quiet else None,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

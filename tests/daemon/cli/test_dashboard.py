@@ -1,0 +1,76 @@
+"""Serving the dashboard: it is there where it is said to be, or the command says why not."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pytest
+
+from core.settings import load_settings
+from daemon.cli.dashboard import _end_with, dashboard_env, free_port
+
+
+@pytest.mark.parametrize("more", [(), ("--no-clerk",)])
+def test_a_port_that_is_taken_is_told_before_anybody_is_sent_there(
+    more: tuple[str, ...], epochwatch: Any
+) -> None:
+    """Another program would answer at the address that was printed."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        said = epochwatch("dashboard", "--port", port, *more)
+    assert said.code == 2
+    assert said.out == ""
+    assert f"listens on port {port} of 127.0.0.1 already" in said.err
+    assert "epochwatch dashboard --port" in said.err
+    assert said.err.count("\n") == 1
+
+
+def test_an_address_of_another_machine_is_told_in_one_line(epochwatch: Any) -> None:
+    """What --host takes stands beside it; no traceback."""
+    said = epochwatch("dashboard", "--host", "192.0.2.1")
+    assert said.code == 2
+    assert "cannot listen on 192.0.2.1, port 8501: Cannot assign requested address. " in said.err
+    assert "0.0.0.0" in said.err
+    assert said.err.count("\n") == 1
+
+
+def test_a_port_whose_connections_are_just_over_is_free() -> None:
+    """A dashboard that is started again gets the address that people have open."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            server.accept()[0].close()  # this end closes first, so that it waits
+    assert free_port("127.0.0.1", port) == port
+
+
+@pytest.mark.parametrize("asked", ["", "asked to end"])
+def test_a_clerk_ends_with_its_dashboard(asked: str) -> None:
+    """Going on would look like a dashboard that is served; one that was asked to end is no news."""
+    stopping, gone = threading.Event(), threading.Event()
+    if asked:
+        stopping.set()
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        _end_with(process, stopping, gone)
+    assert stopping.is_set()
+    assert gone.is_set() is not bool(asked)
+
+
+@pytest.mark.parametrize(
+    ("host", "url", "start"),
+    [
+        ("0.0.0.0", "", "(this link works once; from elsewhere with this machine's address for 0"),
+        ("0.0.0.0", "https://epochs.example/", "(this link works once): https://epochs.example/?t"),
+        ("fd00::1", "", "(this link works once): http://[fd00::1]:8501/?token="),
+        ("::1", "", ": http://[::1]:8501/"),
+    ],
+)
+def test_the_address_that_is_printed_can_be_opened(
+    host: str, url: str, start: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody reaches another machine as 0.0.0.0, and an IPv6 address stands in brackets."""
+    dashboard_env(load_settings(dashboard_host=host, dashboard_url=url))
+    assert capsys.readouterr().err.startswith(f"Dashboard{'' if start[0] == ':' else ' '}{start}")
