@@ -81,26 +81,30 @@ def comparison_csv(
 ) -> str:
     """Return the votes as the owner's analysis script reads them, a row for each model of a vote.
 
-    ``winner`` is the place of the winning slot in the comparison (0: the first, as a rule the
-    base), empty for a tie. A model's name holds "Base" or "LoRA". Both rows of a vote say who won,
-    so shares are right and the number of rows is twice that of the votes. Golds, repeats and skips
-    are left out.
+    ``winner`` is 0 where the comparison's first slot won, as a rule the base, 1 where the other
+    did, and empty for a tie. The script knows no third number, so that votes between two other
+    slots are left out, as are golds, repeats and skips. A model's name holds "Base" or "LoRA". Both
+    rows of a vote say who won, so shares are right and there are twice as many rows as votes.
     """
-    place = {slot.key: index for index, slot in enumerate(slots)}
+    first = slots[0].key
     by_key = {slot.key: slot for slot in slots}
     by_unit = {unit.key: unit for unit in units}
     behind = _behind(served)
     lines: list[dict[str, Any]] = []
-    votes = [vote for vote in ranking_votes(as_votes(served)) if vote.unit in by_unit]
+    votes = [
+        vote
+        for vote in ranking_votes(as_votes(served))
+        if vote.unit in by_unit and first in vote.pair and by_key.keys() >= set(vote.pair)
+    ]
     for number, vote in enumerate(votes, start=1):
-        pair = sorted({vote.left, vote.right} & set(place), key=lambda slot: place[slot])
+        other = vote.left if vote.right == first else vote.right
         said = behind[vote.judge, vote.pair, vote.unit]
-        for at, key in enumerate(pair):
+        for at, key in enumerate((first, other)):
             lines.append(
                 {
                     "comparison_id": f"{comparison_id}-{number}",
                     **_model(by_key[key], by_unit[vote.unit]),
-                    "winner": "" if vote.winner is None else place.get(vote.winner, ""),
+                    "winner": "" if vote.winner is None else int(vote.winner != first),
                     "notes": said.note if at == 0 else "",
                     "completed_at": _time(said.voted_at),
                 }

@@ -50,6 +50,11 @@ class Ranking:
     votes: int
 
     @property
+    def unknown(self) -> frozenset[str]:
+        """Slots that no vote compares with another: strength and chance are only the prior's."""
+        return frozenset(group[0] for group in self.groups if len(group) == 1)
+
+    @property
     def position_matters(self) -> bool:
         """Whether the pull of one side is proven and large enough to be told."""
         low, high = self.position.low, self.position.high

@@ -200,19 +200,7 @@ def as_json(poll: Poll) -> dict[str, Any]:
         "higher_bar": poll.higher_bar,
         "result": _rate(poll.result),
         "budget": poll.budget,
-        "ranking": [
-            {
-                "slot": slot,
-                "strength": poll.ranking.strengths[slot].value,
-                "interval": [
-                    poll.ranking.strengths[slot].low,
-                    poll.ranking.strengths[slot].high,
-                ],
-                "p_best": poll.ranking.p_best[slot],
-                "group": next(n for n, g in enumerate(poll.ranking.groups) if slot in g),
-            }
-            for slot in poll.ranking.slots
-        ],
+        "ranking": [_place(poll.ranking, slot) for slot in poll.ranking.slots],
         "pairs": [{"a": a, "b": b, **_rate(each)} for (a, b), each in poll.pairs.items()],
         "categories": {name: _rate(each) for name, each in poll.categories.items()},
         "weak_categories": list(poll.weak_categories),
@@ -255,6 +243,17 @@ def as_json(poll: Poll) -> dict[str, Any]:
             }
             for slot, each in poll.seconds.items()
         },
+    }
+
+
+def _place(ranking: Ranking, slot: str) -> dict[str, Any]:
+    known = None if slot in ranking.unknown else ranking.strengths[slot]
+    return {
+        "slot": slot,
+        "strength": known and known.value,
+        "interval": known and [known.low, known.high],
+        "p_best": known and ranking.p_best[slot],
+        "group": next(n for n, group in enumerate(ranking.groups) if slot in group),
     }
 
 

@@ -98,7 +98,7 @@ def proof_above(least: float, found: WinRate, ballot: Ballot, category: str | No
 
 def _told(found: WinRate) -> str:
     tally = found.tally
-    return f"{tally.win_rate:.1f} % of {tally.total} comparisons won ({found.win_interval})"
+    return f"{tally.win_rate:.1f} % of {tally.compared} won ({found.win_interval})"
 
 
 def overall(ballot: Ballot | None, *, strict: bool) -> Criterion:
@@ -138,20 +138,21 @@ def categories(ballot: Ballot | None, *, strict: bool) -> Criterion:
     """Judge each category by itself; too few clear votes are "not known", never a pass."""
     key, name = "categories", f"Win rate above {CATEGORY_WIN:g} % in every category"
     rates: dict[str, WinRate] = {}
-    _, aside = _rate(ballot, ballot.base if ballot else None)
+    found, aside = _rate(ballot, ballot.base if ballot else None)
     if ballot is not None and ballot.base is not None and ballot.base != ballot.candidate:
         rates = category_rates(ballot.votes, ballot.base, ballot.candidate)
     if ballot is None or not rates:
         return Criterion(
             key=key, name=name, state="not known", must=False,
-            found=f"No blind votes yet on prompts of a category.{aside}",
+            found="No blind votes yet on prompts of a category."
+            + ("" if found and found.tally.total else aside),
         )  # fmt: skip
     states, parts = [], []
-    for category, found in rates.items():
-        proof = proof_above(CATEGORY_WIN, found, ballot, category)
-        state, missing = _standing(CATEGORY_WIN, found, proof, strict=strict)
+    for category, each in rates.items():
+        proof = proof_above(CATEGORY_WIN, each, ballot, category)
+        state, missing = _standing(CATEGORY_WIN, each, proof, strict=strict)
         states.append(state)
-        parts.append(f"{category or 'no category'}: {_rate_words(found)}{missing}")
+        parts.append(f"{category or 'no category'}: {_rate_words(each)}{missing}")
     worst: State = "met"
     if "not met" in states:
         worst = "not met"

@@ -94,6 +94,11 @@ class Tally:
         return self.decisive + self.ties + self.both_bad
 
     @property
+    def compared(self) -> str:
+        """How many comparisons there were, in words."""
+        return f"{self.total} comparison{'s' if self.total != 1 else ''}"
+
+    @property
     def win_rate(self) -> float | None:
         """The owner's figure: B's wins per 100 comparisons. None when there is none."""
         return 100 * self.b_wins / self.total if self.total else None

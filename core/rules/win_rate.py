@@ -55,7 +55,7 @@ class WinRate:
         if rate is None:
             return None
         word = next(word for least, word in VERDICTS if rate >= least)
-        return f"{word}: {rate:.1f} % of {self.tally.total} comparisons won ({self.win_interval})"
+        return f"{word}: {rate:.1f} % of {self.tally.compared} won ({self.win_interval})"
 
     @property
     def proof_needed(self) -> float:

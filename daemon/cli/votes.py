@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
+    from core.rules.poll import Poll
     from core.store.comparisons import Comparison
     from core.store.voting import GuestLink, Serving
 
@@ -42,9 +43,12 @@ def stats(comparison: Number, json_: AsJson = False) -> None:
         )
         return
     _tell(found.poll)
+    if found.seen:
+        print(f"Of these votes {found.seen} {'was' if found.seen == 1 else 'were'} not blind.")
 
 
-def _tell(poll: Any) -> None:
+def _tell(poll: Poll) -> None:
+    from core.rules.poll import as_json
     from core.rules.wording import percent
     from daemon.cli.output import print_table
 
@@ -59,13 +63,13 @@ def _tell(poll: Any) -> None:
     print_table(
         [
             {
-                "slot": slot,
-                "strength": poll.ranking.strengths[slot].value,
-                "from": poll.ranking.strengths[slot].low,
-                "to": poll.ranking.strengths[slot].high,
-                "best": percent(poll.ranking.p_best[slot]),
+                "slot": each["slot"],
+                "strength": each["strength"],
+                "from": each["interval"] and each["interval"][0],
+                "to": each["interval"] and each["interval"][1],
+                "best": None if each["p_best"] is None else percent(each["p_best"]),
             }
-            for slot in poll.ranking.slots
+            for each in as_json(poll)["ranking"]
         ],
         ("slot", "strength", "from", "to", "best"),
     )

@@ -291,7 +291,7 @@ function start(root, data, onEnd) {
       const found = await ask("end", {});
       if (!found.ok) { say(found.error, "bad"); return; }
       stop();
-      box.classList.add("ewb-idle");
+      box.classList.add("ewb-idle", "ewb-ended");
       find(".ewb-over").hidden = false;
       find(".ewb-over p").textContent = found.words;
       find(".ewb-foot").hidden = true;

@@ -188,30 +188,37 @@ def strengths(poll: Poll) -> list[Strength]:
             p_best=found.p_best[slot],
         )
         for slot in found.slots
+        if slot not in found.unknown
     ]
 
 
 def ranking(poll: Poll) -> Html:
-    """Return the slots by strength."""
-    lines: list[tuple[object, ...]] = []
-    for place, slot in enumerate(poll.ranking.slots, start=1):
-        strength = poll.ranking.strengths[slot]
-        apart = (
-            next(n for n, group in enumerate(poll.ranking.groups, start=1) if slot in group)
-            if len(poll.ranking.groups) > 1
-            else ""
+    """Return the slots by strength, and those that nobody has compared yet without a number."""
+    found = poll.ranking
+    groups = [group for group in found.groups if len(group) > 1]
+    known = [slot for slot in found.slots if slot not in found.unknown]
+    lines: list[tuple[object, ...]] = [
+        (
+            place,
+            slot,
+            f"{found.strengths[slot].value:+.2f}",
+            f"{found.strengths[slot].low:+.2f} to {found.strengths[slot].high:+.2f}",
+            words.percent(found.p_best[slot]),
+            _apart(groups, slot),
         )
-        lines.append(
-            (
-                place,
-                slot,
-                f"{strength.value:+.2f}",
-                f"{strength.low:+.2f} to {strength.high:+.2f}",
-                words.percent(poll.ranking.p_best[slot]),
-                f"group {apart}: never compared with the others" if apart else "",
-            )
-        )
+        for place, slot in enumerate(known, start=1)
+    ]
+    unknown = [slot for slot in poll.slots if slot in found.unknown]
+    none = "\u2013"
+    lines += [("", slot, none, none, none, "not voted on against another") for slot in unknown]
     return sheet.table(("", "slot", "strength", "95 %", "best", ""), lines)
+
+
+def _apart(groups: Sequence[Sequence[str]], slot: str) -> str:
+    if len(groups) < 2:
+        return ""
+    number = next(n for n, group in enumerate(groups, start=1) if slot in group)
+    return f"within group {number}: never compared with the slots of another"
 
 
 def pairs(poll: Poll) -> Html:

@@ -258,6 +258,23 @@ def test_a_reload_goes_on_where_it_was_and_an_undo_reaches_back(page: Any, house
     assert stands[undone].note == "too blurry on the right"
 
 
+def test_the_last_answer_of_a_sitting_can_be_taken_back_by_tap(page: Any, house: House) -> None:
+    """When nothing is left to answer, undo is the one button of the bar that stays."""
+    with house.database.transaction() as connection:
+        last = voting.begin(connection, house.pair.id, "Last", "local", budget=1)
+    page.goto(house.address(last))
+    pair = shown(page)
+    page.wait_for_timeout(LOOK_MS)
+    page.keyboard.press("ArrowLeft")
+    page.locator(".ewb-idle").wait_for()
+    assert page.locator(".ewb-bar button:visible").all_inner_texts() == ["undo u"]
+    page.locator("[data-do=undo]").click()
+    page.locator(".ewb:not(.ewb-idle) .ewb-pic").first.wait_for()
+    assert shown(page) == pair
+    settle(page)
+    assert [each["choice"] for each in house.answers(house.pair, "Last")] == ["left", "undone"]
+
+
 def test_answers_given_without_a_line_are_kept_and_stored_once(page: Any, house: House) -> None:
     """Lost before the server, lost on the way back, and a reload in between."""
     page.goto(house.address(house.session(house.pair, "Line")))
@@ -358,6 +375,9 @@ def test_a_guest_votes_by_tap_on_one_comparison_only(browser: Any, house: House)
     assert [each["choice"] for each in house.answers(house.pair, "Nadia")] == ["right"]
     assert "epoch 7" not in tab.content()
     assert complaints == []
+    tab.get_by_role("button", name="I am done").tap()
+    tab.get_by_text("Thank you. You can close this page.").wait_for()
+    assert tab.locator(".ewb-bar button:visible").count() == 0
     answer = tab.request.get(f"{house.url}/guest/{token}/blind/{alien}/0.png")
     assert answer.status == 404
     with house.database.transaction() as connection:

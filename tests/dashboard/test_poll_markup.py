@@ -113,6 +113,19 @@ def test_a_category_is_weak_with_its_interval_or_has_too_few_votes() -> None:
     assert "Too few clear votes to call weak or not: item. 10 are needed." in markup
 
 
+def test_a_slot_nobody_compared_has_no_strength_and_no_place() -> None:
+    """Neither in the table nor in the chart."""
+    given = [*split("base", "five"), *split("five", "base")]
+    read = read_poll(given, ("base", "five", "nine"))
+    assert [each.slot for each in poll.strengths(read)] == [
+        slot for slot in read.ranking.slots if slot != "nine"
+    ]
+    told = str(poll.ranking(read))
+    assert told.count("over 99") == 0
+    assert told.count("not voted on against another") == 1
+    assert "group" not in told
+
+
 def test_the_best_of_many_is_shown_with_its_higher_bar() -> None:
     """Below the sentence; of two slots nothing is said."""
     given = split("base", "pick")

@@ -91,6 +91,22 @@ def test_the_owners_analysis_reads_the_file() -> None:
     assert len({row["comparison_id"] for row in rows}) == 4
 
 
+def test_of_many_slots_the_script_gets_those_against_the_first() -> None:
+    """It knows two winners: a third number would count as nobody's, and lower the rate."""
+    other = Slot(label="epoch 9", stack=Stack(base_sha256="b" * 64, loras=(("d" * 64, "1.00"),)))
+    given = [
+        Kept(id="a", unit="u0", slots=(other.key, BASE.key), choice="left"),
+        Kept(id="b", unit="u1", slots=(BASE.key, other.key), choice="right"),
+        Kept(id="c", unit="u2", slots=(other.key, PICK.key), choice="left"),
+        Kept(id="d", unit="u3", slots=(PICK.key, BASE.key), choice="right"),
+    ]
+    text = comparison_csv(12, (*SLOTS, other), UNITS, given)
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["winner"] for row in rows] == ["1", "1", "1", "1", "0", "0"]
+    assert [row["model_name"] for row in rows[::2]] == ["Base"] * 3
+    assert [row["model_name"] for row in rows[1::2]] == ["LoRA epoch 9"] * 2 + ["LoRA epoch 7"]
+
+
 def test_each_row_says_what_was_drawn_by_what() -> None:
     """Prompt and seed, base, LoRA and strength."""
     row = list(csv.DictReader(io.StringIO(comparison_csv(12, SLOTS, UNITS, GIVEN))))[1]

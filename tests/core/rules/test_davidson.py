@@ -141,7 +141,7 @@ def test_slots_that_were_never_linked_are_ranked_apart() -> None:
     votes = [vote("a", "b", "left", n) for n in range(5)]
     found = rank([*votes, vote("c", "d", "right", 9)], ["a", "z"])
     assert found.groups == (("a", "b"), ("c", "d"), ("z",))
-    assert found.p_best["z"] == 1.0
+    assert found.unknown == {"z"}
     assert found.p_best["a"] + found.p_best["b"] == pytest.approx(1.0)
     assert rank([]).slots == ()
 

@@ -135,6 +135,14 @@ def test_no_vote_is_no_number() -> None:
     json.dumps(told, allow_nan=False)
 
 
+def test_a_slot_without_votes_has_no_strength() -> None:
+    """Alone it would be the best of itself, with certainty."""
+    told = as_json(read_poll(votes(8, 2), ["base", "pick", "new"]))
+    (new,) = [each for each in told["ranking"] if each["slot"] == "new"]
+    assert (new["strength"], new["interval"], new["p_best"]) == (None, None, None)
+    assert all(each["p_best"] is not None for each in told["ranking"] if each["slot"] != "new")
+
+
 def test_a_full_poll_is_plain_data() -> None:
     """Themes with who won beside them, judges, ranking, position."""
     notes = [Note(words="better colors", about="s1", winner="pick")]

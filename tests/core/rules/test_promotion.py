@@ -166,6 +166,13 @@ def test_votes_with_names_shown_are_told_and_not_counted() -> None:
     assert beside.found.endswith("1 vote was given with names shown: not counted.")
 
 
+def test_votes_without_a_category_are_told_with_the_overall_rate_only() -> None:
+    """What stands without a doubted judge says nothing of categories that nobody voted on."""
+    asked = checklist(GOOD, replace(_ballot(*_votes(8, 2, against="base")), flagged=["n"]))
+    assert "All votes are of n" in _one(asked, "overall").found
+    assert _one(asked, "categories").found == "No blind votes yet on prompts of a category."
+
+
 def test_what_stands_without_judges_that_the_checks_doubt_is_told() -> None:
     """Their votes count, and the words say what the others found; or that there are no others."""
     clicked = [replace(v, judge="bo", unit=f"b{v.unit}") for v in _votes(30, 0)]

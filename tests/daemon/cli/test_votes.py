@@ -79,6 +79,7 @@ def test_stats_say_what_stands(monkeypatch: pytest.MonkeyPatch, voted: tuple[str
     said = _run(monkeypatch, dsn, "stats", made.id)
     assert "epoch 7 won 5 of 6 clear votes" in said
     assert "EXCELLENT: 83.3 % of 6 comparisons won (" in said
+    assert "not blind" not in said
     told = json.loads(_run(monkeypatch, dsn, "stats", made.id, "--json"))
     assert told["comparison"] == made.id
     assert (told["result"]["wins"], told["result"]["losses"]) == (5, 1)
@@ -97,6 +98,29 @@ def test_votes_are_exported(
     text = file.read_text(encoding="utf-8")
     lines = json.loads(text) if format_ == "json" else list(csv.DictReader(text.splitlines()))
     assert len(lines) == (12 if format_ == "seed" else 6)
+
+
+def test_stats_say_what_was_not_blind_and_nothing_of_a_slot_without_votes(
+    monkeypatch: pytest.MonkeyPatch, server_dsn: str
+) -> None:
+    """Two slots were compared by somebody who saw their names; the third has no number."""
+    with new_database(server_dsn) as dsn:
+        migrate(dsn)
+        with psycopg.connect(dsn) as connection:
+            made = compare(connection, MemoryStore(), ("base", "five", "nine"), units=1)
+        with Database(dsn) as database, database.transaction() as connection:
+            bo = voting.begin(connection, made.id, "Bo", "local", blind=False)
+            slots = [slot.key for slot in made.slots[:2]]
+            name = voting.serve(
+                connection, bo, unit="u0", category="", slots=slots,
+                samples=[made.samples[slot, 0] for slot in slots],
+            )  # fmt: skip
+            voting.answer(connection, bo, name or "", 0, "right")
+        said = _run(monkeypatch, dsn, "stats", made.id)
+    assert "Of these votes 1 was not blind." in said
+    assert "100.0 % of 1 comparison won" in said
+    (line,) = [line.split() for line in said.splitlines() if line.startswith(" nine")]
+    assert line == ["nine", "-", "-", "-", "-"]
 
 
 def test_the_owners_own_script_reads_the_export_unchanged(
