@@ -13,7 +13,7 @@ from typing import Any
 import streamlit as st
 
 from core.errors import Fixable
-from core.formats.sign_in_file import providers
+from core.formats.sign_in_file import ways_in
 from core.rules.roles import Account, Role, role_of, verified_address
 from core.settings import Settings, shared_settings
 
@@ -100,26 +100,15 @@ def allowed(account: Account | None, least: Role) -> Account:
     return account
 
 
-def ways_in(settings: Settings) -> tuple[str, ...]:
-    """Return the providers by which people sign in; none where the settings have no lists.
+def providers(settings: Settings) -> tuple[str, ...]:
+    """Return the providers by which people sign in; none where nobody is on a list.
 
     Raises Fixable when only one half is configured, or something in it is missing.
     """
     from streamlit.auth_util import get_secrets_auth_section, is_authlib_installed
 
     section = get_secrets_auth_section().to_dict()
-    if not settings.has_accounts:
-        if section:
-            raise Fixable(
-                "secrets.toml has [auth] for signing in, and nobody is on a list of who may: say who, "
-                "as EPOCHWATCH_ADMINS=you@example.org. docs/accounts.md has a whole example."
-            )
-        return ()
-    if not section:
-        raise Fixable(
-            "EPOCHWATCH_ADMINS, _VOTERS or _VIEWERS name accounts, and nobody could sign in: "
-            "Streamlit's secrets.toml has no section [auth]. docs/accounts.md has a whole example."
-        )
-    if not is_authlib_installed():
+    found = ways_in(section, has_accounts=settings.has_accounts)
+    if found and not is_authlib_installed():
         raise Fixable('Signing in takes Authlib: pip install "epochwatch[dashboard]"')
-    return providers(section)
+    return found

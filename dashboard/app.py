@@ -74,7 +74,7 @@ def announced_gate() -> Gate:
     token = given or secrets.token_urlsafe(24)
     address, port = st.get_option("server.address"), st.get_option("server.port")
     try:
-        signs_in = bool(accounts.ways_in(shared_settings()))
+        signs_in = bool(accounts.providers(shared_settings()))
     except Fixable as trouble:
         sys.exit(f"epochwatch: {trouble}")
     gate = Gate(

@@ -5,7 +5,9 @@ What is missing there would show only when the first person tries to sign in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from core.errors import Fixable
@@ -15,6 +17,43 @@ FEWEST_CHARACTERS = 32  # of the secret that signs who somebody is
 _OF_ALL = ("redirect_uri", "cookie_secret")
 _OF_ONE = ("client_id", "client_secret", "server_metadata_url")
 _HOW = "docs/accounts.md has a whole example"
+
+
+def ways_in(section: Mapping[str, Any], *, has_accounts: bool) -> tuple[str, ...]:
+    """Return the providers of [auth] by which people sign in; none where nobody is on a list.
+
+    Raises Fixable when only one half is there, the section or the lists, or something in it is wrong.
+    """
+    if has_accounts and section:
+        return providers(section)
+    if has_accounts:
+        raise Fixable(
+            "EPOCHWATCH_ADMINS, _VOTERS or _VIEWERS name accounts, and nobody could sign in: "
+            f"Streamlit's secrets.toml has no section [auth]. {_HOW}."
+        )
+    if section:
+        raise Fixable(
+            "secrets.toml has [auth] for signing in, and nobody is on a list of who may: say who, as "
+            f"EPOCHWATCH_ADMINS=you@example.org. {_HOW}."
+        )
+    return ()
+
+
+def section_in(files: Iterable[Path]) -> Mapping[str, Any]:
+    """Return [auth] of these files as far as they exist; the last that has one wins.
+
+    Raises Fixable for a file that cannot be read.
+    """
+    section: Mapping[str, Any] = {}
+    for file in files:
+        try:
+            found = tomllib.loads(file.read_text(encoding="utf-8")).get("auth")
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+            raise Fixable(f"{file} cannot be read as TOML, so nobody could sign in.") from None
+        section = found if isinstance(found, Mapping) else section
+    return section
 
 
 def providers(section: Mapping[str, Any]) -> tuple[str, ...]:

@@ -98,6 +98,7 @@ def doctor() -> None:
         "image store": store,
         "disk": disk,
         "alert addresses": alerts,
+        "signing in": lambda: _signing_in(has_accounts=settings.has_accounts),
         "drawing": _device,
         "beside a trainer": lambda: manners(settings),
     }
@@ -113,6 +114,16 @@ def _passes(name: str, check: Callable[[], str]) -> bool:
         print(f"WRONG {name:16} {one_line(trouble)}")
         return False
     return True
+
+
+def _signing_in(*, has_accounts: bool) -> str:
+    """Say by whom people sign in to the dashboard, from the files in which Streamlit looks."""
+    from core.formats.sign_in_file import section_in, ways_in
+
+    folders = (Path.home(), Path(__file__).resolve().parents[2])
+    section = section_in(folder / ".streamlit" / "secrets.toml" for folder in folders)
+    found = ways_in(section, has_accounts=has_accounts)
+    return ", ".join(found) or "off; names in the dashboard are as people type them"
 
 
 def _device() -> str:

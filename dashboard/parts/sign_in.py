@@ -56,7 +56,7 @@ def _way_in() -> None:
                 "here can see. Your password stays with the provider you sign in with.",
             )
         )
-        for name in accounts.ways_in(shared_settings()):
+        for name in accounts.providers(shared_settings()):
             label = "Sign in" if name == DEFAULT else f"Sign in with {safe.markdown(name)}"
             if st.button(label, type="primary", key=f"sign-in-{name}"):
                 st.login(None if name == DEFAULT else name)

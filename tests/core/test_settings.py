@@ -266,3 +266,29 @@ def test_the_home_outlives_a_pods_restart(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setenv("XDG_DATA_HOME", "/home/owner/data")
     assert Settings().home == Path("/home/owner/data/epochwatch")
+
+
+def test_lists_of_accounts_are_taken_as_people_type_them(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With commas, spaces or as JSON in the environment, as a list in the file; case says nothing."""
+    (here / "epochwatch.toml").write_text("viewers = ['Vera@Example.org', '@studio.example']\n")
+    monkeypatch.setenv("EPOCHWATCH_ADMINS", " Ada@example.org,\tbo@example.org ")
+    monkeypatch.setenv("EPOCHWATCH_VOTERS", '["@example.org"]')
+    settings = load_settings()
+    assert settings.admins == ("ada@example.org", "bo@example.org")
+    assert settings.voters == ("@example.org",)
+    assert settings.viewers == ("vera@example.org", "@studio.example")
+    assert settings.has_accounts
+    monkeypatch.setenv("EPOCHWATCH_ADMINS", "")
+    monkeypatch.setenv("EPOCHWATCH_VOTERS", "[]")
+    (here / "epochwatch.toml").write_text("")
+    assert not load_settings().has_accounts
+
+
+@pytest.mark.parametrize("value", ["ann", "@", "*", "ann@", "a b@", "\u212a@example.org", "a@*"])
+def test_what_is_no_address_is_on_no_list(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A typing mistake must not lock somebody out, or let everybody in, without a word."""
+    monkeypatch.setenv("EPOCHWATCH_VOTERS", f"ann@example.org {value}")
+    with pytest.raises(Fixable, match="EPOCHWATCH_VOTERS: has something that is neither"):
+        load_settings()
