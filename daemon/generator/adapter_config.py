@@ -32,7 +32,7 @@ class AdapterConfig:
         """
         try:
             body = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             message = f"The adapter configuration of {name} is not JSON: {error}."
             raise JobError("bad_lora", message) from error
         if not isinstance(body, dict):
@@ -67,7 +67,7 @@ class AdapterConfig:
         """Yield why the adapter cannot be merged, as the rest of a sentence."""
         for key, value in self.body.items():
             setting = key.rpartition(".")[2]
-            if setting == "peft_type" and value not in _KNOWN:
+            if setting == "peft_type" and str(value) not in _KNOWN:
                 yield f"is PEFT's {value}, which this version cannot merge; it knows LoRA, LoHa, LoKr."
             if setting == "init_lora_weights" and str(value).lower().startswith(_CHANGES_BASE):
                 yield (

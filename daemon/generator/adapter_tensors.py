@@ -56,7 +56,7 @@ class Grouped:
 
     changes: tuple[Change, ...]
     unknown: tuple[str, ...]  # names without a known ending
-    incomplete: tuple[str, ...]  # modules whose tensors make no whole adapter
+    incomplete: tuple[str, ...]  # modules whose tensors make no whole adapter, or one of them twice
 
 
 def group(
@@ -66,18 +66,24 @@ def group(
 
     ``scale_without_alpha`` returns the scale of a module (its name, its rank if it has one) where
     the tensors have no alpha or no rank to divide it by.
+
+    Raises:
+        ValueError, RuntimeError: an alpha is more than one number; and what the function raises.
     """
     found: dict[tuple[str, str], dict[str, torch.Tensor]] = {}
     unknown: list[str] = []
+    incomplete: list[str] = []
     for key, tensor in tensors.items():
         match = _SPLIT.fullmatch(_ADAPTER.sub("", key).removeprefix(PEFT))
         if match is None:
             unknown.append(key)
             continue
         role, _, parameter = _ROLES[match[2]].partition(" ")
-        found.setdefault((match[1], parameter or "weight"), {})[role] = tensor
+        one = found.setdefault((match[1], parameter or "weight"), {})
+        if role in one:  # two endings that mean the same: nobody can say which one counts
+            incomplete.append(match[1])
+        one[role] = tensor
     changes: list[Change] = []
-    incomplete: list[str] = []
     for (module, parameter), one in sorted(found.items(), key=lambda item: item[0]):
         alpha, magnitude = one.pop("alpha", None), _magnitude(one)
         if frozenset(one) not in RECIPES:

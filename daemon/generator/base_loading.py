@@ -11,8 +11,9 @@ import torch
 import transformers
 
 from core.errors import Fixable
-from core.formats.base_model import base_sha256, family, vae_sha256
+from core.formats.base_model import FAMILIES, base_sha256, family, vae_sha256
 from daemon.generator.flow_models import FlowEncoder, open_flow
+from daemon.generator.folder_parts import open_parts
 from daemon.generator.job import DrawJob, JobError
 from daemon.generator.memory import place
 from daemon.generator.merging import Merger
@@ -33,6 +34,7 @@ _MERGED = (
     "text_encoder_2",
     "text_encoder_3",
 )  # the parts that a LoRA can change
+_OTHER_NOISE = ("EDM", "FlowMatch")  # schedulers whose steps are no betas
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -208,7 +210,9 @@ def _open(job: DrawJob, dtype: torch.dtype) -> Any:
         if path.is_dir():
             return _open_folder(path, kind, dtype, parts)
         return open_single_file(path, kind, dtype, **parts)
-    except (OSError, ValueError, LookupError) as error:
+    except NotImplementedError as error:  # weights without a value cannot be cast or moved
+        raise JobError("no_base", f"{doing} is not complete: tensors are missing.") from error
+    except (OSError, ValueError, LookupError, ImportError) as error:
         first = (str(error).splitlines() or [""])[0]
         raise JobError("no_base", f"{doing} cannot be loaded: {first}") from error
 
@@ -231,22 +235,14 @@ def _open_folder(path: Path, kind: str, dtype: torch.dtype, parts: Mapping[str, 
     pipeline_class = (
         diffusers.StableDiffusionXLPipeline if kind == "sdxl" else diffusers.StableDiffusionPipeline
     )
-    pipeline = pipeline_class.from_pretrained(
-        str(path),
-        variant=_variant(path),
-        torch_dtype=dtype,
-        use_safetensors=True,
-        local_files_only=True,
-        **parts,
-    )
+    own = open_parts(path, dtype, other_vae="vae" in parts)
+    pipeline = pipeline_class.from_pretrained(str(path), local_files_only=True, **{**own, **parts})
+    scheduler = type(pipeline.scheduler).__name__
+    if scheduler.startswith(_OTHER_NOISE):
+        raise ValueError(
+            f"it was trained with other noise ({scheduler}), which is not drawn here. Choose an"
+            f" {FAMILIES[kind]} model that predicts epsilon or v."
+        )
     if pipeline.unet.config.in_channels != 4 or pipeline.text_encoder is None:
         raise ValueError("it is a model for inpainting, editing or refining. Choose the plain one.")
     return pipeline
-
-
-def _variant(path: Path) -> str | None:
-    """Return "fp16" when the UNet is there in half precision only."""
-    plain = path / "unet" / "diffusion_pytorch_model.safetensors"
-    sharded = path / "unet" / "diffusion_pytorch_model.safetensors.index.json"
-    half = path / "unet" / "diffusion_pytorch_model.fp16.safetensors"
-    return "fp16" if half.is_file() and not plain.is_file() and not sharded.is_file() else None

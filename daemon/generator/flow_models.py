@@ -18,6 +18,7 @@ from core.formats.base_model import FAMILIES
 from core.formats.prompt_weights import Break, parse_prompt
 from core.nouns import Recipe
 from daemon.generator.embedding_vectors import EmbeddingFolder
+from daemon.generator.folder_parts import open_parts
 from daemon.generator.job import JobError
 from daemon.generator.prompt_text import Encoded
 from daemon.generator.samplers import Sampler
@@ -25,6 +26,7 @@ from daemon.generator.samplers import Sampler
 _REMEMBERED = 64  # embeddings; 4 MB each for Flux in half precision
 _CLASSES = {"sd3": "StableDiffusion3Pipeline", "flux": "FluxPipeline"}
 _LENGTH = {"sd3": 256, "flux": 512}  # tokens for T5, as the pipelines' own defaults
+_SCHNELL = 256  # of Flux where it was not distilled with its guidance (black-forest-labs/flux)
 
 
 def open_flow(path: Path, kind: str, dtype: torch.dtype, **parts: Any) -> Any:
@@ -37,18 +39,15 @@ def open_flow(path: Path, kind: str, dtype: torch.dtype, **parts: Any) -> Any:
     named = diffusers.DiffusionPipeline.load_config(str(path), local_files_only=True)
     if named.get("_class_name") != _CLASSES[kind]:
         message = (
-            f"The base model {path} is a {named.get('_class_name')}, which needs more than a prompt."
+            f"The base model {path} is a {named.get('_class_name')}, which is not drawn here."
             f" Choose the plain {FAMILIES[kind]} model it was made from."
         )
         raise JobError("no_base", message)
     pipeline_class = getattr(diffusers, _CLASSES[kind])
+    unused = dict.fromkeys(("feature_extractor", "image_encoder"))
+    own = open_parts(path, dtype, other_vae="vae" in parts)
     return pipeline_class.from_pretrained(
-        str(path),
-        torch_dtype=dtype,
-        use_safetensors=True,
-        local_files_only=True,
-        **dict.fromkeys(("feature_extractor", "image_encoder")),
-        **parts,
+        str(path), local_files_only=True, **(own | unused | parts)
     )
 
 
@@ -80,6 +79,8 @@ class FlowEncoder:
         """Use the text encoders of ``pipeline``."""
         self._pipeline = pipeline
         self._kind = kind
+        schnell = kind == "flux" and not pipeline.transformer.config.guidance_embeds
+        self._length = _SCHNELL if schnell else _LENGTH[kind]
         self.embeddings = EmbeddingFolder(None)  # never asked: calls of one are refused
         self._memory: OrderedDict[tuple[Any, ...], Encoded] = OrderedDict()
 
@@ -106,8 +107,7 @@ class FlowEncoder:
 
     @torch.no_grad()
     def _encode(self, words: str) -> Encoded:
-        length = _LENGTH[self._kind]
-        options: dict[str, Any] = {"max_sequence_length": length}
+        options: dict[str, Any] = {"max_sequence_length": self._length}
         options["device"] = self._pipeline._execution_device  # noqa: SLF001 - also when offloaded
         if self._kind == "flux":
             states, pooled, _ = self._pipeline.encode_prompt(words, words, **options)
@@ -115,10 +115,11 @@ class FlowEncoder:
             states, _, pooled, _ = self._pipeline.encode_prompt(
                 words, words, words, do_classifier_free_guidance=False, **options
             )
-        return Encoded(embedding=states, truncated=self._cut(words, length), pooled=pooled)
+        return Encoded(embedding=states, truncated=self._cut(words), pooled=pooled)
 
-    def _cut(self, words: str, length: int) -> int:
+    def _cut(self, words: str) -> int:
         """Return how many tokens at the end none of the encoders has read."""
+        length = self._length
         tokenizer = (
             self._pipeline.tokenizer_2 if self._kind == "flux" else self._pipeline.tokenizer_3
         )

@@ -69,6 +69,9 @@ def read_lora(path: Path, sha256: str) -> LoraWeights:
     except (SafetensorError, ValueError, struct.error) as error:
         message = f"{path.name} is no whole safetensors file: {error}"
         raise JobError("bad_lora", message) from error
+    except LookupError as error:  # a type of numbers that torch or safetensors has not
+        message = f"{path.name} holds numbers of the type {error}. Save it as fp16, bf16 or fp32."
+        raise JobError("bad_lora", message) from error
     if not tensors:
         raise JobError("bad_lora", f"{path.name} holds no tensors at all.")
     family = read_family(tensors)
@@ -168,6 +171,10 @@ def _refuse_no_numbers(name: str, tensors: Mapping[str, torch.Tensor]) -> None:
             "is 0 and it can change nothing. Train with a network dimension of 1 or more."
         )
         raise JobError("bad_lora", message)
+    complex_ = [key for key, tensor in tensors.items() if tensor.is_complex()]
+    if complex_:
+        message = f"{name} holds complex numbers (first: {complex_[0]}), which no model has."
+        raise JobError("bad_lora", message)
     broken = [key for key, tensor in tensors.items() if not torch.isfinite(tensor.float()).all()]
     if broken:
         message = (
@@ -185,12 +192,27 @@ def _changes(
     Raises:
         JobError: a tensor is not known, a module is not complete, or its tensors do not fit.
     """
-    grouped = group(tensors, config.scale)
+    try:
+        grouped = group(tensors, config.scale)
+    except (
+        ArithmeticError,
+        AttributeError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        re.error,
+    ) as error:
+        message = (
+            f"{file} cannot be understood: an alpha or rank, in it or in its adapter configuration, "
+            f"is no number ({error}). Save it again with its trainer."
+        )
+        raise JobError("bad_lora", message) from error
     if grouped.unknown or grouped.incomplete:
         first = (*grouped.unknown, *grouped.incomplete)[0]
         message = (
             f"{file} cannot be understood: of {len(tensors)} tensors {len(grouped.unknown)} have "
-            f"unknown names, and {len(grouped.incomplete)} modules are incomplete (first: {first})."
+            f"unknown names, and {len(grouped.incomplete)} modules are incomplete or have a tensor "
+            f"twice (first: {first})."
         )
         raise JobError("bad_lora", message)
     for change in grouped.changes:

@@ -17,6 +17,7 @@ from diffusers.loaders.single_file_utils import SingleFileComponentError
 from core.formats.base_model import FAMILIES, base_name
 from core.formats.checkpoint_header import Header, read_header
 from daemon.generator.clip_tokenizer import clip_tokenizer
+from daemon.generator.folder_parts import open_model
 from daemon.generator.job import JobError
 from daemon.generator.noise_schedule import Prediction
 
@@ -45,7 +46,7 @@ def open_single_file(path: Path, family: str, dtype: torch.dtype, **parts: Any) 
     if xl:
         tokenizers["tokenizer_2"] = clip_tokenizer(_ZEROS)
     try:
-        return pipeline_class.from_single_file(
+        pipeline = pipeline_class.from_single_file(
             str(path.resolve()),
             config=str(CONFIGS / family),
             local_files_only=True,
@@ -59,6 +60,10 @@ def open_single_file(path: Path, family: str, dtype: torch.dtype, **parts: Any) 
     except NotImplementedError as error:  # weights without a value cannot be cast
         lacking = "tensors of its UNet, its VAE or a text encoder are missing"
         raise JobError("no_base", _incomplete(path, lacking)) from error
+    for name, part in pipeline.components.items():
+        if isinstance(part, torch.nn.Module) and any(one.is_meta for one in part.parameters()):
+            raise JobError("no_base", _incomplete(path, f"tensors of its {name} are missing"))
+    return pipeline
 
 
 def open_vae(path: Path, family: str, dtype: torch.dtype) -> Any:
@@ -68,9 +73,7 @@ def open_vae(path: Path, family: str, dtype: torch.dtype) -> Any:
         OSError, ValueError: it cannot be loaded, or is no VAE of ``family``.
     """
     if path.is_dir():
-        return diffusers.AutoencoderKL.from_pretrained(
-            str(path), torch_dtype=dtype, use_safetensors=True, local_files_only=True
-        )
+        return open_model(diffusers.AutoencoderKL, path, dtype)
     return diffusers.AutoencoderKL.from_single_file(
         str(path.resolve()),
         config=str(CONFIGS / family),

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from diffusers import FluxTransformer2DModel
 from PIL import Image
 from tiny_flow_models import tiny_flow_pipeline
 
 from core.formats.base_model import base_sha256, family
+from daemon.generator.flow_models import FlowEncoder
 from daemon.generator.job import DrawJob, DrawSample, JobError
 from daemon.generator.lora_file import read_lora
 from daemon.generator.merging import Merger
@@ -279,3 +281,19 @@ def test_tokens_that_no_encoder_reads_are_counted(
     studio.draw(dataclasses.replace(job, samples=(sample,)))
     facts = json.loads((job.out / "s0.json").read_text())["provenance"]
     assert facts["truncated_tokens"] > 40
+
+
+def test_flux_that_was_not_distilled_with_its_guidance_reads_half_as_many_tokens(
+    pipelines: dict[str, Any],
+) -> None:
+    """Its authors train and draw schnell with 256 tokens of T5, and dev with 512."""
+    encoder = FlowEncoder(pipelines["flux"], "flux")
+    found = encoder.encode("a cat", state=(), clip_skip=1, token_length=75)
+    assert found.embedding.shape[1] == 512
+    pipeline = copy.copy(pipelines["flux"])
+    config = dict(pipeline.transformer.config) | {"guidance_embeds": False}
+    pipeline.transformer = FluxTransformer2DModel.from_config(config)
+    schnell = FlowEncoder(pipeline, "flux")
+    found = schnell.encode("a " * 150, state=(), clip_skip=1, token_length=75)
+    assert found.embedding.shape[1] == 256
+    assert found.truncated > 0

@@ -91,6 +91,13 @@ def test_other_adapters_are_refused_by_name(extra: str, kind: str, make_lora: Ma
         (kohya(**{f"{KOHYA}.hada_w1_a": torch.ones(8, 2)}), "1 modules are incomplete"),
         (kohya(**{f"{KOHYA}.lora_mid.weight": torch.ones(3, 3, 3, 3)}), "do not fit"),
         ({f"{KOHYA}.lokr_w1": DOWN, f"{KOHYA}.lokr_w2_a": UP}, "1 modules are incomplete"),
+        (
+            kohya(**{f"{KOHYA}.lora_A.weight": torch.zeros(2, 6)}),
+            "1 modules .* have a tensor twice",
+        ),
+        (kohya(**{f"{KOHYA}.alpha": torch.ones(2)}), "an alpha or rank.* is no number"),
+        (kohya(**{f"{KOHYA}.lora_up.weight": UP.to(torch.complex64)}), "holds complex numbers"),
+        (kohya(**{f"{KOHYA}.lora_up.weight": UP.to(torch.float8_e8m0fnu)}), "type 'F8_E8M0'"),
     ],
 )
 def test_a_file_that_is_not_whole_is_refused_with_counts(
@@ -127,13 +134,19 @@ def test_a_lora_for_a_transformer_that_is_not_drawn_is_refused_with_its_name(
         ('{"init_lora_weights": "pissa_niter_4"}', "changes the base model"),
         ("{", "is not JSON"),
         ("[]", "is no JSON object"),
+        ("[" * 100_000, "is not JSON"),
+        ('{"peft_type": ["LORA"]}', "is PEFT's"),
+        ('{"unet.lora_alpha": "a lot", "unet.r": 2}', "an alpha or rank.* is no number"),
+        ('{"unet.lora_alpha": 2, "unet.alpha_pattern": [1]}', "an alpha or rank.* is no number"),
+        ('{"unet.lora_alpha": 2, "unet.alpha_pattern": {"(": 1}}', "an alpha .* is no number"),
     ],
 )
 def test_a_configuration_that_cannot_be_merged_is_refused(
     config: str, words: str, make_lora: MakeLora
 ) -> None:
     """What the tensors do not tell: another kind of adapter, or a base that was changed too."""
-    file = make_lora(kohya(), f"config-{len(config)}", {"lora_adapter_metadata": config})
+    silent = {f"unet.x.{end}.weight": one for end, one in (("lora_A", DOWN), ("lora_B", UP))}
+    file = make_lora(silent, f"config-{len(config)}", {"lora_adapter_metadata": config})
     with pytest.raises(JobError, match=words):
         read_lora(file.path, file.sha256)
 

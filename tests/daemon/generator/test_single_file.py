@@ -138,14 +138,36 @@ def test_another_vae_is_put_in_its_place(
         studio.draw(dataclasses.replace(by_file, vae_path=None))
 
 
+@pytest.mark.parametrize(
+    "gone",
+    [
+        "model.diffusion_model.middle_block.1.norm.weight",
+        "cond_stage_model.transformer.text_model.encoder.layers.0.self_attn.q_proj.weight",
+    ],
+)
 def test_a_file_with_a_hole_is_refused(
-    made: Callable[[str], Made], studio: Studio, make_job: MakeJob, tmp_path: Path
+    gone: str, made: Callable[[str], Made], studio: Studio, make_job: MakeJob, tmp_path: Path
 ) -> None:
     """One tensor of hundreds is missing: it is told, never left to chance."""
     tensors = dict(made("sd1").tensors)
-    del tensors["model.diffusion_model.middle_block.1.norm.weight"]
-    with pytest.raises(JobError, match="tensors of its UNet") as caught:
+    del tensors[gone]
+    with pytest.raises(JobError, match="not complete: tensors of its") as caught:
         studio.draw(small_job(make_job, *hashed(tmp_path / "hole.safetensors", tensors), "out"))
+    assert caught.value.kind == "no_base"
+
+
+def test_a_vae_with_a_hole_is_refused(
+    made: Callable[[str], Made], studio: Studio, make_job: MakeJob, tmp_path: Path
+) -> None:
+    """The file is named, and the base model is not blamed."""
+    model, vae = made("sd1"), tiny_vae()
+    tensors = vae_tensors(vae)
+    del tensors["decoder.conv_out.weight"]
+    file, sha256 = hashed(tmp_path / "vae.safetensors", tensors)
+    job = small_job(make_job, model.file, model.sha256, "out")
+    recipe = dataclasses.replace(job.recipe, vae=sha256)
+    with pytest.raises(JobError, match=r"The VAE .*vae\.safetensors is not complete") as caught:
+        studio.draw(dataclasses.replace(job, recipe=recipe, vae_path=file))
     assert caught.value.kind == "no_base"
 
 
