@@ -246,10 +246,17 @@ class _Started:
 def alone_in(home: Path) -> Iterator[None]:
     """Hold the daemon's lock of this home; a second daemon is refused instead of fighting over the GPU.
 
-    Raises Fixable when another daemon holds it.
+    Raises Fixable when another daemon holds it, and where nothing can be written.
     """
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "daemon.lock").open("a") as lock:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        held = (home / "daemon.lock").open("a")
+    except OSError as trouble:
+        raise Fixable(
+            f"The home folder {home} cannot be written ({trouble.strerror}), so nothing was started. "
+            "Set EPOCHWATCH_HOME to a folder of your own."
+        ) from trouble
+    with held as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -107,6 +107,32 @@ def explained(trouble: Exception) -> Exception:
     return Permanent(f"The database refused a statement: {_first_line(trouble)}")
 
 
+def not_connected(trouble: psycopg.Error) -> Exception:
+    """Return why no connection could be made, in the server's or the system's own words.
+
+    They name host, port, user and database, and never the password.
+    """
+    known = explained(trouble)
+    if isinstance(known, Fixable):
+        return known
+    return Retryable(
+        f"The database cannot be reached: {_first_line(trouble)}. Check DATABASE_URL and whether the "
+        "server is up. A daemon that is at work goes on with what it has in hand, and its results "
+        "wait on its disk."
+    )
+
+
+def try_again(dsn: str) -> None:
+    """Connect once without the pool, which knows no more than that it waited.
+
+    Raises Fixable or Retryable with the reason when it is away.
+    """
+    try:
+        psycopg.connect(_with_timeouts(dsn)).close()
+    except psycopg.Error as trouble:
+        raise not_connected(trouble) from trouble
+
+
 def _first_line(trouble: Exception) -> str:
     return (str(trouble).splitlines() or [type(trouble).__name__])[0]
 

@@ -16,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
 from core.errors import Fixable, Retryable
-from core.store.database import Connection, Row, explained, row, rows, run
+from core.store.database import Connection, Row, explained, not_connected, row, rows, run
 from core.store.statements import SQL, statement
 
 OWNERS_TABLES = (
@@ -138,9 +138,13 @@ def _connected(dsn: str) -> Iterator[Connection]:
     given = conninfo_to_dict(dsn)
     patient = make_conninfo(dsn, connect_timeout=given.get("connect_timeout", 10))
     try:
-        with psycopg.Connection[Row].connect(
+        connection = psycopg.Connection[Row].connect(
             patient, autocommit=True, prepare_threshold=None, row_factory=dict_row
-        ) as connection:
+        )
+    except psycopg.Error as trouble:
+        raise not_connected(trouble) from trouble
+    try:
+        with connection:
             yield connection
     except psycopg.Error as trouble:
         raise _told(trouble) from trouble

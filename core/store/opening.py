@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from core.errors import Retryable
 from core.settings import Settings
 from core.store import migrate
-from core.store.database import Database
+from core.store.database import Database, try_again
 from core.store.files import ImageStore, open_store
 
 
@@ -27,15 +28,20 @@ def open_dsn(settings: Settings) -> Iterator[str]:
 def open_database(settings: Settings) -> Iterator[Database]:
     """Yield the database, migrated if it is our own.
 
-    Raises Fixable when somebody else's database has not been migrated yet.
+    Raises Fixable when somebody else's database has not been migrated yet or refuses the login, and
+    Retryable with the reason when it is away.
     """
     with open_dsn(settings) as dsn:
         if settings.database_url is None:
             migrate.migrate(dsn)
         with Database(dsn) as database:
             if settings.database_url is not None:
-                with database.transaction() as connection:
-                    migrate.require_current(connection)
+                try:
+                    with database.transaction() as connection:
+                        migrate.require_current(connection)
+                except Retryable:
+                    try_again(dsn)
+                    raise
             yield database
 
 

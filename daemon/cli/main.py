@@ -400,7 +400,8 @@ def _explain(trouble: Any) -> int:
         print(said, file=sys.stderr)
         return 2
     where = trouble.ctx.command_path if trouble.ctx is not None else "epochwatch"
-    return complain(Fixable(f"{said.rstrip('.')}. See: {where} --help"))
+    ended = said if said.endswith("?") else f"{said.rstrip('.?')}."
+    return complain(Fixable(f"{ended} See: {where} --help"))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from typing import Any
 
 from core.errors import EpochwatchError, Fixable
 
+EPOCH_COLUMNS = ("epoch", "visual", "style", "prompt", "average", "verdict", "picked", "issues")
+
 
 def complain(trouble: EpochwatchError | OSError) -> int:
     """Print one line on stderr and return the exit code: 2 when a person can repair it."""

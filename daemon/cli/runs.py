@@ -54,20 +54,20 @@ def show(
     from core.settings import load_settings
     from core.store.database import row, rows
     from core.store.opening import open_database
-    from daemon.cli.output import print_json, print_table
+    from daemon.cli.output import EPOCH_COLUMNS, print_json, print_table
 
     with open_database(load_settings()) as database, database.transaction() as connection:
         run_id = run_called(connection, name)
+        blocked = (row(connection, "runs.get", run_id=run_id) or {})["blocked_reason"]
         advice = row(connection, "results.current_advice", run_id=run_id)
         epochs = rows(connection, "runs.epochs", run_id=run_id)
     if json_:
-        print_json({"run": name, "advice": advice["body"] if advice else None, "epochs": epochs})
+        said = {"advice": advice["body"] if advice else None, "blocked": blocked}
+        print_json({"run": name, **said, "epochs": epochs})
         return
-    print(advice["sentence"] if advice else "Nothing is tested yet.")
-    print_table(
-        epochs,
-        ("epoch", "visual", "style", "prompt", "average", "verdict", "picked", "issues"),
-    )
+    print(blocked or (advice["sentence"] if advice else "Nothing is tested yet."))
+    if epochs:
+        print_table(epochs, EPOCH_COLUMNS)
 
 
 @app.command()

@@ -20,7 +20,6 @@ from daemon.service import Service, opened, stopped_by_signals, wait_until_idle
 
 log = structlog.get_logger()
 
-EPOCH_COLUMNS = ("epoch", "visual", "style", "prompt", "average", "verdict", "picked", "issues")
 _NOT_TAKEN = ("refused", "quarantined", "blocked", "incomplete")
 
 
@@ -180,7 +179,7 @@ def print_outcome(service: Service, asked: Sequence[Path]) -> set[str]:
 
     Raises Fixable where there was nothing to test, and where a run is blocked.
     """
-    from daemon.cli.output import print_table
+    from daemon.cli.output import EPOCH_COLUMNS, print_table
 
     host = service.settings.host_name
     roots = {str(root) for root in service.watcher.roots} if service.watcher else set()

@@ -236,6 +236,17 @@ def test_runs_are_listed_and_shown(epochwatch: Any, add_run: Any) -> None:
     assert epochwatch("runs", "scores", "punks-v7").out.split() == ["epoch,prompt,score"]
 
 
+def test_a_run_that_is_blocked_says_by_what(epochwatch: Any, add_run: Any, dsn: str) -> None:
+    """ "Nothing is tested yet" would send nobody to mend it."""
+    run_id = add_run("punks")
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "INSERT INTO epochwatch.run_setups (run_id, tests, stop, strength, blocked_reason)"
+            " VALUES (%s, 'full', 'normal', 1, 'No base model: mistyped.')", (run_id,)
+        )  # fmt: skip
+    assert epochwatch("runs", "show", "punks").out == "No base model: mistyped.\n"
+
+
 def test_a_run_that_is_not_there_lists_those_that_are(epochwatch: Any, add_run: Any) -> None:
     """Names are long and easy to mistype."""
     add_run("punks-v7")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from databases import old_database
 
@@ -93,7 +94,7 @@ def test_no_fact_needs_torch_or_streamlit(words: tuple[str, ...], dsn: str) -> N
 @pytest.mark.parametrize(
     "words",
     [
-        ("nonsense",), ("converge",), ("runs", "show"), ("log", "x", "1", "1", "1"), ("watch",),
+        ("nonsense",), ("wacth",), ("converge",), ("runs", "show"), ("log", "x", "1", "1", "1"), ("watch",),
         ("promote", "punk", "0"), ("votes", "stats", "x"), ("costs", "--price", "-1"),
         ("converge", "6,7,7", "--planned", "-3"), ("converge", "6,7,7", "--price-per-hour", "-3"),
         ("runs", "list", "--jsn"),
@@ -107,6 +108,7 @@ def test_wrong_words_end_with_two_and_one_line(words: tuple[str, ...], epochwatc
     assert said.err.startswith("epochwatch: ")
     assert said.err.count("\n") == 1
     assert f"See: epochwatch {words[0]}" in said.err or "See: epochwatch --help" in said.err
+    assert "?." not in said.err
 
 
 def test_the_version_is_that_of_the_package(epochwatch: Any) -> None:
@@ -217,7 +219,7 @@ def test_an_unknown_key_of_the_file_is_named(epochwatch: Any, here: Path) -> Non
     assert "bacth in epochwatch.toml: there is no such setting" in said.err
 
 
-@pytest.mark.parametrize("words", [("runs", "list")])
+@pytest.mark.parametrize("words", [("runs", "list"), ("db", "status")])
 def test_a_database_that_is_away_is_one_line_and_hides_the_password(
     words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,9 +232,23 @@ def test_a_database_that_is_away_is_one_line_and_hides_the_password(
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("epochwatch: The database cannot be reached")
+    assert done.stderr.startswith("epochwatch: The database cannot be reached: ")
+    assert "port 1 failed: Connection refused. Check DATABASE_URL" in done.stderr
     assert done.stderr.count("\n") == 1
     assert SECRET not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("words", [("runs", "list"), ("db", "status")])
+def test_a_database_that_does_not_exist_is_told_in_the_servers_words(
+    words: tuple[str, ...], server_dsn: str, epochwatch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that is mistyped is no server that is away."""
+    wrong = make_conninfo(server_dsn, dbname="postgers")
+    monkeypatch.setenv("DATABASE_URL", wrong)
+    said = epochwatch(*words)
+    assert said.code == 1
+    assert 'database "postgers" does not exist' in said.err
+    assert said.err.count("\n") == 1
 
 
 def test_a_folder_that_may_not_be_written_is_one_line(
@@ -245,6 +261,19 @@ def test_a_folder_that_may_not_be_written_is_one_line(
     assert said.code == 1
     assert said.err.startswith("epochwatch: ")
     assert said.err.count("\n") == 1
+
+
+def test_a_home_that_may_not_be_written_is_named_with_what_to_set(
+    epochwatch: Any, here: Path, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a pod the root disk may be read-only: the volume is where it must go."""
+    (here / "file").write_text("")
+    (here / "output").mkdir()
+    monkeypatch.setenv("EPOCHWATCH_HOME", str(here / "file" / "home"))
+    said = epochwatch("watch", "output")
+    assert said.code == 2
+    assert f"The home folder {here}/file/home cannot be written (Not a directory)" in said.err
+    assert "Set EPOCHWATCH_HOME" in said.err
 
 
 def test_ctrl_c_at_a_question_gives_no_traceback(
