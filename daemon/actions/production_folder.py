@@ -83,13 +83,15 @@ class ProductionFolder:
     def held(self) -> Iterator[None]:
         """Let one process at a time change the folder, and clear away what a dead one left.
 
-        Raises Fixable when it cannot be used, Retryable when its disk is full.
+        Raises Fixable when it cannot be used or holds another one's pointer, Retryable when its
+        disk is full.
         """
         with self._translated():
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
+                self._refuse_another_ones_pointer()
                 for leftover in self.folder.glob(".*.tmp"):
                     self.files.remove(leftover)
                 yield
@@ -142,6 +144,14 @@ class ProductionFolder:
             return str(json.loads((self.folder / RECORD).read_bytes())["sha256"])
         except (OSError, ValueError, KeyError, TypeError):
             return ""
+
+    def _refuse_another_ones_pointer(self) -> None:
+        """Never replace a file of this name that we did not put here: our record comes first."""
+        if os.path.lexists(self.pointer) and not self._live():
+            raise Fixable(
+                f"{self.pointer} is there already and is not ours: no record lies beside it. Move "
+                "it away, or set `production` to another folder; then promote again."
+            )
 
     def _half(self, name: str) -> Path:
         return self.folder / f".{name}.tmp"

@@ -299,6 +299,20 @@ def test_a_folder_that_cannot_be_used_is_told(house: House) -> None:
         house.promoter().promote(number)
 
 
+def test_a_file_that_bears_the_pointers_name_by_chance_is_never_replaced(house: House) -> None:
+    """A generator's folder may hold a model of this name; once it is moved, ours goes in."""
+    house.folder.mkdir()
+    own = house.folder / POINTER
+    own.write_bytes(b"somebody's only copy")
+    number = house.decide(sha256 := house.file("a"))
+    with pytest.raises(Fixable, match=r"is not ours.*Move it away"):
+        house.promoter().promote(number)
+    assert own.read_bytes() == b"somebody's only copy"
+    own.rename(house.home / "mine.safetensors")
+    house.promoter().promote(number)
+    assert house.live() == (sha256, sha256)
+
+
 def test_decisions_cannot_be_rewritten(house: House) -> None:
     """The history is append-only, in the database itself."""
     number = house.decide(house.file("a"))
