@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from core.errors import Fixable
-from core.formats.prompt_suite import for_tier, suite_from_json
+from core.formats.prompt_suite import for_tier, suite_from_json, suite_to_json
 from core.formats.slot_text import read_slot, with_strengths
 from core.nouns import TIERS, Slot, Suite
 from core.rules.comparing import comparison_body, comparison_origin
 from core.rules.planning import expand, wanted_prompts
 from core.store import comparisons
 from core.store.database import Connection, row
+from core.store.documents import save_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,11 +39,13 @@ def ask_comparison(
     seeds: Sequence[int] = (),
     tier: str = "full",
     title: str = "",
+    suite: Suite | None = None,
 ) -> int:
     """Ask for a comparison of slots as a person writes them; return its number.
 
-    ``strengths`` makes a sweep of each slot. The prompts are those the run is tested with, or the
-    named ones of them; the same comparison asked for twice is one, and what is drawn stays drawn.
+    ``strengths`` makes a sweep of each slot. The prompts are those the run is tested with, or those
+    of ``suite`` drawn as the run's own are, or the named ones of them; the same comparison asked for
+    twice is one, and what is drawn stays drawn.
 
     Raises:
         Fixable: when something in it cannot be read or is not there, saying what there is.
@@ -50,7 +53,7 @@ def ask_comparison(
     if tier not in TIERS:
         raise Fixable(f"{tier!r} is no tier; write quick, medium or full.")
     texts = with_strengths(slots, strengths) if strengths else tuple(slots)
-    body = _body(connection, run_id, texts, prompts, seeds, tier=tier, title=title)
+    body = _body(connection, run_id, texts, prompts, seeds, tier=tier, title=title, other=suite)
     return comparisons.ask(
         connection, origin=comparison_origin(body), body=body, run_id=run_id, by_whom=by_whom
     )
@@ -101,22 +104,35 @@ def _body(
     *,
     tier: str = "full",
     title: str = "",
+    other: Suite | None = None,
 ) -> dict[str, Any]:
     about, suite = row(connection, "runs.get", run_id=run_id), suite_of(connection, run_id)
     if about is None or suite is None:
         raise Fixable(
             "This run has no test prompts yet: they are found when its first checkpoint comes in."
         )
+    key = about["suite"]
+    if other is not None:
+        suite = _drawn_alike(suite, other)
+        key = save_document(connection, "suite", suite.name, suite_to_json(suite))
     known = [prompt.name for prompt in suite.prompts]
     for name in prompts:
         if name not in known:
             raise Fixable(f"The suite has no prompt {name!r}; it has: {', '.join(known)}.")
+    found = [comparisons.find_slot(connection, read_slot(text), run_id) for text in slots]
+    named = f"{' / '.join(slot.label for slot in found)} on {suite.name}" if other else ""
     return comparison_body(
-        title=title,
-        slots=[comparisons.find_slot(connection, read_slot(text), run_id) for text in slots],
-        suite=about["suite"],
+        title=title or named,
+        slots=found,
+        suite=key,
         profile=about["profile"],
         tier=tier,
         prompts=prompts,
         seeds=seeds,
     )
+
+
+def _drawn_alike(own: Suite, other: Suite) -> Suite:
+    """Return the prompts of another suite with a run's own recipe, and room for its BREAKs."""
+    length = max(own.recipe.token_length, other.recipe.token_length)
+    return replace(other, recipe=replace(own.recipe, token_length=length))

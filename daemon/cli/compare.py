@@ -35,6 +35,10 @@ def compare(
         str | None,
         typer.Option(help="Each slot at each of these strengths, such as 0.6,0.8,1.0."),
     ] = None,
+    suite: Annotated[
+        Path | None,
+        typer.Option(help="Prompts of this file instead of the run's, drawn as the run's own are."),
+    ] = None,
     prompt: Annotated[
         list[str] | None, typer.Option(help="Only this prompt of the suite (repeatable).")
     ] = None,
@@ -51,6 +55,7 @@ def compare(
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare epochs, strengths, stacks, base model and production. All on the same prompts and seeds."""
+    from core.formats.prompt_suite import read_suite
     from core.formats.seed_text import read_seeds
     from core.settings import load_settings
     from core.store.comparisons import comparison
@@ -63,6 +68,7 @@ def compare(
         if not slots:
             _list(database, as_json=json_)
             return
+        other = read_suite(suite, settings.embeddings).suite if suite is not None else None
         with database.transaction() as connection:
             grid_id = ask_comparison(
                 connection,
@@ -74,6 +80,7 @@ def compare(
                 seeds=read_seeds(seeds or ""),
                 tier=tier,
                 title=title,
+                suite=other,
             )
         if wait or output is not None:
             _wait(database, grid_id, quiet=json_)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,11 @@ import pytest
 from house import House, open_house
 from PIL import Image
 
+from core.formats.prompt_suite import read_suite
+from core.rules.win_rate import CATEGORY_LEAST
 from core.store import voting
+from core.store.comparisons import comparison
+from core.wishes import suite_of
 
 QUALITY: dict[int | None, float] = {None: 0.2, 1: 0.5, 2: 0.8, 3: 1.0}
 
@@ -81,6 +86,46 @@ def test_a_wrong_wish_says_what_there_is(epochwatch: Any) -> None:
         assert said.code == 2
         assert told in said.err
     assert json.loads(epochwatch("compare", "--json").out) == []
+
+
+EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "examples" / "categories.toml"
+
+
+def test_any_suite_is_compared_as_the_run_is_drawn(
+    house: House, epochwatch: Any, here: Path
+) -> None:
+    """Its prompts and categories, the run's recipe; the run's own tests stay what they were."""
+    file = here / "kinds.toml"
+    file.write_text(
+        '[[prompt]]\nname = "hero"\ncategory = "characters"\ntext = "a portrait, number 1"\n'
+        '[[prompt]]\nname = "wall"\ncategory = "tiles"\ntext = "a wall tile, number 2"\n',
+        encoding="utf-8",
+    )
+    said = epochwatch("compare", "base", "3", "--suite", str(file), "--json")
+    assert said.code == 0, said.err
+    house.draw(QUALITY)
+    with house.database.transaction() as connection:
+        made = comparison(connection, json.loads(said.out)["id"])
+        assert made is not None
+        own = suite_of(connection, made.run_id or 0)
+    assert (made.title, made.drawn) == ("base / epoch 3 on kinds", 4)
+    assert [unit.category for unit in made.units] == ["characters", "tiles"]
+    assert [unit.grid for unit in made.units] == [24, 24]
+    assert own is not None
+    assert own.name == "four"
+    again = json.loads(epochwatch("compare", "base", "3", "--suite", str(file), "--json").out)
+    assert again["id"] == made.id
+    wrong = epochwatch("compare", "base", "3", "--suite", str(here / "none.toml"))
+    assert wrong.code == 2
+
+
+def test_the_example_for_category_validation_has_pairs_enough_to_pass() -> None:
+    """Each of its categories can get as many clear votes as one needs."""
+    pairs = Counter[str]()
+    for prompt in read_suite(EXAMPLE).suite.prompts:
+        pairs[prompt.category] += len(prompt.seeds)
+    assert pairs.keys() == {"characters", "tiles", "icons", "weapons"}
+    assert min(pairs.values()) >= CATEGORY_LEAST
 
 
 def test_what_is_remembered_is_exported(house: House, epochwatch: Any, here: Path) -> None:
