@@ -17,10 +17,10 @@ from core.formats.sign_in_file import ways_in
 from core.rules.roles import Account, Role, role_of, verified_address
 from core.settings import Settings, shared_settings
 
-_SAYS: dict[Role, str] = {
-    "viewer": "looks and changes nothing",
-    "voter": "votes, comments and scores",
-    "admin": "does everything",
+_WHO: dict[Role, str] = {
+    "viewer": "people on a list",
+    "voter": "voters and admins",
+    "admin": "admins",
 }
 
 
@@ -74,8 +74,9 @@ def lacks(account: Account | None, least: Role) -> str:
     """Return why an account may not do what takes the role ``least``; empty when it may."""
     if account is not None and account.may(least):
         return ""
-    who = f"{account.address} is a {account.role}" if account else "You are not signed in any more"
-    return f"{who}: this takes the role {least}, who {_SAYS[least]}."
+    if account is None:
+        return "You are not signed in any more. Load the page again."
+    return f"{account.address} is signed in as {account.role}: this is for {_WHO[least]} only."
 
 
 def hindrance(least: Role) -> str:

@@ -121,8 +121,8 @@ def begin(
     begin with what was shown with its names, which waits for another sitting that shows them.
 
     Raises:
-        Fixable: without a name, for a budget below one vote, or when a guest would sit down in
-            another person's place, or another person in a guest's.
+        Fixable: without a name, for a budget below one vote, or when somebody would sit down in
+            the place of a person who came another way: by a guest's link, an account, a typed name.
     """
     judge = storable(judge, LONGEST_NAME)
     if not judge:
@@ -379,12 +379,18 @@ def token_hash(token: str) -> str:
 
 
 def _refuse_other_person(sitting: Session, via: Via) -> None:
-    """Keep guests out of the sittings of others: those may show names, and end when told to."""
-    if (sitting.via == "guest") != (via == "guest"):
+    """Keep guests out of the sittings of others: those may show names, and end when told to.
+
+    Nor is an account whoever typed its address, or the other way round.
+    """
+    if sitting.via != via:
+        way_out: dict[Via, str] = {
+            "local": "Take another name.",
+            "account": "Until that sitting ends, your account cannot sit down here.",
+            "guest": "A link needs a name of its own.",
+        }
         raise Fixable(
-            f"Somebody else is voting as {sitting.judge!r} on this comparison. Take another name."
-            if via != "guest"
-            else f"Somebody else votes as {sitting.judge!r} here; a link needs a name of its own."
+            f"Somebody else is voting as {sitting.judge!r} on this comparison. {way_out[via]}"
         )
 
 

@@ -33,15 +33,15 @@ def is_passed() -> bool:
 
 
 def _who(account: Account) -> None:
-    with st.container(
-        horizontal=True, horizontal_alignment="right", vertical_alignment="center", key="account"
-    ):
-        sheet.put(
+    with st.container(horizontal=True, vertical_alignment="center", key="account"):
+        st.html(
             fill(
-                '<span class="ew-quiet" data-part="account">{address}, {role}</span>',
+                '<span class="ew-quiet" data-part="account" title="{address}, {role}">'
+                "{address}, {role}</span>",
                 address=account.address,
                 role=account.role,
-            )
+            ),
+            width="content",
         )
         if st.button("Sign out", type="tertiary", key="sign-out"):
             st.logout()
@@ -90,7 +90,8 @@ def _refused(claims: Mapping[str, Any]) -> None:
 
 def _words(sentence: str, rest: str) -> Html:
     return fill(
-        '<p class="ew-sentence" data-part="sign-in">{sentence}</p><p class="ew-quiet">{rest}</p>',
+        '<p class="ew-run"><b>Epochwatch</b></p>'
+        '<p class="ew-sentence" data-part="sign-in">{sentence}</p><p>{rest}</p>',
         sentence=sentence,
         rest=rest,
     )

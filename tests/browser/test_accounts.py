@@ -160,7 +160,7 @@ def test_another_account_sits_down_apart_and_cannot_take_over(page: Any, house: 
     stolen = page.request.post(f"{house.url}/vote/next", data=body, headers={"Origin": house.url})
     assert stolen.status == 403
     page.goto(f"{house.url}/try")
-    page.locator("text=this takes the role admin").wait_for()
+    page.locator("text=this is for admins only").wait_for()
 
 
 def test_a_viewer_looks_and_changes_nothing(page: Any, house: House) -> None:
@@ -168,7 +168,7 @@ def test_a_viewer_looks_and_changes_nothing(page: Any, house: House) -> None:
     with house.database.transaction() as connection:
         session = voting.begin(connection, house.pair.id, VERA, "account")
     sign_in(page, house, VERA, f"/vote?id={house.pair.id}")
-    page.locator("text=this takes the role voter").wait_for()
+    page.locator("text=this is for voters and admins only").wait_for()
     assert page.get_by_role("button", name="Vote", exact=True).count() == 0
     ticket = sign(read_key(house.home), f"ballot {session.id}")
     refused = page.request.post(
@@ -177,7 +177,7 @@ def test_a_viewer_looks_and_changes_nothing(page: Any, house: House) -> None:
         headers={"Origin": house.url},
     )
     assert refused.status == 403
-    assert "vera@example.org is a viewer" in refused.json()["error"]
+    assert "vera@example.org is signed in as viewer" in refused.json()["error"]
     page.goto(f"{house.url}/run?run={house.runs.live}")
     picture = page.locator(".ew-grid tbody [data-open]").first
     picture.wait_for()

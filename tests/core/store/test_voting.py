@@ -239,6 +239,18 @@ def test_blind_sittings_that_go_on_are_known_with_their_votes(
     assert found.comparison == made.id
 
 
+def test_a_typed_address_and_its_account_never_share_a_sitting(
+    connection: Connection, made: Made
+) -> None:
+    """Neither may sit down in what the other has begun."""
+    voting.begin(connection, made.id, "ann@example.org", "local")
+    with pytest.raises(Fixable, match="Until that sitting ends"):
+        voting.begin(connection, made.id, "ann@example.org", "account")
+    voting.begin(connection, made.id, "bo@example.org", "account")
+    with pytest.raises(Fixable, match="Take another name"):
+        voting.begin(connection, made.id, "bo@example.org", "local")
+
+
 def test_whoever_looks_at_the_names_goes_on_in_a_sitting_that_is_not_blind(
     connection: Connection, made: Made
 ) -> None:
