@@ -87,6 +87,8 @@ def _show(reads: Reads, made: Comparison) -> None:
     if curtain.is_drawn(reads, made.id):
         return
     if made.units:
+        if made.drawn and st.button("Vote on it", key=f"vote-on-{made.id}"):
+            st.switch_page("views/vote.py", query_params={"id": str(made.id)})
         sheet.put(side_by_side.best_line(made))
         wall.show(side_by_side.grid(made), key="compare-wall")
     else:

@@ -121,12 +121,14 @@ def _way_back(live: Promotion, known: tuple[Promotion, ...]) -> None:
         )
         judge = who.box(key="judge-back")
         reason = st.text_input("Why", max_chars=500, key="back-why")
-        if st.button("Go back to it", key="back-go"):
-            _do(
-                lambda: writes.roll_back(
-                    to, reason=reason.strip(), by_whom=judge.strip() or "somebody"
-                )
-            )
+        if st.button("Go back to it", key="back-go") and _is_named(judge):
+            _do(lambda: writes.roll_back(to, reason=reason.strip(), by_whom=judge.strip()))
+
+
+def _is_named(judge: str) -> bool:
+    if not judge.strip():
+        st.warning("Say who you are: who decided is recorded.")
+    return bool(judge.strip())
 
 
 def _candidate(reads: Reads, live: Promotion | None) -> None:
@@ -215,9 +217,7 @@ def _decision(run_id: int, position: int, seen: production.Look, *, strict: bool
     if no:
         del st.session_state[_ASKED]
         st.rerun(scope="fragment")
-    if yes and not judge.strip():
-        st.warning("Say who you are: who decided is recorded.")
-    elif yes:
+    if yes and _is_named(judge):
         _do(
             lambda: writes.promote(
                 run_id, position, strict=strict, reason=reason, by_whom=judge.strip()

@@ -21,6 +21,7 @@ def test_a_person_compares_the_pick_with_the_base(house: House) -> None:
     """Two clicks make a comparison of what is drawn already."""
     page = opened("compare")
     assert "Nothing is compared yet" in words_of(page)
+    assert "Vote on it" not in words_of(page)
     page.text_input(key="judge-compare").set_value("ann")
     page.button(key="compare-go").click().run()
     assert not page.exception
@@ -179,6 +180,7 @@ def test_a_seed_that_is_none_is_answered_and_nothing_is_asked_for(house: House) 
 def test_the_best_slot_is_named_but_not_behind_the_curtain() -> None:
     """One sentence with its interval above the pictures, and means with what they are over."""
     words = words_of(opened("compare", "Bo"))
+    assert "Vote on it" in words
     assert "Best of two by score: epoch 3, +" in words
     assert "), on 4 prompts." in words
     assert words.count(" over 4</span>") == 2
