@@ -105,6 +105,9 @@ def _parse(table: str) -> dict[str, NamedColor]:
     }
 
 
+# There, darkgray is lighter than gray, and darkorange no darker than orange.
+_NOT_AS_IN_CSS = (["dark", "gray"], ["dark", "grey"], ["dark", "orange"])
+
 CSS_COLORS: dict[str, NamedColor] = _parse(_CSS)
 COLOR_NAMES: dict[str, NamedColor] = {**CSS_COLORS, **_parse(_EVERYDAY)}
 
@@ -130,12 +133,15 @@ class ColorWord:
 def color_word(text: str) -> ColorWord | None:
     """Return what a phrase of up to four words means, or None when it holds no known color.
 
-    Longest name first: "hot pink" is the CSS color hotpink, not pink with a modifier.
+    Longest name first: "hot pink" is the CSS color hotpink, not pink with a modifier. Two words
+    that everybody means otherwise than CSS does are a modifier and a color.
     """
     words = re.findall(r"[a-z]+", text.lower().replace("-", " ").replace("_", " "))
     if not 0 < len(words) <= 4:
         return None
     for start in range(len(words)):
+        if words[start:] in _NOT_AS_IN_CSS:
+            continue
         named = COLOR_NAMES.get("".join(words[start:])) or COLOR_NAMES.get(_last(words[start:]))
         if named and all(word in MODIFIERS for word in words[:start]):
             return ColorWord(modifiers=tuple(words[:start]), color=named)

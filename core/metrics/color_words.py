@@ -34,8 +34,12 @@ from core.metrics.color import (
 _OWN_COLOR = 5.0  # CIEDE2000 within which a cell is the word's own color, whatever its name
 _FAMILY = 25.0  # CIEDE2000 within which a cell can be the shade that a word such as "teal" names
 _SLACK = 1.15  # a cell on the border of two terms is called by both
+_DARKER_BY, _LIGHTER_BY = 0.16, 0.13  # OKLab L that it may be off: ff0000 is no "dark red"
 _DARKER = ("dark", "deep")
 _LIGHTER = ("light", "pale", "pastel", "baby")
+_BRIGHTER = ("bright", "vivid", "neon", "electric")
+_NO_LESS = 0.21  # OKLab L below the middle of its term where a color is no bright one any more
+_AS_TERM = {"grey": "gray", "violet": "purple"}  # words that mean more than their one CSS shade
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +130,7 @@ def _resolve_one(text: str) -> Target | None:
 
 def _resolve_word(word: ColorWord) -> Target:
     """Return a word resolved; a plain basic term stands for all labeled colors of its term."""
-    name = "gray" if word.color.name == "grey" else word.color.name
+    name = _AS_TERM.get(word.color.name, word.color.name)
     if name in BASIC_TERMS:
         anchors, _, labels = _anchors()
         terms = np.asarray(BASIC_TERMS) == name
@@ -135,17 +139,25 @@ def _resolve_word(word: ColorWord) -> Target:
         terms = np.isin(BASIC_TERMS, word.color.terms)
         rgb, reach = rgb_of_hex(word.color.hex)[None, :], _FAMILY
     lightness = _lightness(word, rgb)
+    light = oklab(rgb)[..., 0]
+    rgb = rgb[(light >= lightness[0]) & (light <= lightness[1])]  # the middle one is always left
     return Target(rgb=rgb, terms=terms, is_word=True, lightness=lightness, reach=reach)
 
 
 def _lightness(word: ColorWord, rgb: Bytes) -> tuple[float, float]:
-    """Return the range of OKLab L that a modifier allows: it tests the direction only."""
+    """Return the range of OKLab L of (k, 3) colors that a word allows.
+
+    A shade of its own, such as "navy", is that light; a modifier tests the direction only.
+    """
     middle = float(np.median(oklab(rgb)[..., 0]))
+    low, high = (middle - _DARKER_BY, middle + _LIGHTER_BY) if len(rgb) == 1 else (0.0, 1.0)
     if any(modifier in _DARKER for modifier in word.modifiers):
-        return 0.0, middle + 0.05
+        return 0.0, middle
     if any(modifier in _LIGHTER for modifier in word.modifiers):
-        return middle - 0.05, 1.0
-    return 0.0, 1.0
+        return middle, 1.0
+    if len(rgb) > 1 and any(modifier in _BRIGHTER for modifier in word.modifiers):
+        return middle - _NO_LESS, 1.0
+    return low, high
 
 
 def match_cells(cells: Bytes, targets: tuple[Target, ...]) -> CellMatch:

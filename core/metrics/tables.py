@@ -21,23 +21,32 @@ class MetricSpec:
 
 METRICS: Mapping[str, MetricSpec] = MappingProxyType(
     {
-        "background_match": MetricSpec(meaning="% of border cells in the promised color"),
-        "background_closeness": MetricSpec(meaning="closeness of border cells to the promise"),
+        "background_match": MetricSpec(
+            meaning="% of border cells in the promised color", version=2
+        ),
+        "background_closeness": MetricSpec(
+            meaning="closeness of border cells to the promise", version=2
+        ),
         "background_hue": MetricSpec(meaning="% of border cells in the promised hue class"),
         "background_solid": MetricSpec(
             meaning="% of border cells of one color", higher_is_better=None
         ),
-        "region": MetricSpec(meaning="graded agreement of a region with its promised color"),
+        "region": MetricSpec(
+            meaning="graded agreement of a region with its promised color", version=2
+        ),
         "accessory": MetricSpec(meaning="whether a promised thing is to be seen", version=2),
         "expression": MetricSpec(meaning="whether a face has the promised expression"),
         "unasked": MetricSpec(
             meaning="whether a thing is to be seen that nobody asked for", higher_is_better=False
         ),
-        "purity": MetricSpec(meaning="% of a promised region in one hue, shades allowed"),
-        "two_toned": MetricSpec(
-            meaning="% of the hair in a second hue, shades not counted", higher_is_better=False
+        "purity": MetricSpec(
+            meaning="% of a promised region in one hue, shades allowed", version=2
         ),
-        "color_accuracy": MetricSpec(meaning="agreement with all promised colors"),
+        "two_toned": MetricSpec(
+            meaning="% of the hair in a second hue, shades not counted",
+            higher_is_better=False, version=2,
+        ),
+        "color_accuracy": MetricSpec(meaning="agreement with all promised colors", version=2),
         "unique_colors": MetricSpec(
             meaning="palette entries after merging shades too alike to tell",
             high=16384.0, low=1.0, higher_is_better=None,
@@ -71,7 +80,9 @@ METRICS: Mapping[str, MetricSpec] = MappingProxyType(
         ),
         "style_quality": MetricSpec(meaning="pixel-art style against art drawn by people"),
         "style_against_training": MetricSpec(meaning="pixel-art style against the training images"),
-        "all_promises": MetricSpec(meaning="geometric mean of what was promised: all at once"),
+        "all_promises": MetricSpec(
+            meaning="geometric mean of what was promised: all at once", version=2
+        ),
         "finishing_shift": MetricSpec(
             meaning="how far finishing moves the colors of the cells", higher_is_better=None
         ),
@@ -79,19 +90,24 @@ METRICS: Mapping[str, MetricSpec] = MappingProxyType(
             meaning="palette entries before finishing",
             high=16384.0, low=1.0, higher_is_better=None,
         ),
-        "unfinished_accuracy": MetricSpec(meaning="agreement with all promised colors before finishing"),
+        "unfinished_accuracy": MetricSpec(
+            meaning="agreement with all promised colors before finishing", version=2
+        ),
     }
 )  # fmt: skip
 
 SCORES: Mapping[str, MetricSpec] = MappingProxyType(
     {
         "visual_quality": MetricSpec(
-            meaning="few stray cells .35, solid background .25, purity .20, flat cells .20", high=10.0
+            meaning="few stray cells .35, solid background .25, purity .20, flat cells .20",
+            high=10.0, version=2,
         ),
         "style_match": MetricSpec(
             meaning="edges on the grid .35, flat cells .25, palette .25, no photograph .15", high=10.0
         ),
-        "prompt_adherence": MetricSpec(meaning="mean of what the prompt promises", high=10.0),
+        "prompt_adherence": MetricSpec(
+            meaning="mean of what the prompt promises", high=10.0, version=2
+        ),
     }
 )  # fmt: skip
 
@@ -115,7 +131,8 @@ ISSUES: Mapping[str, str] = MappingProxyType(
 
 
 # Raised when a threshold or a condition changes, so that the same image would get another flag.
-ISSUE_VERSIONS: Mapping[str, int] = MappingProxyType(dict.fromkeys(ISSUES, 1))
+_NEWER = {"wrong_background": 2, "wrong_colors": 2, "misplaced_color": 2, "two_toned_hair": 2}
+ISSUE_VERSIONS: Mapping[str, int] = MappingProxyType({**dict.fromkeys(ISSUES, 1), **_NEWER})
 
 
 def metric_versions() -> dict[str, int]:

@@ -93,3 +93,38 @@ def test_a_pattern_matches_any_of_its_colors() -> None:
 def test_hex_codes_are_brought_to_one_form(text: str, value: str | None) -> None:
     """Six digits, lower case, or nothing."""
     assert normal_hex(text) == value
+
+
+@pytest.mark.parametrize(
+    ("word", "right", "wrong"),
+    [
+        ("dark gray", "#404040 #303030 #555555", "#a9a9a9 #d3d3d3"),
+        ("light gray", "#d3d3d3 #c8c8c8", "#808080 #404040"),
+        ("dark red", "#8b0000 #5a0000 #a01010", "#ff0000 #d7322d"),
+        ("dark blue", "#00008b #10103c #1a2a6c", "#0000ff #3c5adc #1e90ff"),
+        ("navy", "#000080 #14285a", "#0000ff"),
+        ("dark orange", "#cc5500", "#ffc878"),
+        ("hot pink", "#ff69b4 #ff50a0 #ff1493", "#ffc0cb #ffd0dc"),
+        ("pastel pink", "#ffd1dc #ffb6c1", "#ff1493"),
+        ("bright blue", "#0000ff #1e78ff", "#10103c"),
+        ("bright red", "#ff0000 #f01e1e", "#5a0000"),
+        ("neon green", "#39ff14 #00ff00", "#006400"),
+        ("violet", "#8f00ff #7f3fbf #ee82ee", "#008000"),
+        ("cyan", "#00ffff #00c8dc", "#0000ff"),
+        ("emerald", "#50c878 #00a050", "#c8f0c8"),
+    ],
+)
+def test_a_word_takes_the_shades_a_person_would_call_so(word: str, right: str, wrong: str) -> None:
+    """Dark gray is no light gray, and pure blue no navy."""
+    for text, holds in ((right, True), (wrong, False)):
+        for shade in text.split():
+            found = match_cells(rgb_of_hex(shade)[None], resolve(word))
+            assert bool(found.match[0]) == holds, shade
+
+
+def test_another_shade_than_the_word_says_is_not_close_either() -> None:
+    """Closeness is to the shades that "dark" allows, not to any gray."""
+    light = rgb_of_hex("#d3d3d3")[None]
+
+    assert match_cells(light, resolve("dark gray")).closeness[0] < 0.3
+    assert match_cells(light, resolve("gray")).closeness[0] == 1

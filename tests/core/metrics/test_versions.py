@@ -42,13 +42,13 @@ LADDERS = {
 
 # What every step of every ladder gets under a version of a score ...
 KNOWN_SCORES: dict[tuple[str, int], str] = {
-    ("visual_quality", 1): (
+    ("visual_quality", 2): (
         "10.0 9.31 8.52 7.03 5.56 4.85 3.68 2.95 "
         "10.0 9.75 9.36 9.11 9.04 8.96 8.96 10.0 "
         "10.0 9.97 9.91 9.81 9.59 9.31 9.19 10.0"
     ),
     ("style_match", 1): "10.0 10.0 9.69 9.3 8.94 8.66 8.41 8.22" + 16 * " 10.0",
-    ("prompt_adherence", 1): (
+    ("prompt_adherence", 2): (
         "10.0 9.79 9.5 9.09 8.54 6.5 3.39 0.82 "
         "10.0 9.67 9.14 8.81 8.71 8.62 8.05 6.67 "
         "10.0 9.95 9.84 9.69 9.32 8.85 8.02 6.67"
@@ -56,11 +56,11 @@ KNOWN_SCORES: dict[tuple[str, int], str] = {
 }
 # ... and the steps of the three ladders that raise a flag under a version of it.
 KNOWN_FLAGS: dict[tuple[str, int], tuple[str, str, str]] = {
-    ("wrong_background", 1): ("7", "67", ""),
+    ("wrong_background", 2): ("7", "67", ""),
     ("noisy_background", 1): ("567", "3456", ""),
-    ("wrong_colors", 1): ("67", "", "67"),
-    ("misplaced_color", 1): ("7", "6", ""),
-    ("two_toned_hair", 1): ("4567", "", "456"),
+    ("wrong_colors", 2): ("67", "", "67"),
+    ("misplaced_color", 2): ("7", "6", ""),
+    ("two_toned_hair", 2): ("4567", "", "456"),
     ("random_pixels", 1): ("234567", "", ""),
     ("too_many_colors", 1): ("1234567", "", ""),
 }
@@ -127,12 +127,12 @@ def test_scores_and_flags_explain_themselves() -> None:
         "range": [0.0, 10.0],
         "higher_is_better": True,
         "explanation": "few stray cells .35, solid background .25, purity .20, flat cells .20",
-        "version": 1,
+        "version": 2,
     }
     assert told["flags"]["wrong_colors"] == {
         "raised": True,
         "explanation": ISSUES["wrong_colors"],
-        "version": 1,
+        "version": 2,
     }
     assert blank["scores"]["style_match"]["value"] is None
     assert "one single color" in blank["scores"]["style_match"]["explanation"]
