@@ -2,7 +2,7 @@
 
 from core.metrics.cells import shrink_to_cells
 from core.metrics.finished import finish
-from core.metrics.measure import measure
+from core.metrics.measure import measure, measure_many
 from core.metrics.profile import TrainingProfile, learn_profile
 from core.metrics.tables import ISSUES, METRICS, SCORES, explained, metric_versions
 
@@ -15,6 +15,7 @@ __all__ = [
     "finish",
     "learn_profile",
     "measure",
+    "measure_many",
     "metric_versions",
     "shrink_to_cells",
 ]

@@ -4,8 +4,9 @@ Judging atoms one by one and combining them stays closer to people than one holi
 (GenEval 2, Soft-TIFA).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 
 import numpy as np
 
@@ -14,11 +15,12 @@ from core.metrics.background import (
     Background,
     ColorFigures,
     background_figures,
-    foreground_mask,
+    backgrounds_of,
+    foreground_masks,
     ring_mask,
 )
-from core.metrics.color import Bools, Bytes
-from core.metrics.color_words import Target, resolve
+from core.metrics.color import Bools, Numbers
+from core.metrics.color_words import Painted, Target, resolve
 from core.metrics.misplaced import Place, cells_elsewhere, said_of
 from core.metrics.profile import TrainingProfile
 from core.metrics.regions import (
@@ -91,16 +93,51 @@ class Promises:
         return scores | self.things.atoms
 
 
+def judge_all(
+    stack: Sequence[Painted],
+    expects: Sequence[Expectation],
+    profile: TrainingProfile | None,
+    scores: Iterable[Mapping[str, float]] = repeat(NO_SCORES),
+) -> list[tuple[Background, Promises]]:
+    """Return the background of pictures that were painted together, and how they keep promises."""
+    grounds = backgrounds_of(stack)
+    figures = foreground_masks(stack, grounds)
+    if len(stack) > 1:
+        _ask_together(stack, expects, figures)
+    asked = zip(stack, expects, grounds, figures, repeat(profile), scores)
+    return [(each[2], judge_promises(*each)) for each in asked]
+
+
+def _ask_together(
+    stack: Sequence[Painted], expects: Sequence[Expectation], figures: Sequence[Bools]
+) -> None:
+    """Work out how the colors of all pictures answer, so that judging each one looks them up."""
+    asked: dict[Target, list[Numbers]] = {}
+    for cells, expect, figure in zip(stack, expects, figures, strict=True):
+        ring, inside = cells.number[ring_mask(*figure.shape)], cells.number[figure]
+        places = [
+            (expect.background or "", ring),
+            *((color, inside) for _, color in expect.regions),
+        ]
+        for text, numbers in places:
+            for target in resolve(text):
+                asked.setdefault(target, []).append(numbers)
+    for target, found in asked.items():
+        stack[0].shades.match(np.concatenate(found), target)
+
+
 def judge_promises(
-    cells: Bytes,
+    cells: Painted,
     expect: Expectation,
     background: Background,
+    figure: Bools,
     profile: TrainingProfile | None,
     scores: Mapping[str, float] = NO_SCORES,
 ) -> Promises:
     """Return how (rows, columns, 3) cells keep what ``expect`` promises.
 
-    ``scores`` are those of the image by the profile's detectors.
+    ``figure`` is the mask of those that are not background, and ``scores`` are those of the image
+    by the profile's detectors.
     """
     why_no_ground = not_applicable(expect, "background")
     ground = resolve(expect.background) if expect.background and not why_no_ground else ()
@@ -109,7 +146,6 @@ def judge_promises(
         told = Unmeasured(reason=why_no_ground)
     elif expect.background:
         told = background_figures(cells, ground) if ground else _not_a_color(expect.background)
-    figure = foreground_mask(cells, background)
     known = profile if profile and profile.images and profile.fits(expect) else None
     regions: dict[str, RegionAnswer | Unmeasured] = {}
     for name, color in expect.regions:
@@ -123,19 +159,19 @@ def judge_promises(
         background=told,
         plain_background=len(ground) == 1,
         regions=regions,
-        things=look_for_things(cells, expect, profile, scores),
+        things=look_for_things(cells.cells, expect, profile, scores),
     )
     if profile and profile.off:
         promises = _without_unproven(promises, profile)
     return _with_misplaced(promises, cells, ground)
 
 
-def _with_misplaced(promises: Promises, cells: Bytes, ground: tuple[Target, ...]) -> Promises:
+def _with_misplaced(promises: Promises, cells: Painted, ground: tuple[Target, ...]) -> Promises:
     """Return the promises with where else the colors are that are not in their place."""
     places = {name: answer.place for name, answer in promises.kept.items()}
     wrong = {name for name, answer in promises.kept.items() if answer.figures.is_wrong}
     if isinstance(promises.background, ColorFigures):
-        mask = ring_mask(*cells.shape[:2])
+        mask = ring_mask(*cells.number.shape)
         places["background"] = Place(mask=mask, targets=ground, least=_LEAST_ELSEWHERE)
         if promises.background.is_wrong:
             wrong.add("background")
@@ -167,7 +203,7 @@ def _not_a_color(text: str) -> Unmeasured:
 
 
 def _judge_region(
-    cells: Bytes,
+    cells: Painted,
     name: str,
     color: str,
     background: Background,
@@ -197,9 +233,9 @@ def _judge_region(
     )
 
 
-def _same_shape(cells: Bytes, region: RegionMap) -> bool:
+def _same_shape(cells: Painted, region: RegionMap) -> bool:
     """Return whether a map fits these cells."""
-    return cells.shape[:2] == (len(region.probability), len(region.probability[0]))
+    return cells.number.shape == (len(region.probability), len(region.probability[0]))
 
 
 def _least_area(name: str, region: RegionMap | None, figure: np.ndarray) -> float:
@@ -210,14 +246,14 @@ def _least_area(name: str, region: RegionMap | None, figure: np.ndarray) -> floa
 
 
 def _by_map(
-    cells: Bytes,
+    cells: Painted,
     name: str,
     region: RegionMap,
     targets: tuple[Target, ...],
     background: Background,
 ) -> RegionAnswer:
     """Return how a region keeps its promise where training images have it."""
-    inside = region.sure_cells(cells, background.rgb, targets)
+    inside = region.sure_cells(cells.cells, background.rgb, targets)
     tones = tones_of(inside) if len(inside) >= _SMALLEST_FOR_TONES else None
     relative = None
     if tones and region.purity > 0 and len(targets) == 1:

@@ -3,7 +3,9 @@
 Not the bottom, which a bust touches; and by geometry, never by the color that was promised.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import ndimage
@@ -12,13 +14,16 @@ from core.metrics.color import (
     MERGE,
     Bools,
     Bytes,
-    delta_e,
-    distinct,
+    Numbers,
+    differences,
     hex_of_rgb,
     lab,
-    merge_palette,
+    merge_palettes,
 )
-from core.metrics.color_words import CellMatch, Target, match_cells
+from core.metrics.color_words import CellMatch, Painted, Shades, Target, by_shape, paint
+
+# neighbors within a picture of a stack, not from one to the next
+_BESIDE = np.stack([np.zeros((3, 3)), ndimage.generate_binary_structure(2, 1), np.zeros((3, 3))])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,16 +67,13 @@ def figures_of(answer: CellMatch) -> ColorFigures:
     )
 
 
+@lru_cache(maxsize=16)  # a run has one shape
 def ring_mask(rows: int, columns: int) -> Bools:
     """Return (rows, columns): the outermost cells of top, left and right."""
     ring = np.zeros((rows, columns), dtype=bool)
     ring[0, :] = ring[:, 0] = ring[:, -1] = True
+    ring.setflags(write=False)
     return ring
-
-
-def ring_cells(cells: Bytes) -> Bytes:
-    """Return the ring of (rows, columns, 3) cells as (n, 3)."""
-    return cells[ring_mask(*cells.shape[:2])]
 
 
 def background_of(cells: Bytes) -> Background:
@@ -79,23 +81,66 @@ def background_of(cells: Bytes) -> Background:
 
     Shades merge within CIEDE2000 of 6; the medoid is the cell with the least sum of differences.
     """
-    ring = ring_cells(cells)
-    palette = merge_palette(ring)
-    main = np.unique(ring[palette.of == 0], axis=0)
-    colors = lab(main)
-    medoid = delta_e(colors[:, None], colors[None, :]).sum(axis=1).argmin()
-    return Background(rgb=main[medoid], solid=100 * float(palette.share[0]))
+    return backgrounds_of(paint([cells]))[0]
 
 
-def background_figures(cells: Bytes, targets: tuple[Target, ...]) -> ColorFigures:
+def backgrounds_of(stack: Sequence[Painted]) -> list[Background]:
+    """Return ``background_of`` for pictures that were painted together."""
+    shades = stack[0].shades
+    rings = [each.number[ring_mask(*each.number.shape)] for each in stack]
+    palettes = merge_palettes(shades.rgb, shades.lab, rings)
+    mains = [
+        np.unique(ring[palette.of == 0]) for ring, palette in zip(rings, palettes, strict=True)
+    ]
+    return [
+        Background(rgb=shades.rgb[medoid], solid=100 * float(palette.share[0]))
+        for medoid, palette in zip(_medoids(shades, mains), palettes, strict=True)
+    ]
+
+
+def _medoids(shades: Shades, groups: Sequence[Numbers]) -> list[int]:
+    """Return of each group of colors the one that differs least from the others in sum."""
+    apart = differences(
+        shades.lab,
+        np.concatenate([group.repeat(len(group)) for group in groups]),
+        np.concatenate([np.tile(group, len(group)) for group in groups]),
+    )
+    found, at = [], 0
+    for group in groups:
+        sums = apart[at : at + len(group) ** 2].reshape(len(group), -1).sum(axis=1)
+        found.append(int(group[sums.argmin()]))
+        at += len(group) ** 2
+    return found
+
+
+def background_figures(cells: Painted, targets: tuple[Target, ...]) -> ColorFigures:
     """Return how the ring answers to the promised color or, for a pattern, to any of its colors."""
-    return figures_of(match_cells(ring_cells(cells), targets))
+    return figures_of(cells.match(targets, ring_mask(*cells.number.shape)))
 
 
 def foreground_mask(cells: Bytes, background: Background) -> Bools:
     """Return (rows, columns): cells not reached from the ring over the background's color."""
-    rgb, of = distinct(cells)
-    alike = (delta_e(lab(rgb), lab(background.rgb)) <= MERGE)[of].reshape(cells.shape[:2])
-    areas, _ = ndimage.label(alike)
-    touching = np.unique(areas[ring_mask(*cells.shape[:2])])
-    return np.asarray(~np.isin(areas, touching[touching > 0]))
+    return foreground_masks(paint([cells]), [background])[0]
+
+
+def foreground_masks(stack: Sequence[Painted], grounds: Sequence[Background]) -> list[Bools]:
+    """Return ``foreground_mask`` for pictures that were painted together."""
+    masks: dict[int, Bools] = {}
+    for places, number in by_shape(stack):
+        rgb = np.stack([grounds[at].rgb for at in places])
+        alike = _like(stack[0].shades, number, rgb)
+        areas, count = ndimage.label(alike, _BESIDE)
+        touched = np.zeros(count + 1, dtype=bool)
+        touched[areas[:, ring_mask(*number.shape[1:])]] = True
+        touched[0] = False
+        masks |= zip(places, ~touched[areas], strict=True)
+    return [masks[at] for at in range(len(stack))]
+
+
+def _like(shades: Shades, number: Numbers, grounds: Bytes) -> Bools:
+    """Return which numbered cells (n, rows, columns) look the same as their picture's background."""
+    colors = lab(np.concatenate([shades.rgb, grounds]))
+    ground = np.arange(len(shades.rgb), len(colors)).repeat(number[0].size)
+    return np.asarray(differences(colors, number.reshape(-1), ground) <= MERGE).reshape(
+        number.shape
+    )

@@ -4,6 +4,7 @@ A pitch is real-valued (512 pixels over 24 cells: 21.33 pixels a cell), so edges
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,11 +74,17 @@ def pixels_at(length: int, positions: Floats) -> NDArray[np.intp]:
     return np.clip(np.floor(positions), 0, length - 1).astype(np.intp)
 
 
+@lru_cache(maxsize=16)  # a run has one grid
+def _sampled(length: int, count: int, pitch: float, phase: float, part: float) -> NDArray[np.intp]:
+    """Return (count, n) indices into an axis of ``length`` pixels: the inner ones of each cell."""
+    return pixels_at(length, sample_positions(count, pitch, phase, part))
+
+
 def cell_samples(pixels: Bytes, grid: Grid, part: float = INNER) -> Bytes:
     """Return the inner pixels of all cells: (rows, columns, n, n, 3) uint8."""
     height, width = pixels.shape[:2]
-    ys = pixels_at(height, sample_positions(grid.rows, grid.pitch, grid.phase_y, part))
-    xs = pixels_at(width, sample_positions(grid.columns, grid.pitch, grid.phase_x, part))
+    ys = _sampled(height, grid.rows, grid.pitch, grid.phase_y, part)
+    xs = _sampled(width, grid.columns, grid.pitch, grid.phase_x, part)
     taken = pixels.take(ys.reshape(-1), axis=0).take(xs.reshape(-1), axis=1)
     return taken.reshape(*ys.shape, *xs.shape, 3).swapaxes(1, 2)
 
@@ -117,7 +124,9 @@ def _count(truths: Bools) -> Bytes:
 def cell_colors(pixels: Bytes, grid: Grid) -> Bytes:
     """Return (rows, columns, 3) uint8: the median color of the inner 60 % of each cell."""
     samples = cell_samples(pixels, grid)
-    rows, columns = samples.shape[:2]
+    rows, columns, n = samples.shape[:3]
+    if n == 1:
+        return np.ascontiguousarray(samples[:, :, 0, 0])
     return median_color(samples.reshape(rows, columns, -1, 3))
 
 

@@ -3,7 +3,9 @@
 Knows nothing of pictures, grids or prompts.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +13,14 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
+Numbers = NDArray[np.intp]  # of colors: their rows in a table
 
 MATCH = 10.0  # CIEDE2000 below which two colors are "the same color" to a person who asked for one
 MERGE = 6.0  # one palette entry
 JND = 3.0  # just visible side by side
 CHROMATIC = 0.05  # OKLab chroma from which a hue can be named
 _CLOSE, _FAR = 5.0, 25.0
+_FEW_PAIRS, _AT_ONCE = 256, 4096
 
 _LINEAR = np.where(
     np.arange(256) / 255 <= 0.04045,
@@ -148,7 +152,7 @@ def same_hue(first: Floats, second: Floats, degrees: float = 20.0) -> Bools:
     return np.asarray(strong & (hue_gap(first, second) <= degrees))
 
 
-def distinct(rgb: Bytes) -> tuple[Bytes, NDArray[np.intp]]:
+def distinct(rgb: Bytes) -> tuple[Bytes, Numbers]:
     """Return the (k, 3) different colors of (..., 3) uint8 and, flat, which of them each one is.
 
     Pixel art has few, so whatever is costly by color is worked out on these.
@@ -165,7 +169,7 @@ class Palette:
 
     rgb: Bytes  # (K, 3) the seed color of each entry
     share: Floats  # (K,) of the input, sums to 1
-    of: NDArray[np.intp]  # (n,) entry of each input color
+    of: Numbers  # (n,) entry of each input color
 
     @property
     def size(self) -> int:
@@ -173,31 +177,77 @@ class Palette:
         return len(self.share)
 
 
+def differences(colors: Floats, first: Numbers, second: Numbers) -> Floats:
+    """Return (n,) CIEDE2000 of colors that are numbered by their row in (k, 3) CIELAB.
+
+    Each pair is worked out once, however often it is asked for.
+    """
+    if len(first) < _FEW_PAIRS:
+        return delta_e(colors[first], colors[second])
+    pairs, back = np.unique(first * len(colors) + second, return_inverse=True)
+    found = np.empty(len(pairs))
+    for at in range(0, len(pairs), _AT_ONCE):  # what fits in the cache of a processor
+        first, second = np.divmod(pairs[at : at + _AT_ONCE], len(colors))
+        found[at : at + _AT_ONCE] = delta_e(colors[first], colors[second])
+    return found[back]
+
+
 def merge_palette(rgb: Bytes, threshold: float = MERGE) -> Palette:
     """Merge (n, 3) uint8 colors: the commonest takes all within ``threshold`` of CIEDE2000."""
-    colors, back = distinct(rgb)
-    entry, seeds = _greedy(lab(colors), np.bincount(back), threshold)
-    of = entry[back]
-    share = np.bincount(of, minlength=len(seeds)) / len(of)
-    order = np.argsort(-share, kind="stable")
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    return Palette(rgb=colors[seeds][order], share=share[order], of=rank[of])
+    colors, number = distinct(rgb)
+    return merge_palettes(colors, lab(colors), [number], threshold)[0]
+
+
+def merge_palettes(
+    rgb: Bytes, colors: Floats, pictures: Sequence[Numbers], threshold: float = MERGE
+) -> list[Palette]:
+    """Merge each picture's colors, given by their numbers in (k, 3) ``rgb`` and CIELAB ``colors``.
+
+    The pictures take their turns together: one step merges the next entry of each.
+    """
+    sizes = np.array([len(each) for each in pictures])
+    keys, back, counts = np.unique(
+        np.arange(len(pictures)).repeat(sizes) * len(rgb) + np.concatenate(pictures),
+        return_inverse=True,
+        return_counts=True,
+    )
+    picture, number = np.divmod(keys, len(rgb))
+    order = np.lexsort((-counts, picture))
+    merged, seeds = _greedy(colors, picture[order], number[order], threshold)
+    entry = np.empty_like(merged)
+    entry[order] = merged
+    seeds = order[seeds]
+    share = np.bincount(entry, weights=counts) / sizes[picture[seeds]]
+    sorting = np.lexsort((-share, picture[seeds]))
+    ends = np.searchsorted(picture[seeds][sorting], np.arange(len(pictures) + 1))
+    rank = np.empty_like(sorting)
+    rank[sorting] = np.arange(len(sorting)) - ends[picture[seeds][sorting]]
+    of = rank[entry][back]
+    main, share = rgb[number[seeds][sorting]], share[sorting]
+    begin = np.concatenate([[0], np.cumsum(sizes)])
+    return [
+        Palette(rgb=main[a:b], share=share[a:b], of=of[c:d])
+        for (a, b), (c, d) in zip(pairwise(ends.tolist()), pairwise(begin.tolist()), strict=True)
+    ]
 
 
 def _greedy(
-    colors: Floats, counts: NDArray[np.intp], threshold: float
-) -> tuple[NDArray[np.intp], list[int]]:
-    """Return the entry of each color and the index of each entry's seed."""
-    entry = np.full(len(colors), -1, dtype=np.intp)
-    seeds: list[int] = []
-    left = np.argsort(-counts, kind="stable")
+    colors: Floats, picture: Numbers, number: Numbers, threshold: float
+) -> tuple[Numbers, Numbers]:
+    """Return the entry of each numbered color, sorted by picture, and where each entry's seed is."""
+    entry = np.empty(len(number), dtype=np.intp)
+    light = colors[number, 0]
+    seeds: list[Numbers] = []
+    left, entries = np.arange(len(number)), 0
     while left.size:
-        seed = int(left[0])
+        begin = np.flatnonzero(np.diff(picture[left], prepend=-1))
+        turn = np.arange(len(begin)).repeat(np.diff(begin, append=left.size))
+        seed = left[begin][turn]
         # the lightness weight of CIEDE2000 never passes 1.75, so most colors need no full formula
-        near = np.abs(colors[left, 0] - colors[seed, 0]) <= 1.75 * threshold
-        near[near] = delta_e(colors[seed], colors[left[near]]) <= threshold
-        entry[left[near]] = len(seeds)
-        seeds.append(seed)
+        near = np.abs(light[left] - light[seed]) <= 1.75 * threshold
+        near[near] = differences(colors, number[seed[near]], number[left[near]]) <= threshold
+        entry[left[near]] = entries + turn[near]
+        seeds.append(left[begin])
+        entries += len(begin)
         left = left[~near]
-    return entry, seeds
+    return entry, np.concatenate([np.zeros(0, dtype=np.intp), *seeds])

@@ -4,8 +4,9 @@ A word such as "pink" is no single hex: its cells are named by the nearest label
 """
 
 import re
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +23,13 @@ from core.metrics.color import (
     Bools,
     Bytes,
     Floats,
+    Numbers,
+    Palette,
     closeness,
     delta_e,
     distinct,
     lab,
+    merge_palettes,
     oklab,
     rgb_of_hex,
     same_hue,
@@ -33,6 +37,8 @@ from core.metrics.color import (
 
 _OWN_COLOR = 5.0  # CIEDE2000 within which a cell is the word's own color, whatever its name
 _FAMILY = 25.0  # CIEDE2000 within which a cell can be the shade that a word such as "teal" names
+_AT_ONCE = 512  # colors that are named together: what fits in the cache of a processor
+_PAIRS = 4096  # of colors, compared together for the same reason
 _SLACK = 1.15  # a cell on the border of two terms is called by both
 _DARKER_BY, _LIGHTER_BY = 0.16, 0.13  # OKLab L that it may be off: ff0000 is no "dark red"
 _DARKER = ("dark", "deep")
@@ -42,15 +48,25 @@ _NO_LESS = 0.21  # OKLab L below the middle of its term where a color is no brig
 _AS_TERM = {"grey": "gray", "violet": "purple"}  # words that mean more than their one CSS shade
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Target:
-    """One promised color, resolved."""
+    """One promised color, resolved; the same words give the same one, which is a key."""
 
     rgb: Bytes  # (k, 3) the hex, or the labeled colors that the word stands for
     terms: Bools  # (11,) basic terms it may be called by
     is_word: bool
     lightness: tuple[float, float]  # OKLab L that "dark" or "light" allows; (0, 1) otherwise
     reach: float  # CIEDE2000 from ``rgb`` within which the term counts
+
+    @cached_property
+    def lab(self) -> Floats:
+        """(k, 3): the colors in CIELAB."""
+        return lab(self.rgb)
+
+    @cached_property
+    def ok(self) -> Floats:
+        """(3,): the first of the colors in OKLab."""
+        return np.asarray(oklab(self.rgb)[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,15 +98,20 @@ def _naming_space(rgb: Bytes) -> Floats:
 
 def term_distances(rgb: Bytes) -> Floats:
     """Return (..., 11): the distance of each color to the nearest labeled color of each term."""
-    _, anchors, labels = _anchors()
     flat = _naming_space(rgb).reshape(-1, 3)
+    parts = [_to_terms(flat[at : at + _AT_ONCE]) for at in range(0, len(flat), _AT_ONCE)]
+    return np.concatenate(parts).reshape(*rgb.shape[:-1], len(BASIC_TERMS))
+
+
+def _to_terms(flat: Floats) -> Floats:
+    """Return (n, 11) distances of (n, 3) places in the naming space."""
+    _, anchors, labels = _anchors()
     squared = np.zeros((len(anchors), len(flat)))
     for axis in range(3):
         gap = flat[:, axis] - anchors[:, axis, None]
         squared += np.square(gap, out=gap)
     starts = np.searchsorted(labels, np.arange(len(BASIC_TERMS)))
-    nearest = np.sqrt(np.minimum.reduceat(squared, starts, axis=0))
-    return nearest.T.reshape(*rgb.shape[:-1], len(BASIC_TERMS))
+    return np.asarray(np.sqrt(np.minimum.reduceat(squared, starts, axis=0)).T)
 
 
 def basic_terms(rgb: Bytes) -> Bools:
@@ -107,6 +128,7 @@ def basic_term(rgb: Bytes) -> str:
     return BASIC_TERMS[int(term_distances(rgb).argmin())]
 
 
+@cache
 def resolve(text: str) -> tuple[Target, ...]:
     """Return the colors of an expectation, such as "#50be50", "hot pink" or "blue and white".
 
@@ -166,24 +188,114 @@ def match_cells(cells: Bytes, targets: tuple[Target, ...]) -> CellMatch:
     A hex matches within CIEDE2000 of 10. Hue class: the same basic term, or hues within 20 degrees
     in OKLCh with chroma above 0.05 on both.
     """
-    rgb, of_cell = distinct(cells)
-    colors, ok, names = lab(rgb), oklab(rgb), basic_terms(rgb)
-    answers = [_match_one(colors, ok, names, target) for target in targets]
-    shape = cells.shape[:-1]
-    return CellMatch(
-        match=np.logical_or.reduce([one.match for one in answers])[of_cell].reshape(shape),
-        closeness=np.maximum.reduce([one.closeness for one in answers])[of_cell].reshape(shape),
-        hue=np.logical_or.reduce([one.hue for one in answers])[of_cell].reshape(shape),
-    )
+    return paint([cells])[0].match(targets)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shades:
+    """The different colors of a stack of pictures, and what is told of each, worked out once."""
+
+    rgb: Bytes  # (k, 3)
+    _answers: dict[Target, tuple[Bools, CellMatch]] = field(default_factory=dict)  # told yet, (k,)
+
+    @cached_property
+    def lab(self) -> Floats:
+        """(k, 3): CIELAB."""
+        return lab(_at_least_two(self.rgb))[: len(self.rgb)]
+
+    @cached_property
+    def ok(self) -> Floats:
+        """(k, 3): OKLab."""
+        return oklab(_at_least_two(self.rgb))[: len(self.rgb)]
+
+    @cached_property
+    def terms(self) -> Bools:
+        """(k, 11): the basic terms each may be called by."""
+        return basic_terms(self.rgb)
+
+    def match(self, numbers: Numbers, target: Target) -> CellMatch:
+        """Return how the colors of these numbers answer; what was asked before is looked up."""
+        if target not in self._answers:
+            self._answers[target] = _unanswered(len(self.rgb))
+        told, answer = self._answers[target]
+        if not told[numbers].all():
+            new = np.unique(numbers[~told[numbers]])
+            found = _match_one(self.lab[new], self.ok[new], self.terms[new], target)
+            told[new], answer.match[new] = True, found.match
+            answer.closeness[new], answer.hue[new] = found.closeness, found.hue
+        return CellMatch(
+            match=answer.match[numbers],
+            closeness=answer.closeness[numbers],
+            hue=answer.hue[numbers],
+        )
+
+
+def _at_least_two(rgb: Bytes) -> Bytes:
+    """Return (k, 3) colors, a single one twice: alone, it would differ from itself in a table.
+
+    A matrix of one row is multiplied in another order, which moves the last bit.
+    """
+    return rgb if len(rgb) > 1 else rgb.repeat(2, axis=0)
+
+
+def _unanswered(count: int) -> tuple[Bools, CellMatch]:
+    match, hue, told = np.zeros((3, count), dtype=bool)
+    return told, CellMatch(match=match, closeness=np.zeros(count), hue=hue)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Painted:
+    """The cells of one picture, and the numbers of their colors among those of its stack."""
+
+    cells: Bytes  # (..., 3)
+    number: Numbers  # (...)
+    shades: Shades
+
+    def match(self, targets: tuple[Target, ...], where: Bools | None = None) -> CellMatch:
+        """Return how the cells, or (n,) those in a mask, answer to any of at least one target."""
+        numbers = self.number if where is None else self.number[where]
+        answers = [self.shades.match(numbers, target) for target in targets]
+        if len(answers) == 1:
+            return answers[0]
+        return CellMatch(
+            match=np.logical_or.reduce([one.match for one in answers]),
+            closeness=np.maximum.reduce([one.closeness for one in answers]),
+            hue=np.logical_or.reduce([one.hue for one in answers]),
+        )
+
+
+def paint(stack: Sequence[Bytes]) -> list[Painted]:
+    """Return pictures (..., 3) uint8 with their colors numbered together."""
+    rgb, of = distinct(np.concatenate([cells.reshape(-1, 3) for cells in stack]))
+    shades = Shades(rgb=rgb)
+    ends = np.cumsum([cells.size // 3 for cells in stack])[:-1]
+    return [
+        Painted(cells=cells, number=number.reshape(cells.shape[:-1]), shades=shades)
+        for cells, number in zip(stack, np.split(of, ends), strict=True)
+    ]
+
+
+def palettes_of(stack: Sequence[Painted], where: Bools | None = None) -> list[Palette]:
+    """Return the merged palettes of pictures that were painted together, or of a mask of each."""
+    shades = stack[0].shades
+    numbers = [each.number.reshape(-1) if where is None else each.number[where] for each in stack]
+    return merge_palettes(shades.rgb, shades.lab, numbers)
+
+
+def by_shape(stack: Sequence[Painted]) -> Iterator[tuple[list[int], Numbers]]:
+    """Give the places in the stack of pictures of one shape, and their numbers stacked."""
+    for shape in dict.fromkeys(each.number.shape for each in stack):
+        places = [at for at, each in enumerate(stack) if each.number.shape == shape]
+        yield places, np.stack([stack[at].number for at in places])
 
 
 def _match_one(colors: Floats, ok: Floats, names: Bools, target: Target) -> CellMatch:
-    """Return how cells answer to one target."""
-    difference = delta_e(colors[..., None, :], lab(target.rgb)).min(axis=-1)
+    """Return how (n, 3) colors answer to one target."""
+    difference = _nearest(colors, target.lab)
     named: Bools = np.asarray((names & target.terms).any(axis=-1))
     near = closeness(difference)
     if not target.is_word:
-        hue = np.asarray(named | same_hue(ok, oklab(target.rgb)[0]))
+        hue = np.asarray(named | same_hue(ok, target.ok))
         return CellMatch(match=difference <= target.reach, closeness=near, hue=hue)
     low, high = target.lightness
     light_enough = (ok[..., 0] >= low) & (ok[..., 0] <= high)
@@ -191,3 +303,13 @@ def _match_one(colors: Floats, ok: Floats, names: Bools, target: Target) -> Cell
     if np.isfinite(target.reach):  # a shade of its own, not one of the basic terms
         match |= difference <= _OWN_COLOR
     return CellMatch(match=match, closeness=np.where(match, 1.0, near), hue=named)
+
+
+def _nearest(colors: Floats, wanted: Floats) -> Floats:
+    """Return the CIEDE2000 of (n, 3) colors to the nearest of (k, 3)."""
+    step = max(1, _PAIRS // len(wanted))
+    parts = [
+        delta_e(colors[at : at + step, None], wanted).min(axis=-1)
+        for at in range(0, len(colors), step)
+    ]
+    return np.concatenate([np.zeros(0), *parts])

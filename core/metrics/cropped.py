@@ -43,6 +43,7 @@ _STRONG = 0.6  # of the strongest frequency: weaker ones hold fewer of the edges
 _FINER = 16  # frequencies to each that the bare profile has
 _BORDER = 0.75  # pixels, within which a border lies on a line
 _DRAWN_STEP = 8  # pixels: generators draw multiples of it
+_LEAST_PITCH = 1.5  # pixels a cell asked for, from which cells of a crop may be large enough
 _STILL_SEEN = 0.75  # of the cells asked for: with fewer, lines on the borders are no crop's
 
 
@@ -65,15 +66,21 @@ class _Fit:
     score: float
 
 
+def shows_lines(width: int, asked: int) -> bool:
+    """Return whether a picture is large enough to show, by its edges, another grid than asked for."""
+    return width >= _LEAST_PITCH * asked
+
+
 def see_asked_grid(profiles: EdgeProfiles, asked: int) -> GridSeen:
     """Return the grid of a picture that was drawn with ``asked`` cells along its width.
 
-    A crop shows fewer of them, and they fit clearly better. The size before is not known, so a
-    crop is told from art on another grid by its own size: see ``_is_crop``.
+    Only for pictures large enough to tell: see ``shows_lines``. A crop shows fewer of them, and
+    they fit clearly better. The size before is not known, so a crop is told from art on another
+    grid by its own size: see ``_is_crop``.
     """
     aligned = _aligned(profiles, asked)
     told = GridSeen(columns=asked, aligned=aligned)
-    if (aligned and aligned.score >= _UNDOUBTED) or profiles.width < 1.5 * asked:
+    if aligned and aligned.score >= _UNDOUBTED:
         return told
     fits = _fitting(profiles, asked)
     least = aligned.score + _CLEARLY if aligned else _ALONE

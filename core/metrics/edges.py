@@ -88,36 +88,34 @@ def _rise(
     return np.asarray(at.mean(axis=1) - _products(begin, onto)[:, None])
 
 
-def banding(colors: Floats, across: Floats, down: Floats) -> float | None:
+def banding(number: Places, colors: Floats, across: Floats, down: Floats) -> list[float | None]:
     """Return the share of neighboring cells, 0-1, that a step too small to be drawn divides.
 
-    ``colors`` are cells (rows, columns, 3) in CIELAB, ``across`` (rows, columns - 1) and ``down``
-    (rows - 1, columns) the CIEDE2000 of neighbors. Such a step is between 0.5 and 4, and goes on:
-    the cells before and after it do not return, as they do in noise. None for a single cell.
+    One for each picture of (n, rows, columns) cells, numbered in (k, 3) CIELAB ``colors``;
+    ``across`` (n, rows, columns - 1) and ``down`` (n, rows - 1, columns) are the CIEDE2000 of
+    neighbors. Such a step is between 0.5 and 4, and goes on: the cells before and after it do not
+    return, as they do in noise. None for a single cell.
     """
-    if not across.size and not down.size:
-        return None
-    steps = [
-        _small_steps(place, each)
-        for place, each in ((_numbered(colors), across), (_numbered(colors).T, down.T))
-    ]
-    before, here, there, after = colors.reshape(-1, 3).take(np.concatenate(steps, axis=1), axis=0)
+    pairs = across[0].size + down[0].size
+    if not pairs:
+        return [None] * len(number)
+    turned = number.swapaxes(1, 2), down.swapaxes(1, 2)
+    steps = [_small_steps(*each) for each in ((number, across), turned)]
+    picture, *places = np.concatenate(steps, axis=1)
+    before, here, there, after = (colors[place] for place in places)
     step = there - here
     most = _ONWARD * _products(step, step)
     onward = (_products(before - here, step) <= most) & (_products(there - after, step) <= most)
-    return float(np.count_nonzero(onward) / (across.size + down.size))
+    found = np.bincount(picture[onward], minlength=len(number)) / pairs
+    return [float(share) for share in found]
 
 
-def _numbered(colors: Floats) -> Places:
-    """Return (rows, columns): the number of each cell."""
-    return np.arange(colors.shape[0] * colors.shape[1]).reshape(colors.shape[:2])
-
-
-def _small_steps(place: Places, difference: Floats) -> Places:
-    """Return (4, k): the cells before, at both sides of, and after each small step in a row."""
-    row, column = np.nonzero((difference > _SEEN) & (difference <= _DRAWN))
-    before, after = np.maximum(column - 1, 0), np.minimum(column + 2, place.shape[1] - 1)
-    return np.stack([place[row, at] for at in (before, column, column + 1, after)])
+def _small_steps(number: Places, difference: Floats) -> Places:
+    """Return (5, k): the picture, and the colors before, at both sides of, and after small steps."""
+    picture, row, column = np.nonzero((difference > _SEEN) & (difference <= _DRAWN))
+    before, after = np.maximum(column - 1, 0), np.minimum(column + 2, number.shape[2] - 1)
+    beside = (number[picture, row, at] for at in (before, column, column + 1, after))
+    return np.stack([picture, *beside])
 
 
 def _products(first: NDArray[_Real], second: NDArray[_Real]) -> NDArray[_Real]:

@@ -1,18 +1,19 @@
 """What is seen of the pixel grid in one image, and how much of pixel art it is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.formats.finishing import Finishing
 from core.metrics.applicability import Kind, grid_to_ask, looks_for_grid, why_no_pixel_art
 from core.metrics.cells import Grid, cell_colors, grid_at, grid_over
-from core.metrics.color import Bytes, merge_palette
-from core.metrics.cropped import GridSeen, see_any_grid, see_asked_grid
+from core.metrics.color import Bytes
+from core.metrics.color_words import Painted, paint, palettes_of
+from core.metrics.cropped import GridSeen, see_any_grid, see_asked_grid, shows_lines
 from core.metrics.finished import finished_cells
 from core.metrics.grid_search import (
     FITS,
     SMALLEST_PITCH,
     Alignment,
-    EdgeProfiles,
     alignment,
     edge_profiles,
 )
@@ -21,10 +22,10 @@ from core.metrics.pixel_art import (
     StyleAnchors,
     alignment_points,
     cell_flatness,
-    compare_neighbors,
     flatness_points,
     has_lost_the_grid,
     is_photographic,
+    neighbors_of,
     palette_points,
     tone_count,
 )
@@ -38,7 +39,7 @@ class Look:
     """What was seen of the pixel grid; None where it does not apply."""
 
     grid: Grid
-    cells: Bytes  # (rows, columns, 3) as they are shipped: after the finishing
+    painted: Painted  # the cells as they are shipped: after the finishing
     plain_cells: Bytes  # the same before the finishing
     is_pixel_art: bool  # asked for, or found
     aligned: Alignment | None
@@ -49,6 +50,11 @@ class Look:
     tones: float
     not_art: str | None = None  # why this is not held to pixel art, though it may show a grid
     cropped: bool = False  # cells are cut at the borders; those seen by half or more are measured
+
+    @property
+    def cells(self) -> Bytes:
+        """(rows, columns, 3) as they are shipped."""
+        return self.painted.cells
 
     @property
     def lost_grid(self) -> bool:
@@ -99,37 +105,61 @@ def look_at(
     where a grid was asked for; edges, ramps and tones are those of the large image. The profile's
     ``kind`` says whether pixel art is meant at all.
     """
+    return look_at_all([pixels], asked, color_cells, finishing, kind)[0]
+
+
+def look_at_all(
+    pictures: Sequence[Bytes],
+    asked: int | None,
+    color_cells: int,
+    finishing: Finishing = _PLAIN,
+    kind: Kind | None = None,
+) -> list[Look]:
+    """Return ``look_at`` for each of several pictures, with their cells painted together."""
     asked = grid_to_ask(kind, asked)
-    seen = _seen(edge_profiles(pixels), asked, color_cells, kind)
-    laid = _laid(pixels, seen)
-    plain = cell_colors(pixels, laid)
     untouched = asked is None or finishing.is_plain
-    cells = plain if untouched else finished_cells(pixels, laid, finishing)
-    return Look(
-        grid=laid,
-        cells=cells,
-        plain_cells=plain,
-        is_pixel_art=not seen.unsure and (asked is not None or seen.found is not None),
-        aligned=seen.aligned,
-        found=seen.found,
-        flatness=cell_flatness(pixels, laid),
-        neighbors=compare_neighbors(cells),
-        palette=merge_palette(cells.reshape(-1, 3)).size,
-        tones=tone_count(pixels),
-        not_art=seen.unsure or why_no_pixel_art(kind),
-        cropped=seen.cropped,
-    )
+    seen = [_seen(pixels, asked, color_cells, kind) for pixels in pictures]
+    laid = [_laid(*each) for each in zip(pictures, seen, strict=True)]
+    plain = [cell_colors(*each) for each in zip(pictures, laid, strict=True)]
+    shipped = plain
+    if not untouched:
+        shipped = [finished_cells(*each, finishing) for each in zip(pictures, laid, strict=True)]
+    stack = paint(shipped)
+    painted = zip(stack, neighbors_of(stack), palettes_of(stack), strict=True)
+    return [
+        Look(
+            grid=grid,
+            painted=cells,
+            plain_cells=before,
+            is_pixel_art=not it.unsure and (asked is not None or it.found is not None),
+            aligned=it.aligned,
+            found=it.found,
+            flatness=cell_flatness(pixels, grid),
+            neighbors=neighbors,
+            palette=palette.size,
+            tones=tone_count(pixels),
+            not_art=it.unsure or why_no_pixel_art(kind),
+            cropped=it.cropped,
+        )
+        for pixels, it, grid, before, (cells, neighbors, palette) in zip(
+            pictures, seen, laid, plain, painted, strict=True
+        )
+    ]
 
 
-def _seen(edges: EdgeProfiles, asked: int | None, color_cells: int, kind: Kind | None) -> GridSeen:
+def _seen(pixels: Bytes, asked: int | None, color_cells: int, kind: Kind | None) -> GridSeen:
     """Return the grid asked for, the one that is found, or the cells that colors are read on."""
+    width = pixels.shape[1]
     if asked is not None:
-        return see_asked_grid(edges, asked)
+        if not shows_lines(width, asked):
+            return GridSeen(columns=asked, aligned=None)
+        return see_asked_grid(edge_profiles(pixels), asked)
+    edges = edge_profiles(pixels)
     found = see_any_grid(edges) if looks_for_grid(kind) else None
     if found is not None and not found.unsure:
         return found
-    columns = min(color_cells, edges.width)
-    small = edges.width / columns < SMALLEST_PITCH
+    columns = min(color_cells, width)
+    small = width / columns < SMALLEST_PITCH
     aligned = None if small else alignment(edges, columns)
     return GridSeen(columns=columns, aligned=aligned, unsure=found.unsure if found else None)
 

@@ -1,16 +1,17 @@
-"""One image in, one measurement out: the only function of this package that sees everything."""
+"""Images in, one measurement out for each: the only function of this package that sees everything."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from core.errors import Fixable
-from core.formats.finishing import read_finishing
-from core.metrics.adherence import Promises, judge_promises, weighted_mean
+from core.formats.finishing import Finishing, read_finishing
+from core.metrics.adherence import Promises, judge_all, weighted_mean
 from core.metrics.background import Background, background_of
 from core.metrics.color import Bytes
+from core.metrics.color_words import paint
 from core.metrics.findings import issues_of, reasons_of, strengths_of
-from core.metrics.look import COLOR_CELLS, Look, look_at
+from core.metrics.look import COLOR_CELLS, Look, look_at, look_at_all
 from core.metrics.metric_rows import (
     color_metrics,
     edge_metrics,
@@ -30,6 +31,7 @@ from core.metrics.things import NO_SCORES
 from core.nouns import Expectation, Measurement
 
 _SMALLEST = 8  # pixels a side
+_STACK = 256  # pictures that are measured together: some 100 MB at most
 _SAME_LEVEL = 8  # of 255, within which all pixels of a blank image lie
 VOTES_DECIDE = "not applicable: the profile is votes only, so people's votes decide"
 _SCORES = ("visual_quality", "style_match", "prompt_adherence")
@@ -54,16 +56,84 @@ def measure(
     measured is None with a reason. Raises Fixable when ``pixels`` is no 8-bit RGB image, or
     ``finishing`` is not understood.
     """
-    _check(pixels)
+    return measure_many(
+        [pixels],
+        expects=[expect],
+        grid=grid,
+        profile=profile,
+        finishing=finishing,
+        detected=[detected],
+    )[0]
+
+
+def measure_many(
+    pictures: Sequence[Bytes],
+    *,
+    expects: Sequence[Expectation],
+    grid: int | None,
+    profile: TrainingProfile | None = None,
+    finishing: str = "cells",
+    detected: Sequence[Mapping[str, float]] | None = None,
+) -> list[Measurement]:
+    """Return ``measure`` for each of several pictures, to the last bit, in less time for each.
+
+    What is costly by color is worked out once for up to 256 pictures, and small ones share the
+    fixed cost of each step. Raises Fixable where ``measure`` does for any of them.
+    """
+    for pixels in pictures:
+        _check(pixels)
     steps = read_finishing(finishing)
+    found = [_unmeasured(pixels, grid, profile) for pixels in pictures]
+    scores = detected or [NO_SCORES] * len(pictures)
+    todo = [at for at, known in enumerate(found) if known is None]
+    for stack in (todo[at : at + _STACK] for at in range(0, len(todo), _STACK)):
+        asked = [(pictures[at], expects[at], scores[at]) for at in stack]
+        for at, measured in zip(stack, _measured(asked, grid, profile, steps), strict=True):
+            found[at] = measured
+    return [measured for measured in found if measured]
+
+
+def _unmeasured(
+    pixels: Bytes, grid: int | None, profile: TrainingProfile | None
+) -> Measurement | None:
+    """Return the measurement of a picture that is not to be scored, or None."""
     if trouble := _degenerate(pixels, grid):
         return _nothing(pixels, *trouble)
     if profile and profile.kind == "votes":
         return _not_scored(pixels, VOTES_DECIDE)
-    kind = profile.kind if profile else None
-    look = look_at(pixels, grid, profile.grid if profile else COLOR_CELLS, steps, kind)
-    ground = background_of(look.cells)
-    promises = judge_promises(look.cells, expect, ground, profile, detected)
+    return None
+
+
+def _measured(
+    asked: Sequence[tuple[Bytes, Expectation, Mapping[str, float]]],
+    grid: int | None,
+    profile: TrainingProfile | None,
+    steps: Finishing,
+) -> Iterator[Measurement]:
+    """Give the measurement of each of a stack of pictures."""
+    pictures, expects, scores = zip(*asked, strict=True)
+    kind, columns = (profile.kind, profile.grid) if profile else (None, COLOR_CELLS)
+    looks = look_at_all(pictures, grid, columns, steps, kind)
+    judged = judge_all([look.painted for look in looks], expects, profile, scores)
+    before: list[Promises | None] = [None] * len(looks)
+    if looks[0].painted.cells is not looks[0].plain_cells:
+        plain = paint([look.plain_cells for look in looks])
+        before = [promises for _, promises in judge_all(plain, expects, profile)]
+    for pixels, look, (ground, promises), unfinished in zip(
+        pictures, looks, judged, before, strict=True
+    ):
+        yield _told(pixels, look, ground, promises, unfinished, profile)
+
+
+def _told(
+    pixels: Bytes,
+    look: Look,
+    ground: Background,
+    promises: Promises,
+    unfinished: Promises | None,
+    profile: TrainingProfile | None,
+) -> Measurement:
+    """Return what was seen and judged of one picture as it is stored."""
     anchors = profile.anchors if profile else DRAWN_BY_PEOPLE
     metrics = color_metrics(promises, ground, look) | style_metrics(look, profile)
     metrics |= edge_metrics(pixels, look) | thing_metrics(promises.things)
@@ -76,8 +146,8 @@ def measure(
     }
     off = {name: why for name in scores if profile and (why := profile.why_off(name))}
     scores |= dict.fromkeys(off)
-    if look.cells is not look.plain_cells:
-        metrics |= finishing_metrics(look, _judge_plain(look, expect, profile))
+    if unfinished:
+        metrics |= finishing_metrics(look, unfinished)
     return Measurement(
         visual_quality=scores["visual_quality"],
         style_match=scores["style_match"],
@@ -89,11 +159,6 @@ def measure(
         background_hex=ground.hex,
         unique_colors=look.palette,
     )
-
-
-def _judge_plain(look: Look, expect: Expectation, profile: TrainingProfile | None) -> Promises:
-    """Return how far the cells keep what was promised before their finishing."""
-    return judge_promises(look.plain_cells, expect, background_of(look.plain_cells), profile)
 
 
 def _check(pixels: Bytes) -> None:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.metrics.color import Bools, Bytes
-from core.metrics.color_words import Target, match_cells
+from core.metrics.color import Bools
+from core.metrics.color_words import Painted, Target, match_cells
 
 _FEWEST = 4  # cells: fewer may be an eye or a stray one
 
@@ -20,7 +20,7 @@ class Place:
     least: float  # share of the cells elsewhere that has to show it
 
 
-def cells_elsewhere(cells: Bytes, places: Mapping[str, Place], wrong: set[str]) -> dict[str, int]:
+def cells_elsewhere(cells: Painted, places: Mapping[str, Place], wrong: set[str]) -> dict[str, int]:
     """Return, of the promises that are ``wrong``, how many (rows, columns, 3) cells elsewhere keep.
 
     Those with too few are left out, and so is a color that another promise shares: it is there by
@@ -32,8 +32,8 @@ def cells_elsewhere(cells: Bytes, places: Mapping[str, Place], wrong: set[str]) 
         others = [each for other, each in places.items() if other != name]
         if any(_alike(place, each) for each in others):
             continue
-        outside = cells[~place.mask]
-        count = int(match_cells(outside, place.targets).match.sum()) if outside.size else 0
+        outside = cells.match(place.targets, ~place.mask).match
+        count = int(np.count_nonzero(outside))
         if count >= max(_FEWEST, place.least * len(outside)):
             found[name] = count
     return found

@@ -3,12 +3,14 @@
 The anchors are those of 204 portraits of 24x24 cells drawn by people; all lengths are in pitches.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from core.metrics.cells import Grid, cell_samples, median_color
-from core.metrics.color import JND, MERGE, Bools, Bytes, Floats, delta_e, distinct, lab
+from core.metrics.color import JND, MERGE, Bools, Bytes, Floats, Numbers, delta_e, differences, lab
+from core.metrics.color_words import Painted, by_shape, paint
 from core.metrics.edges import banding
 from core.metrics.grid_search import SMALLEST_PITCH
 
@@ -17,6 +19,7 @@ _ROOMY = 8.0  # pixels a cell from which its inner part alone can show a ramp
 _ALIGNED = 0.95  # alignment that earns 100
 _FLAT, _UNEVEN = 0.98, 0.5  # flatness that earns 100 and 0 (photographs lie at 0.4-0.8)
 _MANY_TONES = 45.0
+_FEW_CODES = 4096
 _DRAWN_PLAIN = 0.5
 # down, right: each pair of neighbors once, those side by side and one below the other first
 _STEPS = ((0, 1), (1, 0), (1, 1), (1, -1))
@@ -86,51 +89,47 @@ def compare_neighbors(cells: Bytes) -> Neighbors:
     Unlike means a CIEDE2000 above 6, the same one below 3. Eyes and jewels are legitimate orphans:
     judge their share against what good art has, never against 0.
     """
-    met = _against_neighbors(cells)
-    every = np.concatenate([each.reshape(-1) for each in met.differences])
-    return Neighbors(
-        orphans=float(met.alone.mean()),
-        plain=float((every < JND).mean()) if every.size else 1.0,
-        banding=banding(met.colors, *met.differences[:2]),
-    )
+    return neighbors_of(paint([cells]))[0]
+
+
+def neighbors_of(stack: Sequence[Painted]) -> list[Neighbors]:
+    """Return ``compare_neighbors`` for pictures that were painted together."""
+    found: dict[int, Neighbors] = {}
+    for places, number in by_shape(stack):
+        alone, sides = _against_neighbors(number, stack[0].shades.lab)
+        every = np.concatenate([side.reshape(len(number), -1) for side in sides], axis=1)
+        plain = (every < JND).mean(axis=1) if every.size else np.ones(len(number))
+        bands = banding(number, stack[0].shades.lab, *sides[:2])
+        orphans = alone.mean(axis=(1, 2))
+        for at, share, same, band in zip(places, orphans, plain, bands, strict=True):
+            found[at] = Neighbors(orphans=float(share), plain=float(same), banding=band)
+    return [found[at] for at in range(len(stack))]
 
 
 def orphan_mask(cells: Bytes) -> Bools:
     """Return (rows, columns): the cells unlike all their neighbors."""
-    return _against_neighbors(cells).alone
+    painted = paint([cells])[0]
+    return _against_neighbors(painted.number[None], painted.shades.lab)[0][0]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Met:
-    """All neighboring pairs."""
+def _against_neighbors(number: Numbers, colors: Floats) -> tuple[Bools, list[Floats]]:
+    """Compare all neighbors of (n, rows, columns) cells, numbered in (k, 3) CIELAB ``colors``.
 
-    alone: Bools  # (rows, columns): the orphans
-    colors: Floats  # (rows, columns, 3) CIELAB
-    differences: list[Floats]  # CIEDE2000 in the directions of _STEPS, each in the shape it has
-
-
-def _against_neighbors(cells: Bytes) -> _Met:
-    """Compare all neighbors; each pair of colors is worked out once, however many cells meet in it."""
-    rgb, of = distinct(cells)
-    number = of.reshape(cells.shape[:2])
+    Return (n, rows, columns), the orphans, and the CIEDE2000 in the directions of _STEPS.
+    """
     sides = [_neighbors(*step) for step in _STEPS]
-    pairs = [number[here] * len(rgb) + number[there] for here, there in sides]
-    every, colors = np.concatenate([pair.reshape(-1) for pair in pairs]), lab(rgb)
-    if len(rgb) > number.size / 2:  # hardly any pair of colors comes twice
-        difference = delta_e(colors[every // len(rgb)], colors[every % len(rgb)])
-    else:
-        unique, back = np.unique(every, return_inverse=True)
-        difference = delta_e(colors[unique // len(rgb)], colors[unique % len(rgb)])[back]
-    ends = np.cumsum([pair.size for pair in pairs])[:-1]
-    differences = [
-        each.reshape(pair.shape)
-        for each, pair in zip(np.split(difference, ends), pairs, strict=True)
+    pairs = [(number[:, *here], number[:, *there]) for here, there in sides]
+    flat = [np.concatenate([each.reshape(-1) for each in end]) for end in zip(*pairs, strict=True)]
+    ends = np.cumsum([here.size for here, _ in pairs])[:-1]
+    found = [
+        each.reshape(here.shape)
+        for each, (here, _) in zip(np.split(differences(colors, *flat), ends), pairs, strict=True)
     ]
-    alone = np.ones(cells.shape[:2], dtype=bool)
-    for (here, there), each in zip(sides, differences, strict=True):
-        alone[here] &= each > MERGE
-        alone[there] &= each > MERGE
-    return _Met(alone=alone, colors=colors[number], differences=differences)
+    alone = np.ones(number.shape, dtype=bool)
+    for (here, there), each in zip(sides, found, strict=True):
+        alone[:, *here] &= each > MERGE
+        alone[:, *there] &= each > MERGE
+    return alone, found
 
 
 def _neighbors(down: int, right: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
@@ -185,8 +184,13 @@ def tone_count(pixels: Bytes) -> float:
     """
     shifted = (pixels[::2, ::2] >> 3).astype(np.int32)
     codes = (shifted[..., 0] << 10) | (shifted[..., 1] << 5) | shifted[..., 2]
-    counts = np.bincount(codes.reshape(-1))
-    share = counts[counts > 0] / codes.size
+    if codes.size < _FEW_CODES:  # sorting few is faster than counting 32768 possible ones
+        line = np.sort(codes, axis=None)
+        counts = np.diff(np.flatnonzero(np.diff(line, prepend=-1)), append=line.size)
+    else:
+        counts = np.bincount(codes.reshape(-1))
+        counts = counts[counts > 0]
+    share = counts / codes.size
     return float(np.exp(-(share * np.log(share)).sum()))
 
 

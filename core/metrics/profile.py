@@ -14,7 +14,7 @@ from core.metrics.applicability import KINDS, Kind, common_subject
 from core.metrics.background import background_of
 from core.metrics.cells import shrink_to_cells
 from core.metrics.color import MATCH, Bools, Bytes, hex_of_rgb, merge_palette
-from core.metrics.color_words import Target, match_cells, resolve
+from core.metrics.color_words import Target, match_cells, paint, resolve
 from core.metrics.detector import Detector
 from core.metrics.pixel_art import DRAWN_BY_PEOPLE, StyleAnchors, compare_neighbors
 from core.metrics.probe import Probe, learn_probe
@@ -275,7 +275,7 @@ def _with_references(draft: RegionMap, told: list[tuple[Bytes, tuple[Target, ...
     if not weights.any():
         return draft
     draft = replace(draft, intruders=_intruders(draft, told))
-    figures = [weighted_figures(cells, weights, targets) for cells, targets in told]
+    figures = [weighted_figures(paint([cells])[0], weights, targets) for cells, targets in told]
     tones = [
         tones_of(draft.sure_cells(cells, background_of(cells).rgb, targets))
         for cells, targets in told

@@ -7,12 +7,12 @@ images from what the base model draws without any LoRA.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from core.metrics.adherence import Promises, RegionAnswer, judge_promises
+from core.metrics.adherence import Promises, RegionAnswer, judge_all
 from core.metrics.applicability import why_off
-from core.metrics.background import ColorFigures, background_of
+from core.metrics.background import ColorFigures
 from core.metrics.cells import shrink_to_cells
 from core.metrics.color import Bytes, delta_e, lab
-from core.metrics.color_words import resolve
+from core.metrics.color_words import paint, resolve
 from core.metrics.profile import TrainingProfile
 from core.metrics.proof import Proof, prove
 from core.nouns import Expectation, Measurement
@@ -89,7 +89,7 @@ def _score(profile: TrainingProfile, cells: Bytes, name: str, color: str) -> flo
         expect = replace(expect, background=color)
     else:
         expect = replace(expect, regions=((name, color),))
-    promises = judge_promises(cells, expect, background_of(cells), replace(profile, off=()))
+    (_, promises), *_ = judge_all(paint([cells]), [expect], replace(profile, off=()))
     return _points(promises, name)
 
 

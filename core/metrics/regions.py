@@ -20,7 +20,7 @@ from core.metrics.color import (
     oklab,
     rgb_of_hex,
 )
-from core.metrics.color_words import Target, match_cells
+from core.metrics.color_words import Painted, Target, match_cells
 
 CORE = 0.3  # probability from which a cell belongs to a region
 SURE = (0.8, 0.65, 0.5)  # from which its hues are held against it: the first with enough cells
@@ -78,10 +78,10 @@ class RegionMap:
         return inside[kept] if np.count_nonzero(kept) >= FEWEST_CORE else inside
 
 
-def weighted_figures(cells: Bytes, weights: Floats, targets: tuple[Target, ...]) -> ColorFigures:
+def weighted_figures(cells: Painted, weights: Floats, targets: tuple[Target, ...]) -> ColorFigures:
     """Return how (rows, columns, 3) cells answer to a color, each weighted by its probability."""
     inside = weights > 0
-    answer = match_cells(cells[inside], targets)
+    answer = cells.match(targets, inside)
     share = weights[inside] / weights[inside].sum()
     return ColorFigures(
         match=100 * float(share @ answer.match),
@@ -90,7 +90,7 @@ def weighted_figures(cells: Bytes, weights: Floats, targets: tuple[Target, ...])
     )
 
 
-def mapped_figures(cells: Bytes, region: RegionMap, targets: tuple[Target, ...]) -> ColorFigures:
+def mapped_figures(cells: Painted, region: RegionMap, targets: tuple[Target, ...]) -> ColorFigures:
     """Return agreement of a region with its promise, 100 being what training images reach."""
     raw = weighted_figures(cells, region.weights, targets)
     return ColorFigures(
@@ -106,16 +106,15 @@ def _relative(value: float, reference: float) -> float:
 
 
 def palette_figures(
-    cells: Bytes, figure: Bools, targets: tuple[Target, ...], least_area: float
+    cells: Painted, figure: Bools, targets: tuple[Target, ...], least_area: float
 ) -> ColorFigures:
     """Return whether the figure holds enough of a promised color, wherever it lies.
 
     The fallback where no map could be learned. ``figure`` marks the cells that are not background;
     ``least_area`` is the share of them that earns 100. Cells are taken from the closest on.
     """
-    inside = cells[figure] if figure.any() else cells.reshape(-1, 3)
-    answer = match_cells(inside, targets)
-    needed = max(1, round(least_area * len(inside)))
+    answer = cells.match(targets, figure if figure.any() else np.ones_like(figure))
+    needed = max(1, round(least_area * len(answer.match)))
     return ColorFigures(
         match=100 * min(1.0, float(answer.match.sum()) / needed),
         closeness=100 * float(np.sort(answer.closeness)[-needed:].mean()),

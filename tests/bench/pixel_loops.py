@@ -1,4 +1,4 @@
-"""The baseline of B5: what the owner's documents describe, as one writes it on a first afternoon.
+"""The narrow peer of B5: what the owner's documents describe, as one writes it on a first afternoon.
 
 Each pixel's distance to each promised color, the palette in a dict, neighbors and edges in loops.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,21 +18,34 @@ from core.formats.color_names import COLOR_NAMES
 from core.nouns import Expectation
 
 Color = tuple[int, int, int]
-Distance = Callable[[Color, Color], float]
+Point = tuple[float, float, float]  # a color in the space that its distance is told in
+Rows = list[list[Point]]
+Distance = Callable[[Point, Point], float]
 SAME = 10.0  # the same color, in CIEDE2000; the RGB distance is scaled to be about as strict
 ALIKE = 6.0
 _RGB_PER_STEP = 4.0
 
 
-def loops(pixels: NDArray[np.uint8], expect: Expectation, distance: Distance) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """A way to compare colors: each pixel is converted once, each pair of points is compared."""
+
+    point: Callable[[Color], Point]
+    distance: Callable[[Point, Point], float]
+
+
+def loops(pixels: NDArray[np.uint8], expect: Expectation, space: Space) -> dict[str, Any]:
     """Return background match, region shares, colors, stray pixels and edges of (H, W, 3) uint8."""
-    rows: list[list[Color]] = [[tuple(one) for one in row] for row in pixels.tolist()]
+    colors: list[list[Color]] = [[tuple(one) for one in row] for row in pixels.tolist()]
+    rows = [[space.point(color) for color in row] for row in colors]
+    wanted = {name: space.point(_color(value)) for name, value in expect.regions}
+    ground = space.point(_color(expect.background or "#000000"))
     return {
-        "background_match": _background(rows, _color(expect.background or "#000000"), distance),
-        "regions": {name: _share(rows, _color(value), distance) for name, value in expect.regions},
-        "colors": _palette(rows, distance),
-        "stray": _stray(rows, distance),
-        "edges": _edges(rows),
+        "background_match": _background(rows, ground, space.distance),
+        "regions": {name: _share(rows, value, space.distance) for name, value in wanted.items()},
+        "colors": _palette(rows, space.distance),
+        "stray": _stray(rows, space.distance),
+        "edges": _edges(colors),
     }
 
 
@@ -41,7 +55,7 @@ def _color(text: str) -> Color:
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
 
 
-def _background(rows: list[list[Color]], wanted: Color, distance: Distance) -> float:
+def _background(rows: Rows, wanted: Point, distance: Distance) -> float:
     """Return the % of the border at the top, left and right, one cell wide, in a color."""
     height, width = len(rows), len(rows[0])
     band = max(1, width // 24)
@@ -54,7 +68,7 @@ def _background(rows: list[list[Color]], wanted: Color, distance: Distance) -> f
     return 100 * matching / seen
 
 
-def _share(rows: list[list[Color]], wanted: Color, distance: Distance) -> float:
+def _share(rows: Rows, wanted: Point, distance: Distance) -> float:
     """Return the % of all pixels in a color."""
     matching = seen = 0
     for row in rows:
@@ -64,20 +78,20 @@ def _share(rows: list[list[Color]], wanted: Color, distance: Distance) -> float:
     return 100 * matching / seen
 
 
-def _palette(rows: list[list[Color]], distance: Distance) -> dict[Color, int]:
+def _palette(rows: Rows, distance: Distance) -> dict[Point, int]:
     """Return the dominant colors: the commonest takes in what is alike, and so on."""
-    counts: Counter[Color] = Counter()
+    counts: Counter[Point] = Counter()
     for row in rows:
         for pixel in row:
             counts[pixel] += 1
-    entries: dict[Color, int] = {}
+    entries: dict[Point, int] = {}
     for color, count in counts.most_common():
         like = next((entry for entry in entries if distance(entry, color) <= ALIKE), color)
         entries[like] = entries.get(like, 0) + count
     return entries
 
 
-def _stray(rows: list[list[Color]], distance: Distance) -> float:
+def _stray(rows: Rows, distance: Distance) -> float:
     """Return the share of pixels unlike all their neighbors."""
     height, width = len(rows), len(rows[0])
     stray = 0
@@ -108,15 +122,19 @@ def _edges(rows: list[list[Color]]) -> tuple[list[float], list[float]]:
     return columns, lines
 
 
-def plain_rgb(first: Color, second: Color) -> float:
+def _as_it_is(color: Color) -> Point:
+    return color
+
+
+def plain_rgb(first: Point, second: Point) -> float:
     """Return the straight distance in RGB, scaled: cheap, and blind to how colors look."""
     return math.dist(first, second) / _RGB_PER_STEP
 
 
-def sharma(first: Color, second: Color) -> float:
-    """Return CIEDE2000 (Sharma, Wu and Dalal 2004) of two sRGB colors, step by step."""
-    l1, a1, b1 = _lab(first)
-    l2, a2, b2 = _lab(second)
+def ciede2000(first: Point, second: Point) -> float:
+    """Return CIEDE2000 (Sharma, Wu and Dalal 2004) of two CIELAB colors, step by step."""
+    l1, a1, b1 = first
+    l2, a2, b2 = second
     c7 = ((math.hypot(a1, b1) + math.hypot(a2, b2)) / 2) ** 7
     g = 0.5 * (1 - math.sqrt(c7 / (c7 + 25**7)))
     a1, a2 = (1 + g) * a1, (1 + g) * a2
@@ -149,8 +167,9 @@ def _weighted(light: float, chroma: float, hue: float, by: tuple[float, float, f
     return math.sqrt(max(0.0, dl * dl + dc * dc + dh * dh + rotation * dc * dh))
 
 
-def _lab(color: Color) -> tuple[float, float, float]:
-    red, green, blue = (_linear(value / 255) for value in color)
+def lab_of(color: Color) -> Point:
+    """Return sRGB as CIELAB."""
+    red, green, blue = (linear(value / 255) for value in color)
     x = (0.4124564 * red + 0.3575761 * green + 0.1804375 * blue) / 0.9504700
     y = 0.2126729 * red + 0.7151522 * green + 0.0721750 * blue
     z = (0.0193339 * red + 0.1191920 * green + 0.9503041 * blue) / 1.0888300
@@ -158,9 +177,14 @@ def _lab(color: Color) -> tuple[float, float, float]:
     return 116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)
 
 
-def _linear(value: float) -> float:
+def linear(value: float) -> float:
+    """Return an sRGB channel of 0-1 as light."""
     return value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
 
 
 def _bent(value: float) -> float:
     return value ** (1 / 3) if value > 216 / 24389 else (24389 / 27 * value + 16) / 116
+
+
+CIEDE2000 = Space(point=lab_of, distance=ciede2000)
+RGB = Space(point=_as_it_is, distance=plain_rgb)

@@ -73,9 +73,9 @@ def enlarged(cells: Bytes, size: int, how: Image.Resampling = Image.Resampling.N
     return np.asarray(Image.fromarray(cells).resize((size, size), how))
 
 
-def noisy(pixels: Bytes, sigma: float) -> Bytes:
+def noisy(pixels: Bytes, sigma: float, seed: int = 0) -> Bytes:
     """Return pixels with Gaussian noise of ``sigma`` levels."""
-    noise = np.random.default_rng(0).normal(0, sigma, pixels.shape)
+    noise = np.random.default_rng(seed).normal(0, sigma, pixels.shape)
     return np.clip(pixels + noise, 0, 255).astype(np.uint8)
 
 
