@@ -1,4 +1,4 @@
-"""Looks after the money of this machine's runs: tells of a budget that runs out and of a machine that idles."""
+"""Tells of a budget that runs out, of a machine that idles, and of a trainer that falls silent."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from core.rules.alerting import notice
-from core.rules.costing import RunCost, account, budget_news, idle_news, price_of
+from core.rules.costing import RunCost, account, budget_news, idle_news, price_of, silence_news
 from core.settings import Settings
 from core.store import costs
 from core.store.database import Connection, Database, Row, rows, run
@@ -38,8 +38,8 @@ class Bookkeeper:
                 cost = cost_of(connection, each["id"], mine)
                 if cost is not None:
                     self._tell_of_budget(connection, each, cost)
-                    if number == 0 and not each["is_training"]:  # the run that was here last
-                        self._tell_of_idling(connection, each, cost)
+                    if number == 0:  # the run that was here last
+                        self._tell_of_quiet(connection, each, cost)
 
     def _tell_of_budget(self, connection: Connection, about: Row, cost: RunCost) -> None:
         news = budget_news(cost)
@@ -49,15 +49,22 @@ class Bookkeeper:
             told = f"{cost.budget:.4f}/{mark}"  # of this budget: of a raised one it is told again
             tell(connection, about["id"], _event("budget", told, title, words, about))
 
-    def _tell_of_idling(self, connection: Connection, about: Row, cost: RunCost) -> None:
+    def _tell_of_quiet(self, connection: Connection, about: Row, cost: RunCost) -> None:
+        """Tell once of a machine that idles at a price, or of a trainer that is not heard of."""
         lengths = [each.training for each in cost.epochs if each.training is not None]
         usual = median(lengths) if lengths else None
         price = cost.price or price_of(self.settings.price_per_hour, self.settings.gpu_name)
-        words = idle_news(about["last_activity"], about["now"], price, usual=usual)
+        last, now = about["last_activity"], about["now"]
+        since = f"{last:%Y%m%dT%H%M%S}" if last is not None else ""
+        words = None if about["is_training"] else idle_news(last, now, price, usual=usual)
         if words is not None:
-            since = f"{about['last_activity']:%Y%m%dT%H%M%S}"
             title = "the machine idles and costs money"
             tell(connection, about["id"], _event("idle", since, title, words, about))
+        elif about["status"] == "in_progress":
+            words = silence_news(last, now, usual=usual)
+            if words is not None:
+                title = "no checkpoint for long"
+                tell(connection, about["id"], _event("silent", since, title, words, about))
 
 
 def cost_of(connection: Connection, run_id: int, settings: Settings) -> RunCost | None:

@@ -22,15 +22,18 @@ from core.formats.checkpoint_file import (
 from core.formats.checkpoint_name import shown, telling_name
 from core.formats.trainer_samples import TrainerSample
 from core.nouns import digest
+from core.rules.alerting import notice
 from core.store.database import Connection, Database, bump, row, rows, run
 from core.store.files import ImageStore
 from core.store.registration import Arrival, register
 from daemon.examiner import SightingState
 from daemon.spool import Admitted, Blocked, Outcome, Spool
+from daemon.telling import tell
 from daemon.watcher import ScanResult, Sighting
 
 log = structlog.get_logger()
 
+_TROUBLE = ("refused", "quarantined", "blocked")
 _LARGEST_SAMPLE = 40_000_000  # bytes
 
 
@@ -47,6 +50,7 @@ class Intake:
     def __post_init__(self) -> None:
         """Start with nothing left over."""
         self._unsaved: dict[str, Sighting] = {}
+        self._warned: set[tuple[str, str]] = set()  # path and state
         self._samples: list[TrainerSample] = []
 
     def known_sightings(self) -> list[Sighting]:
@@ -87,6 +91,7 @@ class Intake:
                 self.register(outcome)
             seen = _sighting_of(path, outcome)
             self._unsaved[seen.path] = seen
+            self._warned.add((seen.path, seen.state))  # whoever named the file is told at the end
         self._save_sightings()
 
     def remember(self) -> None:
@@ -159,8 +164,31 @@ class Intake:
                     reason=seen.reason,
                     sha256=seen.sha256,
                 )
+                if seen.state in _TROUBLE:
+                    self._warn(connection, seen)
             bump(connection)
         self._unsaved.clear()
+
+    def _warn(self, connection: Connection, seen: Sighting) -> None:
+        """Say once in the log that a file is not used; have people told where a run suffers by it."""
+        if (seen.path, seen.state) in self._warned:
+            return
+        self._warned.add((seen.path, seen.state))
+        name = telling_name(seen.path)
+        log.warning("file is not used", file=name, state=seen.state, reason=seen.reason)
+        if seen.state == "refused":
+            return  # somebody else's file, most often: no checkpoint of the run is missing
+        title = "waits for space" if seen.state == "blocked" else "is damaged"
+        about = digest([seen.path, seen.mtime_ns])[:12]
+        news = notice(
+            "failure",
+            f"{seen.state}/{about}",
+            title=title,
+            body=seen.reason,
+            run_name=name,
+            run_id=self.host,
+        )
+        tell(connection, None, news)
 
     def _take_samples(self) -> None:
         """Keep the trainer's own pictures; one whose run is not known yet waits for it."""

@@ -24,6 +24,7 @@ _PASSED_ON = (
     signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2,
     signal.SIGWINCH,
 )  # fmt: skip
+_ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGKILL)
 
 
 @dataclass(kw_only=True)
@@ -33,6 +34,7 @@ class Child:
     process: subprocess.Popen[bytes]
     outputs: dict[int, int]  # where its output comes out -> where it goes
     seen: Callable[[bytes], None]  # is shown every piece that was passed on
+    asked: bool = False  # to end, by a signal
     _deaf: set[int] = field(default_factory=set)  # outputs nobody reads any more
 
     @property
@@ -42,6 +44,7 @@ class Child:
 
     def send(self, number: signal.Signals) -> bool:
         """Send a signal to the whole group; return False when nothing of it is left."""
+        self.asked |= number in _ENDING
         try:
             os.killpg(self.pid, number)
         except (ProcessLookupError, PermissionError):  # macOS says the latter of zombies

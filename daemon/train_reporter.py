@@ -9,13 +9,15 @@ from datetime import datetime
 from pathlib import Path
 
 from core.errors import EpochwatchError, Retryable
+from core.rules.alerting import notice
 from core.settings import Settings
 from core.store.database import Connection, Database, Row, bump, row, rows, run
 from core.store.opening import open_database
 from core.store.owners_tables import write_run
 from daemon.actions.stop import Means, Stopper
+from daemon.telling import tell
 from daemon.train_command import option, schedule_settings, told_command
-from daemon.train_log import LogReader
+from daemon.train_log import LogReader, Progress
 
 _EVERY = 5.0  # seconds between two reports
 _AGAIN = 10.0  # seconds until a database that was away is tried again
@@ -36,6 +38,7 @@ class Reporter:
     every: float = _EVERY
     again: float = _AGAIN
     state: str = "training"
+    code: int | None = None  # how it ended
     _ended: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
     _said: object = None
@@ -51,9 +54,9 @@ class Reporter:
         self._thread = threading.Thread(target=self._work, name="reporter", daemon=True)
         self._thread.start()
 
-    def finish(self, state: str, *, patience: float = 3.0) -> None:
+    def finish(self, state: str, code: int, *, patience: float = 3.0) -> None:
         """Report the end, if that is possible within ``patience`` seconds."""
-        self.state = state
+        self.state, self.code = state, code
         self._ended.set()
         if self._thread is not None:
             self._thread.join(patience)
@@ -101,9 +104,26 @@ class Reporter:
             run(connection, "stopping.set", run_id=known, stopping=stopping)
         if known is not None and known != self._settled:
             self._settle(connection, known)
+        if self.state == "failed":
+            self._tell_of_crash(connection, known)
         if said != self._said:
             bump(connection, "hosts")
             self._said = said
+
+    def _tell_of_crash(self, connection: Connection, run_id: int | None) -> None:
+        """Have people told once that it has failed, also before its first checkpoint."""
+        about = row(connection, "runs.get", run_id=run_id) if run_id is not None else None
+        called = self.run_name or option(self.command, "output_name")
+        crash = notice(
+            "failure",
+            f"trainer/{self.pid}/{self.started_at.isoformat()}",
+            title="the trainer has failed",
+            body=f"It ended with exit code {self.code}{_how_far(self.log.progress)}. Why stands where "
+            "it was started. What it has saved is tested all the same.",
+            run_name=about["run_name"] if about else called or "training",
+            run_id=run_id or self.settings.host_name,
+        )
+        tell(connection, run_id, crash)
 
     def _settle(self, connection: Connection, run_id: int) -> None:
         """Fill what the trainer's own files leave open of its learning rate, and nothing else."""
@@ -154,3 +174,13 @@ class Reporter:
         with database.transaction() as connection:
             run(connection, "actions.done", key=action["key"], note=note)
             bump(connection)
+
+
+def _how_far(progress: Progress) -> str:
+    """Return how far it had come, as far as it said so."""
+    said = [f"epoch {progress.epoch}"] if progress.epoch is not None else []
+    if progress.step is not None:
+        said.append(f"step {progress.step} of {progress.total_steps}")
+    if progress.loss is not None:
+        said.append(f"loss {progress.loss:.4g}")
+    return f" at {', '.join(said)}" if said else ""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EventKind = Literal[
     "failure", "run_finished", "stop_advised", "degrading", "plateau", "new_best",
-    "trainer_stopped", "stop_failed", "stop_held", "budget", "idle",
+    "trainer_stopped", "stop_failed", "stop_held", "budget", "idle", "silent",
     "gate_failed", "gate_passed", "decision", "look",
 ]  # fmt: skip
 KINDS: tuple[EventKind, ...] = (  # of advice, the most important first

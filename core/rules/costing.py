@@ -237,6 +237,23 @@ def idle_news(
     )
 
 
+def silence_news(last: datetime | None, now: datetime, *, usual: float | None) -> str | None:
+    """Return a sentence when a run that goes on has saved nothing for long; else None.
+
+    Long is as for ``idle_news``; a run of whose saves none was timed has no usual length.
+    """
+    if last is None or usual is None:
+        return None
+    seconds = (now - last).total_seconds()
+    if seconds < max(_IDLE, 3 * usual):
+        return None
+    return (
+        f"Nothing was saved or drawn for {hours(seconds)}; an epoch usually takes {hours(usual)}. The "
+        "trainer has crashed, hangs or was ended: look at it. If the run is over, say so with: "
+        "epochwatch runs finish"
+    )
+
+
 def failed_cost(runs: Sequence[tuple[bool, RunCost]]) -> tuple[float, float]:
     """Return the cost of the runs that failed, and of all, as far as it is known."""
     costs = [(failed, cost.cost or 0.0) for failed, cost in runs]

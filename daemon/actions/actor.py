@@ -143,12 +143,18 @@ class Actor:
                 f"No machine at work has {payload['address']} in its alert_urls, so the alert was "
                 "not sent there; the dashboard shows it."
             )
-        parts = (payload["body"], self.dashboard_url, f"[{payload['alert']}]")
+        parts = (payload["body"], self._link(action["run_id"]), f"[{payload['alert']}]")
         body = "\n".join(filter(None, parts))
         self.notifier.send(
             payload["address"], payload["title"], body, picture=self._picture(action)
         )
         return f"sent to {payload['address']}"
+
+    def _link(self, run_id: int | None) -> str:
+        """Return where people see what an alert is about; "" when no address is set."""
+        if not self.dashboard_url or run_id is None:
+            return self.dashboard_url
+        return f"{self.dashboard_url.rstrip('/')}/run?run={run_id}"
 
     def _is_for_another(self, action: Row) -> bool:
         """Tell whether to leave this to a machine at work that may have the address."""

@@ -56,8 +56,8 @@ def train(
         print(f"epochwatch: {one_line(trouble)}", file=sys.stderr)
         return 127 if isinstance(trouble, FileNotFoundError) else 126
     if reporter is not None:
-        asked = ender.used or code in _ASKED
-        reporter.finish("stopped" if asked else "failed" if code else "ended")
+        asked = ender.used or child.asked or code in _ASKED
+        reporter.finish("stopped" if asked else "failed" if code else "ended", code)
     return code
 
 

@@ -120,6 +120,31 @@ def test_a_machine_that_idles_is_told_once_unless_a_trainer_is_at_work(
     assert "$0.44 an hour" in words
 
 
+@pytest.mark.parametrize("wrapped", ["", "a wrapped trainer at work"])
+def test_a_trainer_that_falls_silent_is_told_once_without_any_price(
+    house: House, tmp_path: Path, wrapped: str
+) -> None:
+    """It has crashed or hangs, and nobody looks: the run goes on for all we know."""
+    keeper = Bookkeeper(database=house.database, settings=_settings(tmp_path))
+    _do(house, "UPDATE epochwatch.run_setups SET price_per_hour = NULL, gpu_name = NULL")
+    _do(house, "UPDATE epochwatch.images SET created_at = now() - interval '31 min'")
+    _do(house, "UPDATE epochwatch.checkpoints SET admitted_at = now() - interval '50 min'")
+    if wrapped:
+        _do(house, "INSERT INTO epochwatch.trainers (host, pid, started_at, state)"
+            " VALUES ('pod', 1, now(), 'training')")  # fmt: skip
+    keeper.look()
+    assert not any(key.startswith("silent") for key in _alerts(house)), "three times 11 minutes"
+    _do(house, "UPDATE epochwatch.images SET created_at = now() - interval '40 min'")
+    keeper.look()
+    keeper.look()
+    [words] = [words for key, words in _alerts(house).items() if key.startswith("silent")]
+    assert words.startswith("Nothing was saved or drawn for 40 min; an epoch usually takes 11 min")
+    _do(house, "DELETE FROM epochwatch.actions")
+    _do(house, "UPDATE training_runs SET status = 'completed'")
+    keeper.look()
+    assert not any(key.startswith("silent") for key in _alerts(house)), "a run that is over"
+
+
 def test_the_command_shows_one_run_and_all_and_keeps_a_price(
     house: House, tmp_path: Path, fresh_dsn: str
 ) -> None:

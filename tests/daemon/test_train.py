@@ -21,7 +21,7 @@ from house import House, open_house
 from core.errors import Permanent, Retryable
 from core.settings import Settings
 from core.store import migrate
-from core.store.database import Database, Row, row, run
+from core.store.database import Database, Row, row, rows, run
 from daemon.actions.stop import Stopper
 from daemon.train_command import option, told_command
 from daemon.train_log import LogReader
@@ -77,6 +77,12 @@ def _running(words: list[str], env: dict[str, str]) -> Iterator[subprocess.Popen
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)
+
+
+def _alerts(database: Database) -> list[Row]:
+    with database.transaction() as connection:
+        found = rows(connection, "actions.recent", kind="alert", limit=9)
+    return [each["payload"] for each in found]
 
 
 def _trainers(database: Database) -> list[Row]:
@@ -177,7 +183,25 @@ def test_progress_is_written_now_and_then_and_the_end_is_told(
         process.send_signal(signal.SIGINT)
         assert process.wait(15) == 7
         [ended] = _trainers(database)
-        assert (ended["state"], ended["ended_at"] is None) == ("failed", False)
+        assert (ended["state"], ended["ended_at"] is None) == ("stopped", False)
+        assert _alerts(database) == [], "whoever pressed Ctrl-C knows"
+
+
+def test_a_trainer_that_fails_is_told_at_once_and_how_far_it_had_come(
+    env: dict[str, str], fresh_dsn: str
+) -> None:
+    """Out of memory in the first epoch: no checkpoint ever comes that could tell."""
+    migrate.migrate(fresh_dsn)
+    broken = TRAINER.replace("time.sleep(60)", "time.sleep(3); sys.exit(7)")
+    words = _words(
+        "--run", "punk-v7", code=broken.replace("except KeyboardInterrupt", "except ImportError")
+    )
+    with Database(fresh_dsn) as database:
+        with _running(words, {**env, "DATABASE_URL": fresh_dsn}) as process:
+            assert process.wait(25) == 7
+        [crash] = _alerts(database)
+    assert crash["title"] == "punk-v7: the trainer has failed"
+    assert "exit code 7 at epoch 3, step 100 of 1000, loss 0.0725. Why" in crash["body"]
 
 
 def test_a_decided_stop_ends_the_wrapped_trainer_gently_and_once(

@@ -100,6 +100,17 @@ def test_an_alert_reaches_every_address_with_its_picture(
     assert {each["state"] for each in _actions(database).values()} == {"done"}
 
 
+def test_an_alert_leads_to_the_page_of_its_run(
+    database: Database, make_due: Hurry, web: Any
+) -> None:
+    """Read on a phone at night: one touch, and the pictures are there."""
+    _decide(database)
+    actor = _actor(database, (web.url(),))
+    actor.dashboard_url = "https://epochs.example/"
+    _work(actor, make_due, 4)
+    assert "\nhttps://epochs.example/run?run=1\n" in web.taken[0]["message"]
+
+
 def test_every_decided_alert_is_delivered_through_a_bad_night(
     database: Database, make_due: Hurry, web: Any
 ) -> None:

@@ -237,7 +237,7 @@ def test_runs_are_listed_and_shown(epochwatch: Any, add_run: Any) -> None:
 
 
 def test_a_run_that_is_blocked_says_by_what(epochwatch: Any, add_run: Any, dsn: str) -> None:
-    """ "Nothing is tested yet" would send nobody to mend it."""
+    """That nothing is tested yet would send nobody to mend it."""
     run_id = add_run("punks")
     with psycopg.connect(dsn) as connection:
         connection.execute(
