@@ -28,6 +28,7 @@ KIND_WORDS: Mapping[Kind, str] = {
     "unknown": "pixel art where a grid is found",
 }
 _ENOUGH = 0.6  # of the training images decide
+_SMALLEST = 8  # cells a side: fewer are no picture
 _SMALL = 128  # pixels a side up to which a picture may be pixel art at one pixel a cell
 _PERSON = re.compile(
     r"\b(?:1girl|1boy|girls?|boys?|wom[ae]n|m[ae]n|persons?|people|face|faces|portrait|selfie|"
@@ -113,6 +114,17 @@ def grid_of(pixels: Bytes, asked: int | None = None) -> int | None:
         if aligned is not None and aligned.score >= FITS and _few_colors(cells):
             return columns
     return None
+
+
+def grid_at_hand(pixels: Bytes) -> int | None:
+    """Return the width of a small (h, w, 3) picture that is pixel art at one pixel a cell, else None.
+
+    A grid of larger cells wins: such a picture is found on it.
+    """
+    small = max(pixels.shape[:2]) <= _SMALL and min(pixels.shape[:2]) >= _SMALLEST
+    if not small or not _few_colors(pixels) or find_grid(edge_profiles(pixels)) is not None:
+        return None
+    return int(pixels.shape[1])
 
 
 def _few_colors(cells: Bytes) -> bool:

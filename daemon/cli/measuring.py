@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _MOST_PIXELS = 8192 * 8192
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 _DAMAGED = (
-    OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, Image.DecompressionBombError,
+    OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error,
 )  # fmt: skip
 _PLAIN = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 
@@ -68,8 +68,10 @@ def _measured(
     """Return one image's measurement; draw it when there is a target."""
     from core.metrics import explained
     from core.metrics import measure as measured_by
+    from core.metrics.applicability import grid_at_hand
 
     pixels = pixels_of_image(image)
+    grid = grid or grid_at_hand(pixels)
     measured = measured_by(pixels, expect=expect, grid=grid)
     answer = {"image": str(image), **measured.as_json(), **explained(measured)}
     if target is not None:
@@ -125,7 +127,13 @@ def pixels_of_image(path: Path) -> NDArray[np.uint8]:
         ):
             if reason := _why_not(picture):
                 raise Fixable(f"{path} cannot be measured: {reason}.")
+            picture.verify()  # the checksums of a PNG, which Pillow does not look at by itself
         return pixels_of_file(path)
+    except Image.DecompressionBombError:
+        raise Fixable(
+            f"{path} cannot be measured: it says that it has more than 178 million pixels, at most "
+            "8192 x 8192 can be; make it smaller, unless the file is damaged."
+        ) from None
     except UnidentifiedImageError:
         raise Fixable(f"{path} cannot be read as an image of {', '.join(_FORMATS)}.") from None
     except _DAMAGED as trouble:

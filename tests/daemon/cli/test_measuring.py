@@ -29,6 +29,15 @@ def _chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
+def _spoil(drawn: Image.Image, path: Path, *, cut: bool) -> None:
+    """Write a file that ends in the middle, or one that still opens, with other pixels."""
+    drawn.resize((512, 512), Image.Resampling.NEAREST).save(path)
+    whole = bytearray(path.read_bytes())
+    half = len(whole) // 2
+    whole[half] ^= 0xFF
+    path.write_bytes(whole[:half] if cut else whole)
+
+
 def _save(here: Path, kind: str) -> str:
     """Write a file of a kind that has no number to give, and return its name."""
     drawn = Image.fromarray(Portrait().drawn(96))
@@ -48,10 +57,8 @@ def _save(here: Path, kind: str) -> str:
     elif kind == "animation":
         name = "moving.gif"
         drawn.save(here / name, save_all=True, append_images=[drawn.rotate(90)])
-    elif kind == "cut short":
-        drawn.save(here / name)
-        whole = (here / name).read_bytes()
-        (here / name).write_bytes(whole[: len(whole) // 2])
+    elif kind in ("cut short", "one wrong byte"):
+        _spoil(drawn, here / name, cut=kind == "cut short")
     elif kind == "a text":
         (here / name).write_text("no picture")
     elif kind == "empty":
@@ -82,9 +89,10 @@ def test_an_image_without_content_has_a_reason_for_every_score(
         ("printer colors", "CMYK"),
         ("animation", "2 frames"),
         ("cut short", "cannot be read"),
+        ("one wrong byte", "cannot be read"),
         ("a text", "cannot be read"),
         ("empty", "cannot be read"),
-        ("bomb 100000", "exceeds limit"),
+        ("bomb 100000", "at most 8192 x 8192"),
         ("bomb 10000", "10000 x 10000 pixels"),
     ],
 )
@@ -136,6 +144,18 @@ def test_the_grid_is_taken_as_given_or_found(epochwatch: Any, here: Path) -> Non
 
     assert "wrong_grid" in asked["issues"]
     assert found["metrics"]["grid_found"]["value"] == 24
+
+
+def test_a_small_picture_is_pixel_art_at_one_pixel_a_cell(epochwatch: Any, here: Path) -> None:
+    """The finished sprite is no less pixel art than its enlargement; what it cannot show says why."""
+    Image.fromarray(Portrait().cells()).save(here / "small.png")
+    noise = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(here / "noise.png")
+    small, other = json.loads(epochwatch("measure", "small.png", "noise.png", "--json").out)
+
+    assert small["visual_quality"] == 10
+    assert "under 3 pixels" in small["reasons"]["style_match"]
+    assert other["visual_quality"] is None
 
 
 @pytest.mark.parametrize("grid", ["0", "-3", "5000"])
