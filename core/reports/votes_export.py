@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import combinations
 from typing import Any, Protocol
 
 from core.nouns import Slot
+from core.reports.table_files import csv_text
 from core.rules.ballots import Served, as_votes, is_answered, unique_labels
 from core.rules.votes import ranking_votes
 
@@ -25,6 +24,26 @@ COLUMNS = (
     "winner",
     "notes",
     "completed_at",
+)
+ANSWERS = (
+    "serving",
+    "judge",
+    "via",
+    "blind",
+    "purpose",
+    "expected",
+    "prompt",
+    "seed",
+    "category",
+    "shown",
+    "choice",
+    "ranking",
+    "winner",
+    "note",
+    "milliseconds",
+    "revision",
+    "served_at",
+    "voted_at",
 )
 
 
@@ -109,7 +128,7 @@ def comparison_csv(
                     "completed_at": _time(said.voted_at),
                 }
             )
-    return _csv(COLUMNS, lines)
+    return csv_text(COLUMNS, lines)
 
 
 def votes_csv(slots: Sequence[Slot], units: Sequence[Unit], served: Sequence[Kept]) -> str:
@@ -123,7 +142,7 @@ def votes_csv(slots: Sequence[Slot], units: Sequence[Unit], served: Sequence[Kep
         }
         for line in lines
     ]
-    return _csv(tuple(flat[0]) if flat else ("serving", "judge", "choice"), flat)
+    return csv_text(ANSWERS, flat)
 
 
 def votes_json(
@@ -197,20 +216,3 @@ def _model_name(slot: Slot) -> str:
 
 def _time(moment: datetime | None) -> str:
     return "" if moment is None else moment.isoformat(timespec="milliseconds")
-
-
-def _csv(columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_cell(line[column]) for column in columns] for line in lines)
-    return out.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    """Return a cell that a spreadsheet shows and never runs: words of judges begin no formula."""
-    if value is None:
-        return ""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"
-    return value

@@ -64,7 +64,11 @@ def _line(line: ComparisonLine) -> str:
         if line.drawn == line.wanted and line.wanted
         else f", {line.drawn} of {line.wanted} drawn"
     )
-    return f"{line.title}  (no. {line.id}, {line.votes} votes{drawn})"
+    return f"{line.title}  (no. {line.id}, {_votes(line)}{drawn})"
+
+
+def _votes(line: ComparisonLine) -> str:
+    return "1 vote" if line.votes == 1 else f"{line.votes} votes"
 
 
 @outage.guarded
@@ -200,12 +204,12 @@ def _is_asked_for(line: ComparisonLine) -> bool:
     key = curtain.revealed(line.id)
     if st.session_state.get(key):
         return True
-    votes = "1 vote is" if line.votes == 1 else f"{line.votes} votes are"
     sheet.put(
         safe.fill(
-            '<p class="ew-quiet">{votes} given. To see them before you vote makes your own less '
-            "blind.</p>",
-            votes=votes,
+            '<p class="ew-quiet">There {are} {votes}. To see what they say before you vote makes your '
+            "own less blind.</p>",
+            are="is" if line.votes == 1 else "are",
+            votes=_votes(line),
         )
     )
     st.session_state[key] = st.button("Show the result", key=f"show-{line.id}")

@@ -46,7 +46,7 @@ def test_the_result_waits_for_the_end_of_ones_own_blind_sitting(voted: voting.Se
 def test_the_result_is_there_for_whoever_does_not_vote_blind(voted: voting.Session) -> None:
     """On request, with a word on what it does; it names the slot that scores best."""
     page = opened("vote", "Bo", id=voted.comparison)
-    assert "3 votes are given. To see them before you vote" in words_of(page)
+    assert "There are 3 votes. To see what they say before you vote" in words_of(page)
     assert "by score" not in words_of(page)
     page.button(key=f"show-{voted.comparison}").click().run()
     assert not page.exception
