@@ -258,6 +258,38 @@ def test_a_reload_goes_on_where_it_was_and_an_undo_reaches_back(page: Any, house
     assert stands[undone].note == "too blurry on the right"
 
 
+def test_a_pair_is_looked_at_in_every_way_before_it_is_answered(page: Any, house: House) -> None:
+    """One in the place of the other, under a slider, over the whole screen, and at 24 pixels."""
+    page.goto(house.address(house.session(house.pair, "Looker")))
+    first = shown(page)
+    figures, box = page.locator(".ewb-stage figure"), page.locator(".ewb")
+    assert page.locator(".ewb-24").first.bounding_box()["width"] == 24
+    assert page.locator(".ewb-pic").first.bounding_box()["width"] > 400
+    page.keyboard.press("f")
+    assert [figures.nth(place).is_visible() for place in (0, 1)] == [True, False]
+    page.keyboard.press("f")
+    assert [figures.nth(place).is_visible() for place in (0, 1)] == [False, True]
+    page.keyboard.press("d")
+    cut = page.locator(".ewb-slide input")
+    cut.focus()
+    page.keyboard.press("Home")
+    assert page.locator(".ewb-stage").evaluate("at => at.style.getPropertyValue('--cut')") == "0%"
+    page.keyboard.press("Escape")
+    assert page.locator(".ewb-stage").get_attribute("data-view") == "side"
+    for classes in ("ewb ewb-zoomed", "ewb ewb-zoomed ewb-lens", "ewb"):
+        page.keyboard.press("z")
+        assert (box.get_attribute("class") or "").split() == classes.split()
+    assert house.answers(house.pair, "Looker") == []
+    page.keyboard.press("s")
+    second = shown(page, first)
+    page.wait_for_timeout(LOOK_MS)
+    page.keyboard.press("f")
+    page.keyboard.press("ArrowRight")
+    shown(page, second)
+    settle(page)
+    assert [each["choice"] for each in house.answers(house.pair, "Looker")] == ["skip", "right"]
+
+
 def test_the_last_answer_of_a_sitting_can_be_taken_back_by_tap(page: Any, house: House) -> None:
     """When nothing is left to answer, undo is the one button of the bar that stays."""
     with house.database.transaction() as connection:
