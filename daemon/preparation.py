@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -153,6 +153,7 @@ class Preparation:
                 suite=loaded.suite,
                 base_sha256=setup["base_sha256"],
                 base_is_file=base is not None and base.is_file(),
+                sentence_tokens=FLOW.get(kind),
             )
             captions = [image.caption for image in images]
             told = doubts(_metadata(known), trial, captions)
@@ -285,9 +286,10 @@ class Preparation:
         self, known: list[Row], about: Row, images: tuple[CaptionedImage, ...], kind: str
     ) -> LoadedSuite:
         if self.settings.suite is not None:
-            return _marked_by_origin(
-                read_suite(self.settings.suite, self.settings.embeddings), images
-            )
+            loaded = read_suite(self.settings.suite, self.settings.embeddings)
+            recipe = suited_to(loaded.suite.recipe, kind, loaded.written)
+            loaded = replace(loaded, suite=replace(loaded.suite, recipe=recipe))
+            return _marked_by_origin(loaded, images)
         captions = [image.caption for image in images] or _captions_in_headers(known)
         if not captions:
             raise Fixable(
@@ -377,15 +379,20 @@ def _recipe_of(about: Row, images: Iterable[CaptionedImage], metadata: dict[str,
     return replace(recipe, grid=min(size[0] for size in small)) if small else recipe
 
 
-def suited_to(recipe: Recipe, kind: str) -> Recipe:
-    """Return a recipe nobody wrote as base models of the family ``kind`` are drawn by default.
+def suited_to(recipe: Recipe, kind: str, written: Collection[str] = ()) -> Recipe:
+    """Return a recipe with what nobody wrote as base models of the family ``kind`` are drawn.
 
-    SD 3 and Flux follow a flow, with guidances as their authors' examples have them.
+    SD 3 and Flux follow a flow, with guidances as their authors' examples have them. A trainer's
+    size need not be one that can be drawn. What is ``written`` stays, also where it is refused.
     """
-    if kind not in FLOW:
-        return recipe
-    guidance = "3.50" if kind == "flux" else "7.00"
-    return replace(recipe, sampler="euler", guidance=guidance, clip_skip=1)
+    step = 16 if kind in FLOW else 8
+    fitting: dict[str, Any] = {
+        side: max(step, getattr(recipe, side) // step * step) for side in ("width", "height")
+    }
+    if kind in FLOW:
+        guidance = "3.50" if kind == "flux" else "7.00"
+        fitting |= {"sampler": "euler", "guidance": guidance, "clip_skip": 1}
+    return replace(recipe, **{key: fitting[key] for key in fitting.keys() - set(written)})
 
 
 def _captions_in_headers(known: list[Row]) -> list[str]:

@@ -62,9 +62,16 @@ class _Asked:
     options: dict[str, Any]
 
 
-def prompts_of_lines(
-    lines: Sequence[str], problems: Problems, reader: PromptReader
-) -> tuple[Recipe, tuple[Prompt, ...]]:
+@dataclass(frozen=True, kw_only=True)
+class ReadPrompts:
+    """Prompts that a trainer takes, and the one recipe they share."""
+
+    recipe: Recipe
+    written: frozenset[str]  # the values of the recipe that are not left at the default
+    prompts: tuple[Prompt, ...]
+
+
+def prompts_of_lines(lines: Sequence[str], problems: Problems, reader: PromptReader) -> ReadPrompts:
     """Return recipe and prompts of lines; empty lines and those that begin with # are skipped."""
     asked = []
     for number, line in enumerate(lines, start=1):
@@ -95,7 +102,7 @@ def prompts_of_entries(
     lines: Sequence[int | None],
     problems: Problems,
     reader: PromptReader,
-) -> tuple[Recipe, tuple[Prompt, ...]]:
+) -> ReadPrompts:
     """Return recipe and prompts of sd-scripts' sample prompts as objects that stand on ``lines``."""
     asked = []
     for number, (entry, line) in enumerate(zip(entries, lines, strict=True), start=1):
@@ -150,9 +157,7 @@ def _whole_from(low: int) -> Callable[[str], int]:
     return read
 
 
-def _assemble(
-    asked: list[_Asked], problems: Problems, reader: PromptReader
-) -> tuple[Recipe, tuple[Prompt, ...]]:
+def _assemble(asked: list[_Asked], problems: Problems, reader: PromptReader) -> ReadPrompts:
     """Return the one recipe that all lines share, and the prompts; lines that differ are told."""
     seeds: dict[str, list[int]] = {}  # by prompt as written: a text that comes again is one prompt
     first: dict[str, _Asked] = {}
@@ -179,7 +184,11 @@ def _assemble(
         _prompt(number, one, tuple(dict.fromkeys(seeds[one.text])), problems, reader)
         for number, one in enumerate(first.values(), start=1)
     ]
-    return Recipe(**recipe), tuple(prompt for prompt in prompts if prompt)
+    return ReadPrompts(
+        recipe=Recipe(**recipe),
+        written=frozenset(recipe),
+        prompts=tuple(prompt for prompt in prompts if prompt),
+    )
 
 
 def _prompt(

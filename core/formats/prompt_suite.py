@@ -6,7 +6,7 @@ Everything that is not understood is told with its line, all at once, and nothin
 import json
 import re
 import tomllib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -14,7 +14,12 @@ from core.errors import Fixable
 from core.formats.finishing import read_palettes
 from core.formats.prompt_embeddings import read_embeddings
 from core.formats.prompt_expansion import PromptReader
-from core.formats.prompt_lines import Problems, prompts_of_entries, prompts_of_lines
+from core.formats.prompt_lines import (
+    Problems,
+    ReadPrompts,
+    prompts_of_entries,
+    prompts_of_lines,
+)
 from core.formats.prompt_tables import Common, Lines, read_prompt, read_recipe
 from core.formats.prompt_weights import CHUNK, prompt_chunks
 from core.nouns import TIERS, Expectation, Prompt, Recipe, Suite, Tier
@@ -33,7 +38,13 @@ class LoadedSuite:
     suite: Suite
     strength: float = 1.0  # 0-2, at which the run's own LoRA is tested
     profile: Profile = "auto"  # what the images are measured as
-    grid_is_told: bool = False  # rather than left at the default
+    # Values of the recipe that are not left at the default: of the file, not of what it means.
+    written: frozenset[str] = field(default=frozenset(), compare=False)
+
+    @property
+    def grid_is_told(self) -> bool:
+        """Whether the file says how many cells the art has, or that it has none."""
+        return "grid" in self.written
 
 
 def read_suite(path: Path, embeddings: Path | None = None) -> LoadedSuite:
@@ -61,14 +72,19 @@ def read_suite(path: Path, embeddings: Path | None = None) -> LoadedSuite:
         loaded = _from_toml(text, path.stem, problems, reader)
     else:
         if path.suffix.lower() == ".json":
-            recipe, prompts = _from_json(text, problems, reader)
+            read = _from_json(text, problems, reader)
         else:
-            recipe, prompts = prompts_of_lines(text.splitlines(), problems, reader)
-        suite = Suite(name=path.stem, recipe=recipe, prompts=prompts)
-        loaded = LoadedSuite(suite=_with_room(suite))
+            read = prompts_of_lines(text.splitlines(), problems, reader)
+        loaded = _loaded(path.stem, read)
     _check_whole(loaded.suite, problems)
     problems.raise_if_any()
     return loaded
+
+
+def _loaded(name: str, read: ReadPrompts) -> LoadedSuite:
+    """Return the suite of prompts that a trainer takes."""
+    suite = Suite(name=name, recipe=read.recipe, prompts=read.prompts)
+    return LoadedSuite(suite=_with_room(suite), written=read.written)
 
 
 def _from_toml(text: str, stem: str, problems: Problems, reader: PromptReader) -> LoadedSuite:
@@ -85,8 +101,7 @@ def _from_toml(text: str, stem: str, problems: Problems, reader: PromptReader) -
         entries = [base | entry for entry in body["prompt"].get("subset", [{}])]
         where = [lines.of("prompt", "prompt", index) for index in range(len(entries))]
         where = [line or lines.of("prompt", "prompt", -1) for line in where]
-        recipe, prompts = prompts_of_entries(entries, where, problems, reader)
-        return LoadedSuite(suite=_with_room(Suite(name=stem, recipe=recipe, prompts=prompts)))
+        return _loaded(stem, prompts_of_entries(entries, where, problems, reader))
     for key in sorted(body.keys() - _SUITE_KEYS):
         known = ", ".join(("name", "profile", *_COMMON_KEYS))
         problems.add(lines.of(key), f"unknown key '{key}'; known are {known}, [recipe], [[prompt]]")
@@ -110,7 +125,7 @@ def _from_toml(text: str, stem: str, problems: Problems, reader: PromptReader) -
         problems.add(lines.of("profile"), f"profile must be one of {', '.join(_PROFILES)}")
     prompts = tuple(prompt for prompt in read if prompt)
     suite = Suite(name=name, recipe=table.recipe, prompts=prompts)
-    if table.fixed_length:
+    if "token_length" in table.written:
         _check_room(suite, lines.of("token_length", "recipe"), problems)
     else:
         suite = _with_room(suite)
@@ -118,7 +133,7 @@ def _from_toml(text: str, stem: str, problems: Problems, reader: PromptReader) -
         suite=suite,
         strength=table.strength,
         profile=profile,
-        grid_is_told=isinstance(body.get("recipe"), dict) and "grid" in body["recipe"],
+        written=table.written,
     )
 
 
@@ -183,9 +198,7 @@ def _is_sample_prompts(body: dict[str, Any]) -> bool:
     return isinstance(body.get("prompt"), dict)
 
 
-def _from_json(
-    text: str, problems: Problems, reader: PromptReader
-) -> tuple[Recipe, tuple[Prompt, ...]]:
+def _from_json(text: str, problems: Problems, reader: PromptReader) -> ReadPrompts:
     """Return recipe and prompts of a JSON text: a list of sd-scripts' sample prompts."""
     try:
         entries = json.loads(text)

@@ -32,7 +32,7 @@ class RecipeTable:
 
     recipe: Recipe = field(default_factory=Recipe)
     strength: float = 1.0
-    fixed_length: bool = False  # whether token_length is written there
+    written: frozenset[str] = frozenset()  # the values of the recipe that stand there
     prefix: str = ""
     suffix: str = ""
 
@@ -102,7 +102,7 @@ def read_recipe(
     return RecipeTable(
         recipe=Recipe(**known),
         strength=strength,
-        fixed_length="token_length" in known,
+        written=frozenset(known),
         prefix=prefix,
         suffix=suffix,
     )

@@ -32,6 +32,7 @@ class Trial:
     suite: Suite
     base_sha256: str | None
     base_is_file: bool  # a folder's hash cannot be compared with a trainer's
+    sentence_tokens: int | None = None  # of a base that reads sentences: it has no clip skip
 
 
 def doubts(
@@ -44,8 +45,9 @@ def doubts(
     """
     return (
         *_base(metadata, trial),
+        *(_encoding(metadata, trial.suite.recipe) if trial.sentence_tokens is None else ()),
         *_recipe(metadata, trial.suite.recipe),
-        *_too_long(trial.suite),
+        *_too_long(trial),
         *_trigger(metadata, trial.suite, captions),
         *_vocabulary(trial.suite, captions),
         *_shared_colors(captions),
@@ -84,15 +86,20 @@ def _base(metadata: Mapping[str, str], trial: Trial) -> list[str]:
     ]
 
 
-def _recipe(metadata: Mapping[str, str], recipe: Recipe) -> list[str]:
-    """Compare token length, clip skip, resolution and VAE."""
+def _encoding(metadata: Mapping[str, str], recipe: Recipe) -> list[str]:
+    """Compare how CLIP reads a prompt: token length and clip skip."""
     tested = {"token_length": recipe.token_length, "clip_skip": recipe.clip_skip}
-    found = [
+    return [
         f"Trained with {key} {value}, tested with {tested[key]}: set {key} = {value} in the "
         "suite's recipe."
         for key, value in trained_recipe(metadata).items()
         if value != tested[key]
     ]
+
+
+def _recipe(metadata: Mapping[str, str], recipe: Recipe) -> list[str]:
+    """Compare resolution and VAE."""
+    found = []
     sides = [int(side) for side in re.findall(r"\d{2,5}", metadata.get("ss_resolution", ""))[:2]]
     if sides:
         ratio = recipe.width * recipe.height / (sides[0] * sides[-1])
@@ -111,16 +118,18 @@ def _recipe(metadata: Mapping[str, str], recipe: Recipe) -> list[str]:
     return found
 
 
-def _too_long(suite: Suite) -> list[str]:
+def _too_long(trial: Trial) -> list[str]:
     """Name prompts that certainly have more tokens than the encoder is given."""
-    length = suite.recipe.token_length
+    suite, fixed = trial.suite, trial.sentence_tokens
+    length = fixed or suite.recipe.token_length
     cut = [one.name for one in suite.prompts if len(_TOKENS.findall(plain_text(one.text))) > length]
     if not cut:
         return []
+    more = "" if fixed else ", or raise token_length as in training"
     return [
         (
             f"{_listed(cut)} {'has' if len(cut) == 1 else 'have'} more than {length} tokens, and what "
-            "comes later has no effect: shorten, or raise token_length as in training."
+            f"comes later has no effect: shorten{more}."
         )
     ]
 

@@ -22,10 +22,10 @@ from daemon.generator.folder_parts import open_parts
 from daemon.generator.job import JobError
 from daemon.generator.prompt_text import Encoded
 from daemon.generator.samplers import Sampler
+from daemon.generator.suitability import FLOW
 
 _REMEMBERED = 64  # embeddings; 4 MB each for Flux in half precision
 _CLASSES = {"sd3": "StableDiffusion3Pipeline", "flux": "FluxPipeline"}
-_LENGTH = {"sd3": 256, "flux": 512}  # tokens for T5, as the pipelines' own defaults
 _SCHNELL = 256  # of Flux where it was not distilled with its guidance (black-forest-labs/flux)
 
 
@@ -80,7 +80,7 @@ class FlowEncoder:
         self._pipeline = pipeline
         self._kind = kind
         schnell = kind == "flux" and not pipeline.transformer.config.guidance_embeds
-        self._length = _SCHNELL if schnell else _LENGTH[kind]
+        self._length = _SCHNELL if schnell else FLOW[kind]
         self.embeddings = EmbeddingFolder(None)  # never asked: calls of one are refused
         self._memory: OrderedDict[tuple[Any, ...], Encoded] = OrderedDict()
 

@@ -14,7 +14,8 @@ from core.formats.checkpoint_layout import is_family_certain, read_layout
 from core.nouns import Recipe
 from daemon.generator.job import DrawJob, JobError, LoraFile
 
-FLOW = frozenset({"sd3", "flux"})  # transformers that follow a flow, instead of a UNet
+# Transformers that follow a flow, instead of a UNet, and the tokens that T5 reads for them.
+FLOW = {"sd3": 256, "flux": 512}
 _DRAWN = frozenset({"sd1", "sd2", "sdxl"})
 
 

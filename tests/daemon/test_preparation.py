@@ -19,6 +19,7 @@ from core.formats.base_model import vae_sha256
 from core.formats.checkpoint_file import facts
 from core.formats.checkpoint_header import Header, read_header
 from core.formats.checkpoint_metadata import storable
+from core.formats.prompt_suite import read_suite
 from core.nouns import Recipe
 from core.rules.beside import Decision
 from core.settings import load_settings
@@ -248,6 +249,27 @@ def test_a_recipe_nobody_wrote_suits_its_base_model() -> None:
     assert suited_to(recipe, "sdxl") == recipe
     flux = suited_to(recipe, "flux")
     assert (flux.sampler, flux.guidance, flux.clip_skip, flux.width) == ("euler", "3.50", 1, 768)
+    odd = Recipe(width=500, height=760)  # as a trainer's buckets may be
+    assert (suited_to(odd, "sd1").width, suited_to(odd, "sd3").height) == (496, 752)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "found"),
+    [
+        ("p.txt", "a cat\n", ("euler", "3.50", 30)),
+        ("p.txt", "a cat --s 9 --l 5\n", ("euler", "5.00", 9)),
+        ("p.json", '[{"prompt": "a cat", "sample_sampler": "ddim"}]', ("ddim", "3.50", 30)),
+        ("p.toml", '[recipe]\nsampler = "heun"\n[[prompt]]\ntext = "a cat"', ("heun", "3.50", 30)),
+    ],
+)
+def test_what_a_suite_does_not_say_suits_its_base_model(
+    name: str, text: str, found: tuple[str, str, int], tmp_path: Path
+) -> None:
+    """Lines for a trainer name no sampler, and Flux knows one; a written one is refused in words."""
+    (tmp_path / name).write_text(text)
+    loaded = read_suite(tmp_path / name)
+    recipe = suited_to(loaded.suite.recipe, "flux", loaded.written)
+    assert (recipe.sampler, recipe.guidance, recipe.steps) == found
 
 
 @pytest.mark.parametrize("is_set", ["", '["python", "draw.py", "{prompt}"]'])

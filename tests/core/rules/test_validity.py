@@ -36,6 +36,15 @@ def test_a_test_just_as_the_training_raises_no_doubt() -> None:
     assert doubts({}, trial()) == ()
 
 
+def test_a_base_that_reads_sentences_is_asked_for_its_own_length_only() -> None:
+    """Flux has no clip skip, and T5 reads far more than 75 tokens of a prompt."""
+    told = TRAINED | {"ss_clip_skip": "2", "ss_max_token_length": "225"}
+    flux = replace(trial("hair " * 80), sentence_tokens=512)
+    assert doubts(told, flux, CAPTIONS) == ()
+    (sentence,) = doubts(told, replace(trial("hair " * 600), sentence_tokens=512), CAPTIONS)
+    assert sentence.endswith("more than 512 tokens, and what comes later has no effect: shorten.")
+
+
 @pytest.mark.parametrize(
     ("told", "planned", "words"),
     [
