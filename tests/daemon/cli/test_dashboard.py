@@ -6,12 +6,15 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core.errors import Fixable
 from core.settings import load_settings
 from daemon.cli.dashboard import _end_with, dashboard_env, free_port
+from daemon.cli.facts import _signing_in
 
 
 @pytest.mark.parametrize("more", [(), ("--no-clerk",)])
@@ -74,3 +77,37 @@ def test_the_address_that_is_printed_can_be_opened(
     """Nobody reaches another machine as 0.0.0.0, and an IPv6 address stands in brackets."""
     dashboard_env(load_settings(dashboard_host=host, dashboard_url=url))
     assert capsys.readouterr().err.startswith(f"Dashboard{'' if start[0] == ':' else ' '}{start}")
+
+
+def test_where_people_sign_in_no_one_time_link_is_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would open nothing; the lists reach the dashboard wherever they were written."""
+    monkeypatch.setenv("EPOCHWATCH_VOTERS", "ann@example.org @studio.example")
+    env = dashboard_env(load_settings(dashboard_host="0.0.0.0"))
+    assert "token" not in capsys.readouterr().err
+    assert "EPOCHWATCH_DASHBOARD_TOKEN" not in env
+    assert env["EPOCHWATCH_VOTERS"] == "ann@example.org,@studio.example"
+    assert env["EPOCHWATCH_ADMINS"] == ""
+
+
+def test_doctor_knows_by_whom_people_sign_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lists without a provider are wrong; with one it is named, and its secrets are not."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert _signing_in(has_accounts=False).startswith("off")
+    with pytest.raises(Fixable, match="has no section"):
+        _signing_in(has_accounts=True)
+    (tmp_path / ".streamlit").mkdir()
+    (tmp_path / ".streamlit" / "secrets.toml").write_text(
+        f"""[auth]
+redirect_uri = "https://epochs.example/oauth2callback"
+cookie_secret = "{"s" * 32}"
+[auth.google]
+client_id = "id"
+client_secret = "s"
+server_metadata_url = "https://accounts.google.com/.well-known/openid-configuration"
+"""
+    )
+    assert _signing_in(has_accounts=True) == "google"
