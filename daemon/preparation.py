@@ -108,8 +108,15 @@ class Preparation:
                 if setup["base_sha256"] not in self.bases:
                     about = row(connection, "runs.get", run_id=setup["run_id"])
                     if about is not None:
-                        self._find_base(about, setup["base_sha256"])
+                        self._find_again(about, setup["base_sha256"])
         self.others.restore()
+
+    def _find_again(self, about: Row, sha256: str) -> None:
+        """Find the base of a run that was tested before; one that is gone keeps no other waiting."""
+        try:
+            self._find_base(about, sha256)
+        except Fixable as trouble:
+            log.warning("base model is gone", run=about["run_name"], reason=str(trouble))
 
     def _prepare_run(self, connection: Connection, run_id: int) -> None:
         about = row(connection, "runs.get", run_id=run_id)

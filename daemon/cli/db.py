@@ -47,6 +47,8 @@ def status() -> None:
     with open_dsn(settings) as dsn:
         pending = migrations.pending(dsn)
     print(f"database: {where}")
+    if settings.database_url is None:  # its address holds no secret
+        print(f'by hand, while a command such as watch or dashboard runs: psql "{dsn}"')
     todo = f"migrations to apply: {len(pending)}; apply them with: epochwatch db migrate"
     print(todo if pending else "up to date")
 

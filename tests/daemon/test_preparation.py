@@ -163,6 +163,18 @@ def test_a_blocked_run_is_told_once_by_an_alert_and_in_the_log(
     assert {"mistyped" in each["payload"]["body"] for each in told} == {True}
 
 
+def test_a_base_model_that_is_gone_does_not_keep_the_daemon_from_starting(
+    database: Database, fresh_dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An old run's model was deleted, or was named on the command line of another day."""
+    about = prepared(database, tmp_path, suite=SUITE)
+    assert about["blocked_reason"] is None
+    settings = load_settings(home=tmp_path / "elsewhere", host_name="pod")
+    with Database(fresh_dsn) as again:
+        Preparation(database=again, settings=settings).restore_bases()
+    assert capsys.readouterr().out.count("base model is gone") == 1
+
+
 def test_the_vae_of_the_settings_stands_in_the_recipe(database: Database, tmp_path: Path) -> None:
     """By its hash, so that images drawn with it are others than those drawn without."""
     about = prepared(database, tmp_path, suite=SUITE, vae=MODEL / "vae")

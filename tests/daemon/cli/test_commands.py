@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from PIL import Image
 from psycopg.types.json import Jsonb
 
 import checkpoints_made as made
+from core.settings import load_settings
+from core.store.opening import open_dsn
 from databases import old_database
 from pictures import Portrait, noisy
 
@@ -219,6 +222,22 @@ def test_a_database_that_is_not_migrated_says_what_to_type(
     assert epochwatch("db", "migrate", "--yes").code == 0
     assert epochwatch("db", "migrate").out == "The database is up to date.\n"
     assert epochwatch("db", "status").out == "database: DATABASE_URL\nup to date\n"
+
+
+def test_the_embedded_database_says_how_to_reach_it_by_hand(
+    epochwatch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner's own SQL is typed somewhere; the address works for whoever reads it."""
+    with tempfile.TemporaryDirectory(prefix="ew-", dir="/tmp") as home:
+        Path(home).chmod(0o711)  # the server is another user where this one is root
+        monkeypatch.setenv("EPOCHWATCH_HOME", home)
+        said = epochwatch("db", "status").out.splitlines()
+        assert said[0] == f"database: embedded, in {home}/pg"
+        assert said[2].startswith("migrations to apply: ")
+        address = said[1].split('psql "')[1].rstrip('"')
+        with open_dsn(load_settings()), psycopg.connect(address) as connection:
+            assert connection.execute("SELECT current_database()").fetchone() == ("epochwatch",)
+        assert epochwatch("db", "stop").code == 0
 
 
 def test_runs_are_listed_and_shown(epochwatch: Any, add_run: Any) -> None:
