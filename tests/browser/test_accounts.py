@@ -80,21 +80,23 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A browser."""
+def context() -> Iterator[Any]:
+    """A browser that keeps Streamlit's own scripts from test to test."""
     with sync_api.sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
+        found = chromium.new_context(viewport={"width": 1400, "height": 900})
+        found.set_default_timeout(30_000)
+        yield found
         chromium.close()
 
 
 @pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    """A page of a browser that nobody has used before."""
-    context = browser.new_context(viewport={"width": 1400, "height": 900})
-    context.set_default_timeout(30_000)
-    yield context.new_page()
-    context.close()
+def page(context: Any) -> Iterator[Any]:
+    """A page in which nobody is signed in."""
+    context.clear_cookies()
+    tab = context.new_page()
+    yield tab
+    tab.close()
 
 
 def sign_in(tab: Any, house: House, account: str, place: str = "/") -> None:
