@@ -253,7 +253,9 @@ class _Part:
                 f"The run of the production model ({live['run_name']}) is no longer in the "
                 "database, so its base model is not known. Watch its file again to compare with it."
             )
-        found = _checkpoint(connection, live["run_id"], live["position"], live["run_name"])
+        where = {"run_id": live["run_id"], "sha256": live["sha256"]}
+        found = row(connection, "comparisons.live_checkpoint", **where)
+        assert found is not None  # superseded or not: a checkpoint goes with its run only
         label = f"production ({live['run_name']} {live['position']})"
         return cls._of_checkpoint(found, wish, about, label=label)
 

@@ -58,6 +58,13 @@ SELECT count(*) AS drawn FROM epochwatch.images WHERE sample_id = ANY (%(sample_
 SELECT id, run_id, run_name, position, sha256, record FROM epochwatch.promotions
 WHERE channel = 'production' AND live_at IS NOT NULL ORDER BY id DESC LIMIT 1;
 
+-- name: live_checkpoint
+-- What is live, by its content: a newer file may have taken its place in the run meanwhile.
+SELECT c.*, w.kind
+FROM epochwatch.checkpoints c
+JOIN epochwatch.weights w USING (sha256)
+WHERE c.run_id = %(run_id)s AND c.sha256 = %(sha256)s;
+
 -- name: drawing_host
 -- A host that draws and was heard of lately.
 SELECT name FROM epochwatch.hosts
