@@ -24,6 +24,13 @@ class RunLine:
     max_train_epochs: int | None
     checkpoints: int
     scored: int
+    model_type: str | None = None
+    network_dim: int | None = None
+    network_alpha: int | None = None
+    caption_version: str | None = None
+    best_epoch: int | None = None
+    quality_score: int | None = None  # 0-10
+    convergence_status: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

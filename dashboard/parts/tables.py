@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from core.store.gallery import Alert, CheckpointLine, EpochResult, PersonScore, Picture, RefusedFile
+from core.store.gallery import (
+    Alert,
+    CheckpointLine,
+    EpochResult,
+    PersonScore,
+    Picture,
+    RefusedFile,
+    RunLine,
+)
 from dashboard.parts import badge, sheet, words
 from dashboard.parts.closeup import swatch
 from dashboard.parts.safe import Html, fill, join
@@ -171,6 +179,40 @@ def checkpoints(lines: Sequence[CheckpointLine], now: datetime) -> Html:
         for each in lines
     ]
     return sheet.table(("at", "state", "file"), cells)
+
+
+def runs(lines: Sequence[RunLine], now: datetime) -> Html:
+    """Return runs beside each other: how each was made, and what came of it."""
+    cells: list[tuple[object, ...]] = [
+        (
+            fill(
+                '<a href="run?run={id}" target="_self">{name}</a> <span class="ew-quiet">{ago}</span>',
+                id=each.id,
+                name=each.run_name,
+                ago=words.ago(each.run_date.replace(tzinfo=UTC), now),
+            ),
+            each.status.replace("_", " "),
+            f"{each.scored} of {each.checkpoints}",
+            _known(each.best_epoch),
+            _known(each.quality_score),
+            _known(each.convergence_status),
+            _network(each),
+            _known(each.caption_version),
+        )
+        for each in lines
+    ]
+    head = ("run", "status", "tested", "best", "score", "course", "network", "captions")
+    return sheet.table(head, cells)
+
+
+def _known(value: object) -> object:
+    return "\u2013" if value is None else value
+
+
+def _network(run: RunLine) -> str:
+    """Return what two runs most often differ by, such as "SD15, dim 32, alpha 16"."""
+    named = (("", run.model_type), ("dim ", run.network_dim), ("alpha ", run.network_alpha))
+    return ", ".join(f"{name}{value}" for name, value in named if value is not None) or "\u2013"
 
 
 def refused(files: Sequence[RefusedFile], now: datetime) -> Html:

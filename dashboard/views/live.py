@@ -12,6 +12,7 @@ from dashboard.parts.safe import Html, fill, join
 from dashboard.reads import Reads, current_run, shared_reads
 
 _NEWEST = 12
+_RUNS = 20
 _FIRST_STEPS = (
     ("epochwatch watch PATH", "watch the folder that your trainer saves into"),
     ("epochwatch demo", "see the whole story on a small model that is shipped"),
@@ -61,7 +62,8 @@ def page_body() -> None:
     seen = outage.state(reads)
     beat.listen(seen, key="live-beat")
     st.session_state["live-seen"] = seen
-    run = current_run(reads.ask(gallery.runs))
+    runs = reads.ask(gallery.runs)
+    run = current_run(runs)
     if run is None:
         sheet.put(
             sheet.empty(
@@ -70,6 +72,9 @@ def page_body() -> None:
         )
         return
     _run(reads, run)
+    if len(runs) > 1:
+        sheet.put(sheet.heading("Runs", "those in progress first; a click shows one whole"))
+        sheet.put(tables.runs(runs[:_RUNS], datetime.now(UTC)))
 
 
 def _run(reads: Reads, run: gallery.RunLine) -> None:

@@ -1,6 +1,7 @@
 -- name: runs
 -- Every run in one line, runs in progress first, then the newest.
-SELECT tr.id, tr.run_name, tr.status, tr.run_date, tr.position_unit, tr.max_train_epochs,
+SELECT tr.id, tr.run_name, tr.status, tr.run_date, tr.position_unit, tr.max_train_epochs, tr.model_type,
+       tr.network_dim, tr.network_alpha, tr.caption_version, tr.best_epoch, tr.quality_score, tr.convergence_status,
        (SELECT count(*) FROM epochwatch.checkpoints c WHERE c.run_id = tr.id AND NOT c.superseded) AS checkpoints,
        (SELECT count(*) FROM public.epoch_results e
         WHERE e.training_run_id = tr.id AND e.average_score IS NOT NULL) AS scored

@@ -119,6 +119,18 @@ def test_new_advice_appears_within_two_seconds_without_a_reload(page: Any, house
     assert page.evaluate("window.sameDocument") is True
 
 
+def test_runs_stand_beside_each_other_and_lead_to_their_pages(page: Any, house: House) -> None:
+    """Two trainers at work at once, and what an earlier run with other parameters came to."""
+    page.goto(house.url)
+    row = page.locator("tr", has=page.locator(f"a[href='run?run={house.runs.parked}']"))
+    row.wait_for()
+    assert "dim 32, alpha 16" in row.inner_text()
+    assert page.evaluate("window.pwned") is None, "names are text here, too"
+    row.locator("a").click()
+    page.wait_for_url(f"**/run?run={house.runs.parked}")
+    page.locator("text=out of GPU memory").first.wait_for()
+
+
 def test_a_click_opens_the_original_and_arrow_keys_walk_the_grid(page: Any, house: House) -> None:
     """The large view shows the numbers, moves to the next epoch and closes with Escape."""
     page.goto(f"{house.url}/run?run={house.runs.live}")
