@@ -85,11 +85,26 @@ def _live(reads: Reads, live: Promotion, known: tuple[Promotion, ...]) -> None:
     sheet.put(promoted.headline(live, datetime.now(UTC)))
     left, right = st.columns([2, 3], gap="medium")
     with left:
-        unit = str(live.record.get("unit") or "epoch")
-        _pictures(reads, live.run_id, live.position, unit, key="live-pictures")
+        if _is_written_again(reads, live):
+            sheet.put(
+                sheet.empty(
+                    "The trainer has written this epoch again since, so that the pictures of its test "
+                    "are those of another file."
+                )
+            )
+        else:
+            unit = str(live.record.get("unit") or "epoch")
+            _pictures(reads, live.run_id, live.position, unit, key="live-pictures")
     with right:
         sheet.put(promoted.record(live))
     _way_back(live, known)
+
+
+def _is_written_again(reads: Reads, live: Promotion) -> bool:
+    if live.run_id is None:
+        return False
+    known = reads.ask(gallery.checkpoints, live.run_id)
+    return any(line.superseded for line in known if line.sha256 == live.sha256)
 
 
 def _pictures(reads: Reads, run_id: int | None, position: int, unit: str, *, key: str) -> None:
