@@ -294,7 +294,10 @@ class Preparation:
     ) -> LoadedSuite:
         if self.settings.suite is not None:
             loaded = read_suite(self.settings.suite, self.settings.embeddings)
-            recipe = suited_to(loaded.suite.recipe, kind, loaded.written)
+            recipe = loaded.suite.recipe
+            if loaded.is_trainers:
+                recipe = _as_trained(recipe, _metadata(known))
+            recipe = suited_to(recipe, kind, loaded.written)
             loaded = replace(loaded, suite=replace(loaded.suite, recipe=recipe))
             return _marked_by_origin(loaded, images)
         captions = [image.caption for image in images] or _captions_in_headers(known)
@@ -384,6 +387,13 @@ def _recipe_of(about: Row, images: Iterable[CaptionedImage], metadata: dict[str,
     if sizes and not small:
         return replace(recipe, grid=grid_of_images(tuple(images)))
     return replace(recipe, grid=min(size[0] for size in small)) if small else recipe
+
+
+def _as_trained(recipe: Recipe, metadata: dict[str, str]) -> Recipe:
+    """Return the recipe of sample prompts as their trainer draws them; BREAKs keep their room."""
+    trained = trained_recipe(metadata)
+    length = max(recipe.token_length, trained.pop("token_length", 0))
+    return replace(recipe, token_length=length, **trained)  # type: ignore[arg-type]
 
 
 def suited_to(recipe: Recipe, kind: str, written: Collection[str] = ()) -> Recipe:

@@ -40,6 +40,8 @@ class LoadedSuite:
     profile: Profile = "auto"  # what the images are measured as
     # Values of the recipe that are not left at the default: of the file, not of what it means.
     written: frozenset[str] = field(default=frozenset(), compare=False)
+    # A trainer's own sample prompts, which have no word for clip skip and token length.
+    is_trainers: bool = field(default=False, compare=False)
 
     @property
     def grid_is_told(self) -> bool:
@@ -84,7 +86,7 @@ def read_suite(path: Path, embeddings: Path | None = None) -> LoadedSuite:
 def _loaded(name: str, read: ReadPrompts) -> LoadedSuite:
     """Return the suite of prompts that a trainer takes."""
     suite = Suite(name=name, recipe=read.recipe, prompts=read.prompts)
-    return LoadedSuite(suite=_with_room(suite), written=read.written)
+    return LoadedSuite(suite=_with_room(suite), written=read.written, is_trainers=True)
 
 
 def _from_toml(text: str, stem: str, problems: Problems, reader: PromptReader) -> LoadedSuite:

@@ -112,6 +112,18 @@ def test_a_suite_that_differs_from_the_training_is_doubted(
     assert "set clip_skip = 2" in told
 
 
+def test_a_trainers_sample_prompts_are_drawn_as_it_draws_them(
+    database: Database, tmp_path: Path
+) -> None:
+    """They have no word for clip skip and token length, so the training's count."""
+    lines = tmp_path / "sample_prompts.txt"
+    lines.write_text("punk, a cat BREAK a hat --s 20\n")
+    about = prepared(database, tmp_path, suite=lines, ss_clip_skip="2", ss_max_token_length="225")
+    recipe = about["recipe"]
+    assert (recipe["clip_skip"], recipe["token_length"], recipe["steps"]) == (2, 225, 20)
+    assert not [each for each in about["doubts"] if "clip_skip" in each or "token_length" in each]
+
+
 def test_a_base_model_is_found_by_its_hash_whatever_it_is_called(
     database: Database, tmp_path: Path
 ) -> None:
