@@ -30,6 +30,7 @@ from core.metrics.regions import (
     least_area,
     mapped_figures,
     palette_figures,
+    settled,
     tones_of,
 )
 from core.metrics.things import NO_SCORES, Things, look_for_things
@@ -253,6 +254,7 @@ def _by_map(
     background: Background,
 ) -> RegionAnswer:
     """Return how a region keeps its promise where training images have it."""
+    region = settled(cells, region, targets)
     inside = region.sure_cells(cells.cells, background.rgb, targets)
     tones = tones_of(inside) if len(inside) >= _SMALLEST_FOR_TONES else None
     relative = None

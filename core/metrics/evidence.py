@@ -23,13 +23,13 @@ from core.metrics.color import (
     merge_palette,
     rgb_of_hex,
 )
-from core.metrics.color_words import Target, match_cells, resolve
+from core.metrics.color_words import Target, match_cells, paint, resolve
 from core.metrics.findings import RIGHT
 from core.metrics.look import COLOR_CELLS, Look, look_at
 from core.metrics.measure import measure
 from core.metrics.pixel_art import flat_mask, orphan_mask
 from core.metrics.profile import TrainingProfile
-from core.metrics.regions import SURE, RegionMap
+from core.metrics.regions import SURE, RegionMap, settled
 from core.nouns import Expectation, Measurement
 
 _SMALLEST_ENTRY = 0.004  # of the cells: two cells of 24x24
@@ -128,7 +128,7 @@ def _places(cells: Bytes, expect: Expectation, profile: TrainingProfile | None) 
         region, targets = known.region(name) if known else None, resolve(color)
         shape = (len(region.probability), len(region.probability[0])) if region else None
         if region and targets and region.usable and region.match > 0 and shape == cells.shape[:2]:
-            found[name] = (region, targets)
+            found[name] = (settled(paint([cells])[0], region, targets), targets)
     return found
 
 

@@ -1,6 +1,6 @@
 """Colors of regions such as hair, found without a segmenter: by where training images have them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from core.metrics.color_words import Painted, Target, match_cells
 CORE = 0.3  # probability from which a cell belongs to a region
 SURE = (0.8, 0.65, 0.5)  # from which its hues are held against it: the first with enough cells
 FEWEST_SURE = 8
+_SMALL = 24  # cells of a region that a step of one cell to the side may leave quite empty
 FEWEST_CORE, FEWEST_IMAGES = 4, 20
 SAME_HUE = 25.0  # degrees in OKLCh: shading, not a second color
 _LESSER_TONE = 15.0  # % of the cells that make a second tone
@@ -98,6 +99,25 @@ def mapped_figures(cells: Painted, region: RegionMap, targets: tuple[Target, ...
         closeness=_relative(raw.closeness, region.closeness),
         hue=_relative(raw.hue, region.hue),
     )
+
+
+def settled(cells: Painted, region: RegionMap, targets: tuple[Target, ...]) -> RegionMap:
+    """Return the map where it fits cells best: a small region, such as lips, may lie a cell off."""
+    own = mapped_figures(cells, region, targets)
+    if own.match >= 100 or np.count_nonzero(region.weights) > _SMALL:
+        return region
+    places = [region, *_a_cell_off(region)]
+    return max(places, key=lambda place: mapped_figures(cells, place, targets).score)
+
+
+def _a_cell_off(region: RegionMap) -> list[RegionMap]:
+    """Return the map moved by a cell in each direction in which none of its cells leaves the picture."""
+    around = np.pad(np.asarray(region.probability), 1)
+    rows, columns = len(region.probability), len(region.probability[0])
+    moved = [around[y : y + rows, x : x + columns] for y in range(3) for x in range(3)]
+    places = [replace(region, probability=tuple(map(tuple, each.tolist()))) for each in moved]
+    cells = np.count_nonzero(region.weights)
+    return [place for place in places if np.count_nonzero(place.weights) == cells]
 
 
 def _relative(value: float, reference: float) -> float:
