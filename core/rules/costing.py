@@ -353,7 +353,8 @@ def _hints(
     if not early or not seconds:
         return ()
     found = []
-    span = f"{unit}s {early[0].position}-{early[-1].position}"
+    first, last = early[0].position, early[-1].position
+    span = f"{unit} {first}" if first == last else f"{unit}s {first}-{last}"
     drawn = sum(each.drawing for each in early)
     if about["tests"] == "full" and drawn > _MUCH * seconds:
         found.append(

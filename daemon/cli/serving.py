@@ -49,14 +49,13 @@ def watch(
         raise Fixable(f"There is no folder {folders[0]}, so nothing can be tested once.")
     _check_named(settings, base_model=base_model, data=data)
     with opened(settings, folders, run_name=run_name, stop_means=stop_means) as service:
-        with stopped_by_signals(service):
-            if once:
-                _end_when_idle(service)
-            else:
-                _say_what_is_watched(service)
-            service.run()
         if once:
+            _run_to_the_end(service)
             print_outcome(service, paths)
+            return
+        with stopped_by_signals(service):
+            _say_what_is_watched(service)
+            service.run()
 
 
 def _check_named(settings: Settings, *, base_model: str | None, data: Path | None) -> None:
@@ -99,12 +98,27 @@ def _folders(paths: list[Path]) -> list[Path]:
     return [path.expanduser().absolute() for path in paths]
 
 
-def _end_when_idle(service: Service) -> None:
+def _run_to_the_end(service: Service) -> None:
+    """Work until nothing is left to do.
+
+    Raises KeyboardInterrupt when it was asked to end earlier: a script must not go on as if all
+    were tested.
+    """
+    idle = threading.Event()
+
     def look() -> None:
         wait_until_idle(service)
+        if not service.stopping.is_set():
+            idle.set()
         service.stopping.set()
 
-    threading.Thread(target=look, name="look", daemon=True).start()
+    with stopped_by_signals(service):
+        threading.Thread(target=look, name="look", daemon=True).start()
+        service.run()
+    if not idle.is_set():
+        said = "Ended before all was tested. What is drawn is kept: the same command goes on from there."
+        print(f"epochwatch: {said}", file=sys.stderr)
+        raise KeyboardInterrupt
 
 
 def evaluate(
@@ -133,9 +147,8 @@ def evaluate(
     folders = [path.absolute() for path in files if path.is_dir()]
     wanted = [path.absolute() for path in files if not path.is_dir()]
     with opened(settings, folders, run_name=run_name, files=wanted) as service:
-        with stopped_by_signals(service), _progress(service):
-            _end_when_idle(service)
-            service.run()
+        with _progress(service):
+            _run_to_the_end(service)
         refused = {each.name for each in wanted} & print_outcome(service, files)
     if refused:
         raise Permanent(f"Not tested: {', '.join(sorted(refused))}. The reason stands above.")

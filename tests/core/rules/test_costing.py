@@ -159,6 +159,8 @@ def test_hints_say_what_makes_early_epochs_cheaper() -> None:
     assert any("thrifty" in hint for hint in cost.hints)
     assert any("less than 12.2 times slower" in hint for hint in cost.hints)
     assert _cost(10, 20, 30, price_per_hour=0.3).hints == ()
+    [single] = _cost(10, 20, 30, 40, 50, price_per_hour=0.5).hints
+    assert single.startswith("For first tries such as epoch 1, an RTX 3090")
 
 
 def test_amounts_and_times_are_readable() -> None:

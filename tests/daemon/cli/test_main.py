@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
@@ -151,6 +153,24 @@ def test_watching_once_where_nothing_is_says_so(epochwatch: Any) -> None:
     said = epochwatch("watch", "no folder", "--once")
     assert said.code == 2
     assert "There is no folder" in said.err
+
+
+def test_a_test_that_is_broken_off_is_no_success(here: Path, dsn: str) -> None:
+    """A script must not go on as if all had been tested."""
+    (here / "output").mkdir()
+    command = [sys.executable, "-m", "daemon.cli.main", "watch", "output", "--once"]
+    with psycopg.connect(dsn) as connection:
+        connection.execute("DELETE FROM epochwatch.hosts")
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        waited = time.monotonic() + 30
+        with psycopg.connect(dsn, autocommit=True) as connection:  # until it is at work
+            while connection.execute("SELECT 1 FROM epochwatch.hosts").fetchone() is None:
+                assert time.monotonic() < waited
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Ended before all was tested." in said
+    assert "Traceback" not in said
 
 
 def test_evaluating_a_file_that_is_refused_fails(epochwatch: Any, here: Path, dsn: str) -> None:
