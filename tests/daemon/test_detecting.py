@@ -19,7 +19,7 @@ from core.metrics.profile import without_images
 from core.metrics.proof import Proof
 from core.nouns import Expectation
 from daemon.demo.story import DATASET
-from daemon.profiling import said_of_proofs
+from daemon.profiling import profile_of, said_of_proofs
 from daemon.scorers.detecting import Detecting, things_in
 
 _IMAGES = read_captions(DATASET)
@@ -77,6 +77,16 @@ def test_a_clip_that_has_learned_a_thing_counts_and_finds_it(
     assert with_crown is not None
     assert without is not None
     assert with_crown > 5 > without
+
+
+def test_a_run_is_set_up_with_what_its_models_proved(detecting: Detecting) -> None:
+    """Beside the probes, and with the reason of a thing that neither sees."""
+    found = profile_of(_NEVER_SEEN, 24, chosen="character", detecting=detecting)
+    assert found.profile
+
+    assert dict(found.profile.detectors)["crown"].why_not is None
+    assert dict(found.profile.detectors)["smile"].why_not
+    assert found.profile.seer("crown")
 
 
 def test_what_it_has_not_learned_is_not_measurable_with_its_area(

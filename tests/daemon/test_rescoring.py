@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from house import House, open_house
 
@@ -14,6 +15,7 @@ from core.metrics import metric_versions
 from core.metrics.detector import Detector
 from core.metrics.profile import without_images
 from core.metrics.proof import Proof
+from core.nouns import Expectation
 from core.store import scores, set_level, weightings
 from core.store.documents import save_document
 from daemon import rescoring
@@ -77,18 +79,43 @@ def test_a_new_version_measures_again_and_keeps_what_was(house: House, newer: No
     assert float(first["average_score"]) == 5.5
 
 
+def _seen_by_clip(house: House) -> str:
+    """Store a profile whose crown is seen by a plugged-in model, and return its key."""
+    proof = Proof(auc=0.9, low=0.8, high=1, positives=20, negatives=20)
+    detector = Detector(
+        scorer="clip", model="ab", positives=20, negatives=20, proof=proof, surely=0.1
+    )
+    profile = replace(without_images("character", 24), images=20, detectors=(("crown", detector),))
+    with house.database.transaction() as connection:
+        return save_document(connection, "profile", "training images", profile.as_json())
+
+
 def test_without_the_model_that_sees_things_nothing_is_measured(house: House, newer: None) -> None:
     """Else scores would change for want of it, and nobody would know why."""
-    proof = Proof(auc=0.9, low=0.8, high=1, positives=20, negatives=20)
-    detector = Detector(scorer="clip", model="ab", positives=20, negatives=20, proof=proof)
-    profile = replace(without_images("character", 24), detectors=(("crown", detector),))
+    key = _seen_by_clip(house)
     with house.database.transaction() as connection:
-        key = save_document(connection, "profile", "training images", profile.as_json())
         connection.execute("UPDATE epochwatch.run_setups SET profile = %s", (key,))
 
     with pytest.raises(Fixable, match="seen by clip"):
         _rescore(house)
     assert len(house.select("SELECT * FROM epochwatch.measurements")) == 12
+
+
+def test_what_a_model_sees_in_a_drawn_image_enters_its_score(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model is asked about each image as it comes home."""
+    monkeypatch.setattr(house.outbox.detecting, "see", lambda *_: {"crown": 0.1})
+    wish = {
+        "expect": Expectation(accessories=("crown",)).as_json(), "profile": _seen_by_clip(house),
+        "recipe": {}, "weighting": None, "rubric": "",
+    }  # fmt: skip
+    pixels = np.random.default_rng(1).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    with house.database.transaction() as connection:
+        found = house.outbox.measure_under(connection, "x", wish, pixels, keep=False)
+
+    assert found.prompt_adherence == 10
+    assert "by clip" in found.metrics["accessory_crown"].explanation
 
 
 def test_a_trial_shows_the_same_and_stores_nothing(house: House, newer: None) -> None:
