@@ -267,7 +267,7 @@ def _pick_word(progress: Progress, ink: Ink) -> alt.Chart:
 def _dressed(chart: Any, ink: Ink, background: str = "transparent") -> Any:
     return (
         chart.configure(
-            font=FONT, background=background, padding={"left": 0, "right": 6, "top": 2, "bottom": 4}
+            font=FONT, background=background, padding={"left": 0, "right": 6, "top": 6, "bottom": 4}
         )
         .configure_view(stroke=None)
         .configure_axis(
