@@ -6,6 +6,7 @@ Judging atoms one by one and combining them stays closer to people than one holi
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import repeat
 
 import numpy as np
@@ -70,13 +71,13 @@ class Promises:
     things: Things = field(default_factory=Things)
     misplaced: Mapping[str, int] = field(default_factory=dict)  # cells elsewhere in its color
 
-    @property
+    @cached_property
     def purity(self) -> float | None:
         """Mean purity of the promised regions that have one, 0-100."""
         found = [answer.purity for answer in self.kept.values() if answer.purity is not None]
-        return float(np.mean(found)) if found else None
+        return sum(found) / len(found) if found else None
 
-    @property
+    @cached_property
     def kept(self) -> dict[str, RegionAnswer]:
         """The regions that could be judged."""
         return {
@@ -85,7 +86,7 @@ class Promises:
             if isinstance(answer, RegionAnswer)
         }
 
-    @property
+    @cached_property
     def atoms(self) -> dict[str, float]:
         """Score of each promise that could be judged, 0-100."""
         scores = {name: answer.figures.score for name, answer in self.kept.items()}
@@ -169,14 +170,17 @@ def judge_promises(
 
 def _with_misplaced(promises: Promises, cells: Painted, ground: tuple[Target, ...]) -> Promises:
     """Return the promises with where else the colors are that are not in their place."""
-    places = {name: answer.place for name, answer in promises.kept.items()}
-    wrong = {name for name, answer in promises.kept.items() if answer.figures.is_wrong}
+    kept = promises.kept
+    wrong = {name for name, answer in kept.items() if answer.figures.is_wrong}
+    places = {name: answer.place for name, answer in kept.items()}
     if isinstance(promises.background, ColorFigures):
         mask = ring_mask(*cells.number.shape)
         places["background"] = Place(mask=mask, targets=ground, least=_LEAST_ELSEWHERE)
         if promises.background.is_wrong:
             wrong.add("background")
-    misplaced = cells_elsewhere(cells, places, wrong)
+    misplaced = cells_elsewhere(cells, places, wrong) if wrong else {}
+    if not misplaced:
+        return promises
     regions = {
         name: replace(answer, how=f"{answer.how}; {said_of(misplaced[name])}")
         if isinstance(answer, RegionAnswer) and name in misplaced
@@ -285,7 +289,7 @@ def color_accuracy(promises: Promises) -> float | None:
         parts.append((BACKGROUND_WEIGHT, promises.background.score))
     if promises.kept:
         scores = [answer.figures.score for answer in promises.kept.values()]
-        parts.append((REGIONS_WEIGHT, float(np.mean(scores))))
+        parts.append((REGIONS_WEIGHT, sum(scores) / len(scores)))
     if parts and promises.purity is not None:
         parts.append((PURITY_WEIGHT, promises.purity))
     return weighted_mean(parts)
@@ -299,7 +303,7 @@ def weighted_mean(parts: list[tuple[float, float]]) -> float | None:
 
 def all_promises(promises: Promises) -> float | None:
     """Return the geometric mean of the atoms, 0-100: near 0 as soon as one promise is broken."""
-    scores = list(promises.atoms.values())
-    if not scores:
+    scores = np.array([*promises.atoms.values()])
+    if not scores.size:
         return None
-    return float(np.exp(np.mean(np.log(np.maximum(scores, 0.1)))))
+    return float(np.exp(np.add.reduce(np.log(np.maximum(scores, 0.1))) / scores.size))

@@ -5,7 +5,7 @@ Not the bottom, which a bust touches; and by geometry, never by the color that w
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from scipy import ndimage
@@ -47,7 +47,7 @@ class ColorFigures:
     closeness: float
     hue: float
 
-    @property
+    @cached_property
     def score(self) -> float:
         """The graded score: a plainly green background must not count as 0 for one wrong shade."""
         return 0.5 * self.match + 0.3 * self.closeness + 0.2 * self.hue
@@ -60,10 +60,11 @@ class ColorFigures:
 
 def figures_of(answer: CellMatch) -> ColorFigures:
     """Return the three figures of cells that all count the same."""
+    count = len(answer.match)
     return ColorFigures(
-        match=100 * float(answer.match.mean()),
-        closeness=100 * float(answer.closeness.mean()),
-        hue=100 * float(answer.hue.mean()),
+        match=100 * (np.count_nonzero(answer.match) / count),
+        closeness=100 * (float(np.add.reduce(answer.closeness)) / count),
+        hue=100 * (np.count_nonzero(answer.hue) / count),
     )
 
 
@@ -90,7 +91,8 @@ def backgrounds_of(stack: Sequence[Painted]) -> list[Background]:
     rings = [each.number[ring_mask(*each.number.shape)] for each in stack]
     palettes = merge_palettes(shades.rgb, shades.lab, rings)
     mains = [
-        np.unique(ring[palette.of == 0]) for ring, palette in zip(rings, palettes, strict=True)
+        np.array(sorted(set(ring[palette.of == 0].tolist())))
+        for ring, palette in zip(rings, palettes, strict=True)
     ]
     return [
         Background(rgb=shades.rgb[medoid], solid=100 * float(palette.share[0]))
@@ -141,6 +143,6 @@ def _like(shades: Shades, number: Numbers, grounds: Bytes) -> Bools:
     """Return which numbered cells (n, rows, columns) look the same as their picture's background."""
     colors = lab(np.concatenate([shades.rgb, grounds]))
     ground = np.arange(len(shades.rgb), len(colors)).repeat(number[0].size)
-    return np.asarray(differences(colors, number.reshape(-1), ground) <= MERGE).reshape(
+    return np.asarray(differences(colors, number.reshape(-1), ground, MERGE) <= MERGE).reshape(
         number.shape
     )

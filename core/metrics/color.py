@@ -19,8 +19,9 @@ MATCH = 10.0  # CIEDE2000 below which two colors are "the same color" to a perso
 MERGE = 6.0  # one palette entry
 JND = 3.0  # just visible side by side
 CHROMATIC = 0.05  # OKLab chroma from which a hue can be named
-_CLOSE, _FAR = 5.0, 25.0
-_FEW_PAIRS, _AT_ONCE = 256, 4096
+_CLOSE, FAR = 5.0, 25.0  # CIEDE2000; beyond, a color is not close at all
+LIGHTEST = 1.75  # by which CIEDE2000 divides a difference of lightness at most
+_FEW_PAIRS, _AT_ONCE, _LARGEST_TABLE = 256, 4096, 1 << 24
 
 _LINEAR = np.where(
     np.arange(256) / 255 <= 0.04045,
@@ -117,7 +118,9 @@ def _from_polar(
         - 0.20 * np.cos(4 * hue - 63 * np.pi / 180)
     )
     c7 = c_mean**7
-    bend = np.exp(-(((np.degrees(hue) % 360 - 275) / 25) ** 2))
+    degrees = np.degrees(hue)
+    degrees = np.where(degrees < 0, degrees + 360, degrees)
+    bend = np.exp(-(((degrees - 275) / 25) ** 2))
     rotation = -2 * np.sqrt(c7 / (c7 + 25.0**7)) * np.sin(np.radians(60 * bend))
     dl = (l2 - l1) / (1 + 0.015 * l_mean / np.sqrt(20 + l_mean))
     dc = (c2 - c1) / (1 + 0.045 * c_mean)
@@ -132,7 +135,7 @@ def _full_circle(angle: Floats) -> Floats:
 
 def closeness(difference: Floats) -> Floats:
     """Return 1 at CIEDE2000 <= 5 falling to 0 at 25, past which the formula means little."""
-    return np.asarray(np.clip((_FAR - difference) / (_FAR - _CLOSE), 0.0, 1.0))
+    return np.asarray(np.clip((FAR - difference) / (FAR - _CLOSE), 0.0, 1.0))
 
 
 def chroma(ok: Floats) -> Floats:
@@ -177,19 +180,37 @@ class Palette:
         return len(self.share)
 
 
-def differences(colors: Floats, first: Numbers, second: Numbers) -> Floats:
+def differences(colors: Floats, first: Numbers, second: Numbers, within: float = np.inf) -> Floats:
     """Return (n,) CIEDE2000 of colors that are numbered by their row in (k, 3) CIELAB.
 
-    Each pair is worked out once, however often it is asked for.
+    Each pair is worked out once, however often it is asked for; it is infinite where lightness
+    alone shows that it is more than ``within``.
     """
     if len(first) < _FEW_PAIRS:
         return delta_e(colors[first], colors[second])
-    pairs, back = np.unique(first * len(colors) + second, return_inverse=True)
-    found = np.empty(len(pairs))
-    for at in range(0, len(pairs), _AT_ONCE):  # what fits in the cache of a processor
-        first, second = np.divmod(pairs[at : at + _AT_ONCE], len(colors))
-        found[at : at + _AT_ONCE] = delta_e(colors[first], colors[second])
+    pairs, back = _distinct_pairs(first * len(colors) + second, len(colors) ** 2)
+    first, second = np.divmod(pairs, len(colors))
+    near = np.flatnonzero(np.abs(colors[first, 0] - colors[second, 0]) <= LIGHTEST * within)
+    found = np.full(len(pairs), np.inf)
+    for part in np.split(near, range(_AT_ONCE, len(near), _AT_ONCE)):  # what fits in a cache
+        found[part] = delta_e(colors[first[part]], colors[second[part]])
     return found[back]
+
+
+def _distinct_pairs(pairs: Numbers, many: int) -> tuple[Numbers, Numbers]:
+    """Return the different ones of numbers below ``many``, and which of them each one is.
+
+    Where many are asked for, marking them in a table is several times faster than sorting.
+    """
+    if many > min(_LARGEST_TABLE, 32 * len(pairs)):
+        unique, back = np.unique(pairs, return_inverse=True)
+        return unique, back
+    seen = np.zeros(many, dtype=bool)
+    seen[pairs] = True
+    unique = np.flatnonzero(seen)
+    place = np.empty(many, dtype=np.int32)
+    place[unique] = np.arange(len(unique), dtype=np.int32)
+    return unique, place[pairs].astype(np.intp)
 
 
 def merge_palette(rgb: Bytes, threshold: float = MERGE) -> Palette:
@@ -206,13 +227,12 @@ def merge_palettes(
     The pictures take their turns together: one step merges the next entry of each.
     """
     sizes = np.array([len(each) for each in pictures])
-    keys, back, counts = np.unique(
-        np.arange(len(pictures)).repeat(sizes) * len(rgb) + np.concatenate(pictures),
-        return_inverse=True,
-        return_counts=True,
-    )
+    inputs = np.arange(len(pictures)).repeat(sizes) * len(rgb) + np.concatenate(pictures)
+    keys, back = _distinct_pairs(inputs, len(pictures) * len(rgb))
+    counts = np.bincount(back)
     picture, number = np.divmod(keys, len(rgb))
-    order = np.lexsort((-counts, picture))
+    rare = counts.max(initial=0) - counts
+    order = np.argsort((picture * (rare.max(initial=0) + 1) + rare) * len(rgb) + number)
     merged, seeds = _greedy(colors, picture[order], number[order], threshold)
     entry = np.empty_like(merged)
     entry[order] = merged
@@ -243,8 +263,7 @@ def _greedy(
         begin = np.flatnonzero(np.diff(picture[left], prepend=-1))
         turn = np.arange(len(begin)).repeat(np.diff(begin, append=left.size))
         seed = left[begin][turn]
-        # the lightness weight of CIEDE2000 never passes 1.75, so most colors need no full formula
-        near = np.abs(light[left] - light[seed]) <= 1.75 * threshold
+        near = np.abs(light[left] - light[seed]) <= LIGHTEST * threshold
         near[near] = differences(colors, number[seed[near]], number[left[near]]) <= threshold
         entry[left[near]] = entries + turn[near]
         seeds.append(left[begin])

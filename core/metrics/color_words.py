@@ -19,6 +19,8 @@ from core.formats.color_names import (
     normal_hex,
 )
 from core.metrics.color import (
+    FAR,
+    LIGHTEST,
     MATCH,
     Bools,
     Bytes,
@@ -37,7 +39,7 @@ from core.metrics.color import (
 
 _OWN_COLOR = 5.0  # CIEDE2000 within which a cell is the word's own color, whatever its name
 _FAMILY = 25.0  # CIEDE2000 within which a cell can be the shade that a word such as "teal" names
-_AT_ONCE = 512  # colors that are named together: what fits in the cache of a processor
+_AT_ONCE = 128  # colors that are named together: what fits in the cache of a processor
 _PAIRS = 4096  # of colors, compared together for the same reason
 _SLACK = 1.15  # a cell on the border of two terms is called by both
 _DARKER_BY, _LIGHTER_BY = 0.16, 0.13  # OKLab L that it may be off: ff0000 is no "dark red"
@@ -219,7 +221,9 @@ class Shades:
             self._answers[target] = _unanswered(len(self.rgb))
         told, answer = self._answers[target]
         if not told[numbers].all():
-            new = np.unique(numbers[~told[numbers]])
+            asked = np.zeros(len(told), dtype=bool)
+            asked[numbers] = True
+            new = np.flatnonzero(asked & ~told)
             found = _match_one(self.lab[new], self.ok[new], self.terms[new], target)
             told[new], answer.match[new] = True, found.match
             answer.closeness[new], answer.hue[new] = found.closeness, found.hue
@@ -291,25 +295,30 @@ def by_shape(stack: Sequence[Painted]) -> Iterator[tuple[list[int], Numbers]]:
 
 def _match_one(colors: Floats, ok: Floats, names: Bools, target: Target) -> CellMatch:
     """Return how (n, 3) colors answer to one target."""
-    difference = _nearest(colors, target.lab)
     named: Bools = np.asarray((names & target.terms).any(axis=-1))
+    low, high = target.lightness
+    called = named & (ok[..., 0] >= low) & (ok[..., 0] <= high)
+    if np.isinf(target.reach):  # a basic term: what is called by it is as close as can be
+        near = np.ones(len(colors))
+        near[~called] = closeness(_nearest(colors[~called], target.lab))
+        return CellMatch(match=called, closeness=near, hue=named)
+    difference = _nearest(colors, target.lab)
     near = closeness(difference)
     if not target.is_word:
         hue = np.asarray(named | same_hue(ok, target.ok))
         return CellMatch(match=difference <= target.reach, closeness=near, hue=hue)
-    low, high = target.lightness
-    light_enough = (ok[..., 0] >= low) & (ok[..., 0] <= high)
-    match = named & light_enough & (difference <= target.reach)
-    if np.isfinite(target.reach):  # a shade of its own, not one of the basic terms
-        match |= difference <= _OWN_COLOR
+    match = (called & (difference <= target.reach)) | (difference <= _OWN_COLOR)
     return CellMatch(match=match, closeness=np.where(match, 1.0, near), hue=named)
 
 
 def _nearest(colors: Floats, wanted: Floats) -> Floats:
-    """Return the CIEDE2000 of (n, 3) colors to the nearest of (k, 3)."""
-    step = max(1, _PAIRS // len(wanted))
-    parts = [
-        delta_e(colors[at : at + step, None], wanted).min(axis=-1)
-        for at in range(0, len(colors), step)
-    ]
-    return np.concatenate([np.zeros(0), *parts])
+    """Return the CIEDE2000 of (n, 3) colors to the nearest of (k, 3); infinite where none is near.
+
+    Lightness alone shows that most are too far to count.
+    """
+    found = np.full((len(colors), len(wanted)), np.inf)
+    near = np.abs(colors[:, None, 0] - wanted[:, 0]) <= LIGHTEST * FAR
+    for part in np.split(np.flatnonzero(near), range(_PAIRS, np.count_nonzero(near), _PAIRS)):
+        color, want = np.divmod(part, len(wanted))
+        found.reshape(-1)[part] = delta_e(colors[color], wanted[want])
+    return np.asarray(found.min(axis=1))

@@ -99,23 +99,20 @@ def banding(number: Places, colors: Floats, across: Floats, down: Floats) -> lis
     pairs = across[0].size + down[0].size
     if not pairs:
         return [None] * len(number)
-    turned = number.swapaxes(1, 2), down.swapaxes(1, 2)
-    steps = [_small_steps(*each) for each in ((number, across), turned)]
-    picture, *places = np.concatenate(steps, axis=1)
-    before, here, there, after = (colors[place] for place in places)
-    step = there - here
-    most = _ONWARD * _products(step, step)
-    onward = (_products(before - here, step) <= most) & (_products(there - after, step) <= most)
-    found = np.bincount(picture[onward], minlength=len(number)) / pairs
-    return [float(share) for share in found]
+    cells = colors[number]
+    counts = _small_steps(cells, across) + _small_steps(cells.swapaxes(1, 2), down.swapaxes(1, 2))
+    return [float(count) / pairs for count in counts]
 
 
-def _small_steps(number: Places, difference: Floats) -> Places:
-    """Return (5, k): the picture, and the colors before, at both sides of, and after small steps."""
-    picture, row, column = np.nonzero((difference > _SEEN) & (difference <= _DRAWN))
-    before, after = np.maximum(column - 1, 0), np.minimum(column + 2, number.shape[2] - 1)
-    beside = (number[picture, row, at] for at in (before, column, column + 1, after))
-    return np.stack([picture, *beside])
+def _small_steps(cells: Floats, difference: Floats) -> Places:
+    """Return (n,): how many steps within the rows of (n, rows, columns, 3) are small and go on."""
+    small = (difference > _SEEN) & (difference <= _DRAWN)
+    step = cells[:, :, 1:] - cells[:, :, :-1]
+    least = -_ONWARD * _products(step, step)
+    turn = _products(step[:, :, 1:], step[:, :, :-1])  # below 0: the second goes back
+    small[:, :, 1:] &= turn >= least[:, :, 1:]
+    small[:, :, :-1] &= turn >= least[:, :, :-1]
+    return np.count_nonzero(small, axis=(1, 2))
 
 
 def _products(first: NDArray[_Real], second: NDArray[_Real]) -> NDArray[_Real]:

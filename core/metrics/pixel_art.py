@@ -3,6 +3,7 @@
 The anchors are those of 204 portraits of 24x24 cells drawn by people; all lengths are in pitches.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,7 +38,7 @@ class StyleAnchors:
 
     def palette_limit(self, cells: int) -> float:
         """Return the palette size that earns full marks: it grows with the side of the grid."""
-        return self.palette_95 * float(np.sqrt(cells)) / 24
+        return self.palette_95 * math.sqrt(cells) / 24
 
 
 DRAWN_BY_PEOPLE = StyleAnchors()
@@ -115,16 +116,18 @@ def orphan_mask(cells: Bytes) -> Bools:
 def _against_neighbors(number: Numbers, colors: Floats) -> tuple[Bools, list[Floats]]:
     """Compare all neighbors of (n, rows, columns) cells, numbered in (k, 3) CIELAB ``colors``.
 
-    Return (n, rows, columns), the orphans, and the CIEDE2000 in the directions of _STEPS.
+    Return (n, rows, columns), the orphans, and the CIEDE2000 in the directions of _STEPS, some of
+    those above 6 infinite.
     """
     sides = [_neighbors(*step) for step in _STEPS]
     pairs = [(number[:, *here], number[:, *there]) for here, there in sides]
-    flat = [np.concatenate([each.reshape(-1) for each in end]) for end in zip(*pairs, strict=True)]
+    lower, higher = (
+        np.concatenate([which(*pair).reshape(-1) for pair in pairs])
+        for which in (np.minimum, np.maximum)  # a pair is the same one from either side
+    )
     ends = np.cumsum([here.size for here, _ in pairs])[:-1]
-    found = [
-        each.reshape(here.shape)
-        for each, (here, _) in zip(np.split(differences(colors, *flat), ends), pairs, strict=True)
-    ]
+    apart = np.split(differences(colors, lower, higher, MERGE), ends)
+    found = [each.reshape(here.shape) for each, (here, _) in zip(apart, pairs, strict=True)]
     alone = np.ones(number.shape, dtype=bool)
     for (here, there), each in zip(sides, found, strict=True):
         alone[:, *here] &= each > MERGE
@@ -143,12 +146,12 @@ def _neighbors(down: int, right: int) -> tuple[tuple[slice, slice], tuple[slice,
 
 def alignment_points(score: float) -> float:
     """Return 0-100 for a grid alignment; 0.95 earns 100."""
-    return float(100 * np.clip(score / _ALIGNED, 0, 1))
+    return 100 * _within(score / _ALIGNED)
 
 
 def flatness_points(share: float) -> float:
     """Return 0-100 for a cell flatness; 0.98 earns 100, 0.5 (photographs) earns 0."""
-    return float(100 * np.clip((share - _UNEVEN) / (_FLAT - _UNEVEN), 0, 1))
+    return 100 * _within((share - _UNEVEN) / (_FLAT - _UNEVEN))
 
 
 def palette_points(size: int, cells: int, anchors: StyleAnchors) -> float:
@@ -156,13 +159,18 @@ def palette_points(size: int, cells: int, anchors: StyleAnchors) -> float:
     limit = anchors.palette_limit(cells)
     if size <= limit or cells <= limit:
         return 100.0
-    return float(100 * np.clip(1 - np.log(size / limit) / np.log(cells / limit), 0, 1))
+    return 100 * _within(float(1 - np.log(size / limit) / np.log(cells / limit)))
 
 
 def orphan_points(share: float, anchors: StyleAnchors) -> float:
     """Return 0-100 for a share of orphans: 100 to the 75 % quantile, 0 at five times the 95 %."""
     good, bad = anchors.orphans_75, 5 * anchors.orphans_95
-    return float(100 * np.clip((bad - share) / (bad - good), 0, 1))
+    return 100 * _within((bad - share) / (bad - good))
+
+
+def _within(value: float) -> float:
+    """Return a value, but not below 0 nor above 1."""
+    return min(max(value, 0.0), 1.0)
 
 
 def has_random_pixels(share: float, anchors: StyleAnchors) -> bool:
@@ -186,7 +194,8 @@ def tone_count(pixels: Bytes) -> float:
     codes = (shifted[..., 0] << 10) | (shifted[..., 1] << 5) | shifted[..., 2]
     if codes.size < _FEW_CODES:  # sorting few is faster than counting 32768 possible ones
         line = np.sort(codes, axis=None)
-        counts = np.diff(np.flatnonzero(np.diff(line, prepend=-1)), append=line.size)
+        ends = np.flatnonzero(line[1:] != line[:-1]) + 1
+        counts = np.diff(np.concatenate([[0], ends, [line.size]]))
     else:
         counts = np.bincount(codes.reshape(-1))
         counts = counts[counts > 0]

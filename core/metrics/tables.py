@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -167,7 +168,16 @@ def explained(measured: Measurement) -> dict[str, dict[str, Any]]:
 
 def metric_value(spec_name: str, value: float | None, explanation: str) -> MetricValue:
     """Return ``value`` with the range and direction of a metric; None carries its reason."""
-    return _value(METRICS[spec_name], value, explanation)
+    return (
+        _without(spec_name, explanation)
+        if value is None
+        else _value(METRICS[spec_name], value, explanation)
+    )
+
+
+@lru_cache(maxsize=1024)  # the same few reasons, picture after picture
+def _without(spec_name: str, reason: str) -> MetricValue:
+    return _value(METRICS[spec_name], None, reason)
 
 
 def _value(spec: MetricSpec, value: float | None, explanation: str) -> MetricValue:
