@@ -192,7 +192,10 @@ def _result(line: ComparisonLine) -> None:
 def _look(line: ComparisonLine) -> None:
     reads = shared_reads()
     beat.listen(outage.state(reads), key="vote-beat")
-    if curtain.is_drawn(reads, line.id) or not (line.votes and _is_asked_for(line)):
+    if curtain.is_drawn(reads, line.id) or not _is_asked_for(line):
+        return
+    if not line.votes:
+        sheet.put(sheet.empty("No vote is given yet; checks and skips count for no slot."))
         return
     found = reads.ask(polls.answered, line.id)
     if found is not None:
@@ -202,8 +205,8 @@ def _look(line: ComparisonLine) -> None:
 def _is_asked_for(line: ComparisonLine) -> bool:
     """Say whether this browser has asked for the result; let it ask."""
     key = curtain.revealed(line.id)
-    if st.session_state.get(key):
-        return True
+    if st.session_state.get(key) or not line.votes:
+        return bool(st.session_state.get(key))
     sheet.put(
         safe.fill(
             '<p class="ew-quiet">There {are} {votes}. To see what they say before you vote makes your '

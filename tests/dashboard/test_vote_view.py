@@ -54,6 +54,15 @@ def test_the_result_is_there_for_whoever_does_not_vote_blind(voted: voting.Sessi
     assert "), on 4 prompts." in words_of(page)
 
 
+def test_a_sitting_that_ended_without_a_vote_says_so(sitting: voting.Session) -> None:
+    """Nothing at all would look as if the answers were lost."""
+    page = opened("vote", "Ann", id=sitting.comparison)
+    assert "No vote is given yet" not in words_of(page)
+    page.button(key=f"end-{sitting.id}").click().run()
+    page.run()
+    assert "No vote is given yet; checks and skips count for no slot." in words_of(page)
+
+
 def test_a_browser_that_has_not_said_who_it_is_is_asked_before_the_result(
     voted: voting.Session,
 ) -> None:
