@@ -25,6 +25,13 @@ HERE = Path(__file__).resolve().parent
 MODEL = HERE / "model"
 DATASET = HERE / "dataset"
 SUITE = HERE / "prompts.toml"
+# What libraries say while they load would bury the few lines that the story is told in.
+QUIET = {
+    "TRANSFORMERS_VERBOSITY": "error",
+    "DIFFUSERS_VERBOSITY": "error",
+    "PYTHONWARNINGS": "ignore::FutureWarning",
+    "TQDM_DISABLE": "1",
+}
 
 
 def tell(*, epochs: int, end: bool, seed: int, with_dashboard: bool) -> None:
@@ -61,7 +68,8 @@ def demo_settings() -> Settings:
 @contextlib.contextmanager
 def _told(service: Service, folder: Path, *, epochs: int, seed: int, end: bool) -> Iterator[None]:
     """Train beside the daemon; when all is judged, print the summary, and stop if that was wished."""
-    trainer = subprocess.Popen(trainer_command(folder, epochs=epochs, seed=seed))
+    command = trainer_command(folder, epochs=epochs, seed=seed)
+    trainer = subprocess.Popen(command, env={**os.environ, **QUIET})
 
     def look() -> None:
         if trainer.wait() != 0 and not service.stopping.is_set():
