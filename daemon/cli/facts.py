@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -78,7 +79,14 @@ def doctor() -> None:
         return settings.store_url.partition("?")[0]
 
     def disk() -> str:
-        settings.home.mkdir(parents=True, exist_ok=True)
+        try:
+            settings.home.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=settings.home).close()
+        except OSError as trouble:
+            raise Fixable(
+                f"{settings.home} cannot be written ({trouble.strerror}). Set EPOCHWATCH_HOME to a "
+                "folder of your own."
+            ) from trouble
         free = shutil.disk_usage(settings.home).free
         if free < 500_000_000:
             raise Fixable(

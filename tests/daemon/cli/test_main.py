@@ -294,6 +294,8 @@ def test_a_home_that_may_not_be_written_is_named_with_what_to_set(
     assert said.code == 2
     assert f"The home folder {here}/file/home cannot be written (Not a directory)" in said.err
     assert "Set EPOCHWATCH_HOME" in said.err
+    told = epochwatch("doctor").out
+    assert f"{here}/file/home cannot be written (Not a directory). Set EPOCHWATCH_HOME" in told
 
 
 def test_ctrl_c_at_a_question_gives_no_traceback(
