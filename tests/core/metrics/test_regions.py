@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
+
 import numpy as np
 import pytest
+from PIL import Image
 
+from core.formats.caption_file import read_captions
+from core.formats.prompt_text import expectation_from_text
+from core.metrics import TrainingProfile, learn_profile, measure
+from core.metrics.color import Bytes, rgb_of_hex
 from core.metrics.color_words import paint, resolve
 from core.metrics.regions import RegionMap, mapped_figures, settled
+from core.nouns import Expectation
+from daemon.demo.story import DATASET
 
 _PURPLE, _SKIN = (140, 70, 180), (240, 200, 170)
 
@@ -56,3 +66,43 @@ def test_no_cell_of_a_region_leaves_the_picture() -> None:
     painted, targets = paint([cells])[0], resolve("#8c46b4")
 
     assert settled(painted, corner, targets).weights.sum() == corner.weights.sum()
+
+
+@cache
+def _sprites() -> tuple[TrainingProfile, list[tuple[Bytes, Expectation]]]:
+    """Return what every second sprite of the demo teaches, and 40 of the others."""
+    told = []
+    for each in read_captions(DATASET):
+        with Image.open(each.path) as picture:
+            cells = np.asarray(picture.convert("RGB"))
+        expect = replace(expectation_from_text(each.caption), accessories=(), expression=None)
+        told.append((cells, expect))
+    learned = told[::2]
+    profile = learn_profile([cells for cells, _ in learned], [said for _, said in learned], 24)
+    return profile, told[1::2][:40]
+
+
+def _with_wrong_hair(cells: Bytes, color: Bytes, share: float) -> Bytes:
+    """Return cells with a share of their hair, from the left on, in the opposite color."""
+    hair = np.argwhere(np.abs(cells.astype(int) - color).sum(axis=-1) < 60)
+    hair = hair[np.argsort(hair[:, 1], kind="stable")][: round(share * len(hair))]
+    spoiled = cells.copy()
+    spoiled[hair[:, 0], hair[:, 1]] = 255 - color
+    return spoiled
+
+
+@pytest.mark.parametrize(
+    ("share", "published"), [(0, 99), (0.25, 97), (0.5, 90), (0.75, 50), (1, 17)]
+)
+def test_partly_wrong_hair_scores_as_the_page_says(share: float, published: int) -> None:
+    """Rare shapes of hair earn full marks too, so the score falls late; the page tells how late."""
+    profile, others = _sprites()
+    scores = []
+    for cells, expect in others:
+        color = rgb_of_hex(dict(expect.regions)["hair"])
+        pixels = _with_wrong_hair(cells, color, share).repeat(16, axis=0).repeat(16, axis=1)
+        found = measure(pixels, expect=expect, grid=24, profile=profile).metrics["region_hair"]
+        assert found.value is not None
+        scores.append(found.value)
+
+    assert np.mean(scores) == pytest.approx(published, abs=1)
