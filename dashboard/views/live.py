@@ -7,7 +7,18 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from core.store import gallery
-from dashboard.parts import beat, charts, headline, outage, sheet, standing, tables, wall, words
+from dashboard.parts import (
+    beat,
+    charts,
+    curtain,
+    headline,
+    outage,
+    sheet,
+    standing,
+    tables,
+    wall,
+    words,
+)
 from dashboard.parts.safe import Html, fill, join
 from dashboard.reads import Reads, current_run, shared_reads
 
@@ -86,6 +97,7 @@ def _run(reads: Reads, run: gallery.RunLine) -> None:
     results = reads.ask(gallery.epochs, run.id)
     stands = standing.of_run(facts, advice, reads.ask(gallery.work, run.id), lines, results)
     sheet.put(headline.markup(run.run_name, standing.progress(facts, lines, run.scored), stands))
+    curtain.warn(reads, run.id)
     left, right = st.columns([3, 2], gap="medium")
     with left:
         _chart(reads, run, advice, unit)

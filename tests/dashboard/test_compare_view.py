@@ -143,12 +143,13 @@ def test_with_accounts_only_ones_own_sitting_hides() -> None:
 
 
 @pytest.mark.usefixtures("sitting")
-def test_the_run_page_says_that_its_pictures_are_voted_on() -> None:
+@pytest.mark.parametrize("view", ["run", "live"])
+def test_a_page_says_that_its_pictures_are_voted_on(view: str) -> None:
     """A line above the pictures for the judge, and none for anybody else."""
     said = "voting blind on pictures of this run."
-    assert f"You are {said}" in words_of(opened("run", "Ann"))
-    assert f"Ann is {said}" in words_of(opened("run"))
-    assert said not in words_of(opened("run", "Bo"))
+    assert f"You are {said}" in words_of(opened(view, "Ann"))
+    assert f"Ann is {said}" in words_of(opened(view))
+    assert said not in words_of(opened(view, "Bo"))
 
 
 def test_prompts_and_seeds_are_chosen_and_what_they_cost_is_said_first(house: House) -> None:

@@ -11,7 +11,9 @@ from served_dashboard import ROOT
 
 def opened(view: str, judge: str = "", **query: Any) -> AppTest:
     """Return a view that was run without an error, in a browser that has said who ``judge`` is."""
-    page = AppTest.from_file(str(ROOT / "dashboard" / "views" / f"{view}.py"), default_timeout=20)
+    # The first page links to others, which only the frame around them knows.
+    file = "frame.py" if view == "live" else f"views/{view}.py"
+    page = AppTest.from_file(str(ROOT / "dashboard" / file), default_timeout=20)
     if judge:
         page.session_state["judge"] = judge
     for name, value in query.items():
