@@ -44,11 +44,12 @@ Draw = Callable[[Path, int], None]  # folder, prompts
 
 
 def main() -> None:
-    """Time both ways for one and for four prompts, taking turns, and print the ratios as JSON."""
+    """Time both ways for each number of prompts, taking turns, and print the ratios as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--pixels", type=int, default=64, help="more make arithmetic weigh more")
     parser.add_argument("--wider", type=int, default=1, help="times as many channels, likewise")
+    parser.add_argument("--prompts", type=int, nargs="+", default=[1, 4], help="of each checkpoint")
     wanted = parser.parse_args()
     recipe = replace(RECIPE, width=wanted.pixels, height=wanted.pixels)
     torch.set_num_threads(1)
@@ -66,7 +67,7 @@ def main() -> None:
             f"{CHECKPOINTS} checkpoints x {prompts} prompts": _compare(
                 folder, ways, prompts, wanted.rounds
             )
-            for prompts in (1, 4)
+            for prompts in wanted.prompts
         }
     about = {"load": round(os.getloadavg()[0], 1), "pixels": wanted.pixels, "wider": wanted.wider}
     print(json.dumps({**about, **found}, indent=2))
