@@ -34,7 +34,7 @@ from core.formats.checkpoint_layout import is_family_certain
 from core.formats.checkpoint_metadata import Values
 from core.formats.prompt_suite import LoadedSuite, read_suite, suite_to_json
 from core.formats.prompt_trigger import trigger_of_metadata
-from core.formats.prompt_weights import spoken
+from core.formats.prompt_weights import CHUNK, spoken
 from core.metrics import TrainingProfile
 from core.metrics.look import COLOR_CELLS
 from core.metrics.set_level import evenly, learn_training_cells
@@ -408,7 +408,7 @@ def suited_to(recipe: Recipe, kind: str, written: Collection[str] = ()) -> Recip
     }
     if kind in FLOW:
         guidance = "3.50" if kind == "flux" else "7.00"
-        fitting |= {"sampler": "euler", "guidance": guidance, "clip_skip": 1}
+        fitting |= {"sampler": "euler", "guidance": guidance, "clip_skip": 1, "token_length": CHUNK}
     return replace(recipe, **{key: fitting[key] for key in fitting.keys() - set(written)})
 
 

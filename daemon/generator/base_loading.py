@@ -198,6 +198,7 @@ def _open(job: DrawJob, dtype: torch.dtype) -> Any:
     """
     path, kind = job.base_path, family(job.base_path)
     doing = f"The base model {path}"
+    usual = _XL if kind == "sdxl" else _SD
     try:
         parts: dict[str, Any] = {}
         if job.vae_path is not None:
@@ -205,16 +206,32 @@ def _open(job: DrawJob, dtype: torch.dtype) -> Any:
             parts["vae"] = open_vae(job.vae_path, kind, dtype)
             doing = f"The base model {path}"
         if kind in FLOW:
-            return open_flow(path, kind, dtype, **parts)
-        parts |= _XL if kind == "sdxl" else _SD
-        if path.is_dir():
-            return _open_folder(path, kind, dtype, parts)
-        return open_single_file(path, kind, dtype, **parts)
+            pipeline = open_flow(path, kind, dtype, **parts)
+        elif path.is_dir():
+            pipeline = _open_folder(path, kind, dtype, {**usual, **parts})
+        else:
+            pipeline = open_single_file(path, kind, dtype, **usual, **parts)
+        _check_vae(pipeline, kind)
     except NotImplementedError as error:  # weights without a value cannot be cast or moved
         raise JobError("no_base", f"{doing} is not complete: tensors are missing.") from error
     except (OSError, ValueError, LookupError, ImportError) as error:
         first = (str(error).splitlines() or [""])[0]
         raise JobError("no_base", f"{doing} cannot be loaded: {first}") from error
+    return pipeline
+
+
+def _check_vae(pipeline: Any, kind: str) -> None:
+    """Raise ValueError when the VAE is of another family: it cannot decode what the model draws."""
+    model = pipeline.transformer if kind in FLOW else pipeline.unet
+    drawn = model.config.in_channels // (4 if kind == "flux" else 1)  # Flux packs 2 x 2 into one
+    config = pipeline.vae.config
+    shift = config.get("shift_factor")  # Flux and SD 3 move the latents, SD and SDXL do not
+    foreign = shift is None if kind in FLOW else bool(shift)
+    if foreign or config.latent_channels != drawn:
+        raise ValueError(
+            f"the VAE is of another family, with {config.latent_channels} channels: an"
+            f" {FAMILIES[kind]} model draws {drawn}. Take the VAE that belongs to it."
+        )
 
 
 _SD: Mapping[str, Any] = {

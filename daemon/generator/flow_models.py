@@ -15,7 +15,7 @@ import torch
 
 from core.errors import Fixable
 from core.formats.base_model import FAMILIES
-from core.formats.prompt_weights import Break, parse_prompt
+from core.formats.prompt_weights import CHUNK, Break, parse_prompt
 from core.nouns import Recipe
 from daemon.generator.embedding_vectors import EmbeddingFolder
 from daemon.generator.folder_parts import open_parts
@@ -64,7 +64,10 @@ def flow_sampler(recipe: Recipe, kind: str) -> Sampler:
         or recipe.height % 16,
         "Flux was distilled with its guidance and reads no negative prompt": kind == "flux"
         and recipe.negative,
-        f"clip_skip {recipe.clip_skip} means nothing to {name}": recipe.clip_skip > 2,
+        f"clip_skip {recipe.clip_skip} means nothing to {name}": recipe.clip_skip
+        > (2 if kind == "sd3" else 1),  # SD 3 reads the layer before the last, as SDXL does
+        f"token_length {recipe.token_length} means nothing to {name}, whose T5 reads {FLOW[kind]}"
+        " tokens or fewer": recipe.token_length != CHUNK,
     }
     found = [trouble for trouble, present in troubles.items() if present]
     if found:

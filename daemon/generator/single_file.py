@@ -14,7 +14,7 @@ import safetensors
 import torch
 from diffusers.loaders.single_file_utils import SingleFileComponentError
 
-from core.formats.base_model import FAMILIES, base_name
+from core.formats.base_model import FAMILIES, ONE_FILE, base_name
 from core.formats.checkpoint_header import Header, read_header
 from daemon.generator.clip_tokenizer import clip_tokenizer
 from daemon.generator.folder_parts import open_model
@@ -74,6 +74,11 @@ def open_vae(path: Path, family: str, dtype: torch.dtype) -> Any:
     """
     if path.is_dir():
         return open_model(diffusers.AutoencoderKL, path, dtype)
+    if family not in ONE_FILE:
+        raise ValueError(
+            f"for {FAMILIES[family]} it is taken from a diffusers folder, such as the vae of the"
+            " base model, and not from one file."
+        )
     return diffusers.AutoencoderKL.from_single_file(
         str(path.resolve()),
         config=str(CONFIGS / family),

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -271,7 +272,8 @@ def test_a_recipe_nobody_wrote_suits_its_base_model() -> None:
     """What follows a flow is drawn with Euler; the rest stays as it was trained."""
     recipe = Recipe(clip_skip=2, width=768)
     assert suited_to(recipe, "sdxl") == recipe
-    flux = suited_to(recipe, "flux")
+    flux = suited_to(replace(recipe, token_length=225), "flux")
+    assert flux.token_length == 75
     assert (flux.sampler, flux.guidance, flux.clip_skip, flux.width) == ("euler", "3.50", 1, 768)
     odd = Recipe(width=500, height=760)  # as a trainer's buckets may be
     assert (suited_to(odd, "sd1").width, suited_to(odd, "sd3").height) == (496, 752)

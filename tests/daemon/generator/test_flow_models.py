@@ -16,7 +16,7 @@ from diffusers import FluxTransformer2DModel
 from PIL import Image
 from tiny_flow_models import tiny_flow_pipeline
 
-from core.formats.base_model import base_sha256, family
+from core.formats.base_model import base_sha256, family, vae_sha256
 from daemon.generator.flow_models import FlowEncoder
 from daemon.generator.job import DrawJob, DrawSample, JobError
 from daemon.generator.lora_file import read_lora
@@ -252,6 +252,9 @@ def test_a_half_matching_or_foreign_lora_is_refused_with_counts(
         ("sd3", {"sampler": "ddim"}, "a cat", "sampler euler, not ddim"),
         ("flux", {"negative": "blurry"}, "a cat", "no negative prompt"),
         ("sd3", {"width": 40}, "a cat", "multiples of 16"),
+        ("sd3", {"clip_skip": 3}, "a cat", "clip_skip 3 means nothing to SD 3"),
+        ("flux", {"clip_skip": 2}, "a cat", "clip_skip 2 means nothing to Flux"),
+        ("flux", {"token_length": 225}, "a cat", "token_length 225 .* T5 reads 512"),
         ("sd3", {}, "a (cat:1.3)", "plain sentences"),
         ("flux", {}, "a cat BREAK a dog", "plain sentences"),
     ],
@@ -297,3 +300,21 @@ def test_flux_that_was_not_distilled_with_its_guidance_reads_half_as_many_tokens
     found = schnell.encode("a " * 150, state=(), clip_skip=1, token_length=75)
     assert found.embedding.shape[1] == 256
     assert found.truncated > 0
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("vae", "VAE is of another family, with 4 channels"),
+        ("vae/diffusion_pytorch_model.safetensors", "taken from a diffusers folder"),
+    ],
+)
+def test_another_vae_must_be_one_of_its_family_in_a_folder(
+    place: str, words: str, base: Path, studio: Studio, make_flow: Callable[..., DrawJob]
+) -> None:
+    """It is refused before anything is drawn, and no hub is spoken of."""
+    job = make_flow("flux", "vae")
+    recipe = dataclasses.replace(job.recipe, vae=vae_sha256(base / place))
+    with pytest.raises(JobError, match=words) as refused:
+        studio.draw(dataclasses.replace(job, recipe=recipe, vae_path=base / place))
+    assert refused.value.kind == "no_base"
