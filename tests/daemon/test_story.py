@@ -235,7 +235,7 @@ def test_without_a_base_model_it_says_what_it_looked_for(
     """A run whose base model is not found is blocked with advice, and starts once it is given."""
     drop(trained[0], folder)
     done = program.run("watch", str(folder), "--once", "--suite", str(suite), timeout=60)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 2, done.stderr
     assert "--base-model" in done.stdout
     with program.database() as database, program.watching(folder, suite):
         wait_for(lambda: advised_on(database, [1]), seconds=90, what="the verdict")
