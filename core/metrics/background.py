@@ -16,6 +16,7 @@ from core.metrics.color import (
     Bytes,
     Numbers,
     differences,
+    distinct,
     hex_of_rgb,
     lab,
     merge_palettes,
@@ -141,8 +142,9 @@ def foreground_masks(stack: Sequence[Painted], grounds: Sequence[Background]) ->
 
 def _like(shades: Shades, number: Numbers, grounds: Bytes) -> Bools:
     """Return which numbered cells (n, rows, columns) look the same as their picture's background."""
-    colors = lab(np.concatenate([shades.rgb, grounds]))
-    ground = np.arange(len(shades.rgb), len(colors)).repeat(number[0].size)
+    different, which = distinct(grounds)
+    colors = lab(np.concatenate([shades.rgb, different]))
+    ground = (len(shades.rgb) + which).repeat(number[0].size)
     return np.asarray(differences(colors, number.reshape(-1), ground, MERGE) <= MERGE).reshape(
         number.shape
     )

@@ -202,7 +202,7 @@ def _distinct_pairs(pairs: Numbers, many: int) -> tuple[Numbers, Numbers]:
 
     Where many are asked for, marking them in a table is several times faster than sorting.
     """
-    if many > min(_LARGEST_TABLE, 32 * len(pairs)):
+    if many > min(_LARGEST_TABLE, 64 * len(pairs)):
         unique, back = np.unique(pairs, return_inverse=True)
         return unique, back
     seen = np.zeros(many, dtype=bool)

@@ -27,7 +27,7 @@ from core.metrics.pixel_art import (
     is_photographic,
     neighbors_of,
     palette_points,
-    tone_count,
+    tone_counts,
 )
 
 _PLAIN = Finishing()
@@ -125,7 +125,9 @@ def look_at_all(
     if not untouched:
         shipped = [finished_cells(*each, finishing) for each in zip(pictures, laid, strict=True)]
     stack = paint(shipped)
-    painted = zip(stack, neighbors_of(stack), palettes_of(stack), strict=True)
+    painted = zip(
+        stack, neighbors_of(stack), palettes_of(stack), tone_counts(pictures), strict=True
+    )
     return [
         Look(
             grid=grid,
@@ -137,11 +139,11 @@ def look_at_all(
             flatness=cell_flatness(pixels, grid),
             neighbors=neighbors,
             palette=palette.size,
-            tones=tone_count(pixels),
+            tones=tones,
             not_art=it.unsure or why_no_pixel_art(kind),
             cropped=it.cropped,
         )
-        for pixels, it, grid, before, (cells, neighbors, palette) in zip(
+        for pixels, it, grid, before, (cells, neighbors, palette, tones) in zip(
             pictures, seen, laid, plain, painted, strict=True
         )
     ]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.metrics.cells import Grid, cell_samples, median_color
 from core.metrics.color import JND, MERGE, Bools, Bytes, Floats, Numbers, delta_e, differences, lab
@@ -185,22 +186,37 @@ def has_lost_the_grid(aligned: float | None, flatness: float | None) -> bool:
     return aligned < ALIGNMENT_LOST and flatness < FLATNESS_LOST
 
 
-def tone_count(pixels: Bytes) -> float:
+def tone_counts(pictures: Sequence[Bytes]) -> list[float]:
     """Return the effective number of tones, from 1: exp of the entropy of 5-bit colors.
 
     Blurred or smoothly enlarged sprites stay below about 45, photographs mostly lie above 60.
     """
+    codes = [_tone_codes(pixels) for pixels in pictures]
+    small = codes[0].size < _FEW_CODES and len({each.size for each in codes}) == 1
+    counted = _sorted_counts(np.stack(codes)) if small else map(_table_counts, codes)
+    shares = (counts / counts.sum() for counts in counted)
+    return [float(np.exp(-np.add.reduce(share * np.log(share)))) for share in shares]
+
+
+def _tone_codes(pixels: Bytes) -> NDArray[np.int32]:
+    """Return (n,) 15-bit codes of every other pixel each way."""
     shifted = (pixels[::2, ::2] >> 3).astype(np.int32)
-    codes = (shifted[..., 0] << 10) | (shifted[..., 1] << 5) | shifted[..., 2]
-    if codes.size < _FEW_CODES:  # sorting few is faster than counting 32768 possible ones
-        line = np.sort(codes, axis=None)
-        ends = np.flatnonzero(line[1:] != line[:-1]) + 1
-        counts = np.diff(np.concatenate([[0], ends, [line.size]]))
-    else:
-        counts = np.bincount(codes.reshape(-1))
-        counts = counts[counts > 0]
-    share = counts / codes.size
-    return float(np.exp(-(share * np.log(share)).sum()))
+    return ((shifted[..., 0] << 10) | (shifted[..., 1] << 5) | shifted[..., 2]).reshape(-1)
+
+
+def _table_counts(codes: NDArray[np.int32]) -> Numbers:
+    """Return how often each code comes that comes at all."""
+    counts = np.bincount(codes)
+    return counts[counts > 0]
+
+
+def _sorted_counts(codes: NDArray[np.int32]) -> list[Numbers]:
+    """Return the same for each row of (n, m) codes, where m is small against all that can be."""
+    codes.sort(axis=1)
+    begins = np.ones(codes.shape, dtype=bool)
+    np.not_equal(codes[:, 1:], codes[:, :-1], out=begins[:, 1:])
+    counts = np.diff(np.append(np.flatnonzero(begins), codes.size))
+    return np.split(counts, np.cumsum(np.count_nonzero(begins, axis=1))[:-1])
 
 
 def is_photographic(

@@ -130,17 +130,12 @@ def _all_at_once(asked: Asked) -> list[Measurement]:
 
 
 def _timed(act: Callable[[], Any]) -> tuple[Any, float]:
-    """Return the result and the CPU-seconds of this process, without collecting what is left over.
-
-    As `timeit` does: else one pays for what the other has left.
-    """
+    """Return the result and the CPU-seconds of this process, each paying for its own garbage only."""
     gc.collect()
-    gc.disable()
+    gc.freeze()
     start = time.process_time()
     result = act()
-    seconds = time.process_time() - start
-    gc.enable()
-    return result, seconds
+    return result, time.process_time() - start
 
 
 def _milliseconds(seconds: list[float]) -> float:
