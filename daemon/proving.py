@@ -14,7 +14,7 @@ import structlog
 
 from core.errors import Fixable
 from core.formats.caption_file import read_captions
-from core.metrics import TrainingProfile, measure
+from core.metrics import TrainingProfile, measure_many
 from core.metrics.profile_proof import prove_against_base, with_base_proofs
 from core.metrics.set_level import evenly
 from core.nouns import Expectation, Measurement, Recipe
@@ -88,16 +88,14 @@ class Proving:
             images = read_captions(folder) if profile.images else ()
         except Fixable:
             return []  # this machine does not have them any more
-        return [
-            measure(
-                enlarged(image, recipe.width),
-                expect=caption_of(image) or Expectation(),
-                grid=recipe.grid,
-                profile=profile,
-                finishing=recipe.finishing,
-            )
-            for image in (evenly(images, _MEASURED) if images else ())
-        ]
+        chosen = evenly(images, _MEASURED) if images else ()
+        return measure_many(
+            [enlarged(image, recipe.width) for image in chosen],
+            expects=[caption_of(image) or Expectation() for image in chosen],
+            grid=recipe.grid,
+            profile=profile,
+            finishing=recipe.finishing,
+        )
 
 
 def _put(
