@@ -63,9 +63,9 @@ def figures_of(answer: CellMatch) -> ColorFigures:
     """Return the three figures of cells that all count the same."""
     count = len(answer.match)
     return ColorFigures(
-        match=100 * (np.count_nonzero(answer.match) / count),
+        match=100 * float(np.count_nonzero(answer.match) / count),
         closeness=100 * (float(np.add.reduce(answer.closeness)) / count),
-        hue=100 * (np.count_nonzero(answer.hue) / count),
+        hue=100 * float(np.count_nonzero(answer.hue) / count),
     )
 
 

@@ -136,9 +136,9 @@ def palette_figures(
     answer = cells.match(targets, figure if figure.any() else np.ones_like(figure))
     needed = max(1, round(least_area * len(answer.match)))
     return ColorFigures(
-        match=100 * min(1.0, np.count_nonzero(answer.match) / needed),
+        match=100 * min(1.0, float(np.count_nonzero(answer.match)) / needed),
         closeness=100 * (float(np.add.reduce(np.sort(answer.closeness)[-needed:])) / needed),
-        hue=100 * min(1.0, np.count_nonzero(answer.hue) / needed),
+        hue=100 * min(1.0, float(np.count_nonzero(answer.hue)) / needed),
     )
 
 

@@ -62,3 +62,12 @@ def test_pairs_of_numbered_colors_differ_as_colors_do(pairs: int) -> None:
 
         assert np.isfinite(every).all()
         assert ((near == every) | ((near == np.inf) & (every > 6))).all()
+
+
+def test_numbers_are_plain_ones() -> None:
+    """Comparisons with a number of NumPy are no bool, and its type is none of JSON's."""
+    [found] = measure_many([Portrait().drawn(96)], expects=[Portrait().expect], grid=24)
+    values = [metric.value for metric in found.metrics.values()]
+    values += [found.visual_quality, found.style_match, found.prompt_adherence]
+
+    assert {type(value) for value in values} == {float, type(None)}
