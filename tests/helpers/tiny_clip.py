@@ -39,7 +39,7 @@ def clip_that_learned(
     for _ in range(_STEPS):
         seen = _unit(model.get_image_features(pixel_values=pixels))
         asked = _unit(model.get_text_features(**tokens)).view(len(things), 2, -1, seen.shape[-1])
-        scores = torch.einsum("nd,tswd->nts", seen, asked) / asked.shape[2]
+        scores = torch.einsum("id,tswd->its", seen, asked) / asked.shape[2]
         margin = _SHARPNESS * (scores[..., 0] - scores[..., 1])
         loss = torch.nn.functional.binary_cross_entropy_with_logits(margin, truth.float())
         optimizer.zero_grad()
