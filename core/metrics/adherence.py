@@ -4,6 +4,7 @@ Judging atoms one by one and combining them stays closer to people than one holi
 (GenEval 2, Soft-TIFA).
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -303,7 +304,7 @@ def weighted_mean(parts: list[tuple[float, float]]) -> float | None:
 
 def all_promises(promises: Promises) -> float | None:
     """Return the geometric mean of the atoms, 0-100: near 0 as soon as one promise is broken."""
-    scores = np.array([*promises.atoms.values()])
-    if not scores.size:
+    scores = promises.atoms.values()
+    if not scores:
         return None
-    return float(np.exp(np.add.reduce(np.log(np.maximum(scores, 0.1))) / scores.size))
+    return math.exp(sum(math.log(max(score, 0.1)) for score in scores) / len(scores))

@@ -20,6 +20,7 @@ from core.metrics.color import (
     hex_of_rgb,
     lab,
     merge_palettes,
+    pairs_of,
 )
 from core.metrics.color_words import CellMatch, Painted, Shades, Target, by_shape, paint
 
@@ -103,11 +104,8 @@ def backgrounds_of(stack: Sequence[Painted]) -> list[Background]:
 
 def _medoids(shades: Shades, groups: Sequence[Numbers]) -> list[int]:
     """Return of each group of colors the one that differs least from the others in sum."""
-    apart = differences(
-        shades.lab,
-        np.concatenate([group.repeat(len(group)) for group in groups]),
-        np.concatenate([np.tile(group, len(group)) for group in groups]),
-    )
+    pairs = [pairs_of(group[:, None], group).reshape(-1) for group in groups]
+    apart = differences(shades.lab, np.concatenate(pairs))
     found, at = [], 0
     for group in groups:
         sums = apart[at : at + len(group) ** 2].reshape(len(group), -1).sum(axis=1)
@@ -145,6 +143,5 @@ def _like(shades: Shades, number: Numbers, grounds: Bytes) -> Bools:
     different, which = distinct(grounds)
     colors = lab(np.concatenate([shades.rgb, different]))
     ground = (len(shades.rgb) + which).repeat(number[0].size)
-    return np.asarray(differences(colors, number.reshape(-1), ground, MERGE) <= MERGE).reshape(
-        number.shape
-    )
+    pairs = pairs_of(number.reshape(-1), ground)
+    return np.asarray(differences(colors, pairs, MERGE) <= MERGE).reshape(number.shape)

@@ -23,6 +23,8 @@ _CLOSE, FAR = 5.0, 25.0  # CIEDE2000; beyond, a color is not close at all
 LIGHTEST = 1.75  # by which CIEDE2000 divides a difference of lightness at most
 _FEW_PAIRS, _AT_ONCE, _LARGEST_TABLE = 256, 4096, 1 << 24
 
+_C6, _C30, _C63 = np.cos(np.radians([6, 30, 63])).tolist()
+_S6, _S30, _S63 = np.sin(np.radians([6, 30, 63])).tolist()
 _LINEAR = np.where(
     np.arange(256) / 255 <= 0.04045,
     np.arange(256) / 255 / 12.92,
@@ -59,7 +61,7 @@ def rgb_of_hex(text: str) -> Bytes:
 
 def hex_of_rgb(rgb: Bytes) -> str:
     """Return (3,) uint8 as "#rrggbb"."""
-    return "#" + bytes(int(value) for value in rgb).hex()
+    return "#" + rgb.tobytes().hex()
 
 
 def lab(rgb: Bytes) -> Floats:
@@ -91,10 +93,9 @@ def delta_e(first: Floats, second: Floats) -> Floats:
     """
     l1, a1, b1 = first[..., 0], first[..., 1], first[..., 2]
     l2, a2, b2 = second[..., 0], second[..., 1], second[..., 2]
-    c7 = ((np.hypot(a1, b1) + np.hypot(a2, b2)) / 2) ** 7
-    g = 1.5 - 0.5 * np.sqrt(c7 / (c7 + 25.0**7))
+    g = 1.5 - 0.5 * _of_strong((_length(a1, b1) + _length(a2, b2)) / 2)
     a1, a2 = g * a1, g * a2
-    c1, c2 = np.hypot(a1, b1), np.hypot(a2, b2)
+    c1, c2 = _length(a1, b1), _length(a2, b2)
     h1, h2 = np.arctan2(b1, a1), np.arctan2(b2, a2)
     return _from_polar(l1, c1, h1, l2=l2, c2=c2, h2=h2)
 
@@ -110,22 +111,44 @@ def _from_polar(
     # the mean hue is the first one plus half the signed turn; a gray lends its partner's hue
     hue = np.where(gray, np.where(c1 == 0, h2, h1), h1 + turn / 2)
     c_mean, l_mean = (c1 + c2) / 2, ((l1 + l2) / 2 - 50) ** 2
-    t = (
-        1
-        - 0.17 * np.cos(hue - np.pi / 6)
-        + 0.24 * np.cos(2 * hue)
-        + 0.32 * np.cos(3 * hue + np.pi / 30)
-        - 0.20 * np.cos(4 * hue - 63 * np.pi / 180)
-    )
-    c7 = c_mean**7
     degrees = np.degrees(hue)
     degrees = np.where(degrees < 0, degrees + 360, degrees)
     bend = np.exp(-(((degrees - 275) / 25) ** 2))
-    rotation = -2 * np.sqrt(c7 / (c7 + 25.0**7)) * np.sin(np.radians(60 * bend))
+    rotation = -2 * _of_strong(c_mean) * np.sin(np.radians(60 * bend))
     dl = (l2 - l1) / (1 + 0.015 * l_mean / np.sqrt(20 + l_mean))
     dc = (c2 - c1) / (1 + 0.045 * c_mean)
-    dh = 2 * np.sqrt(c1 * c2) * np.sin(turn / 2) / (1 + 0.015 * c_mean * t)
+    dh = 2 * np.sqrt(c1 * c2) * np.sin(turn / 2) / (1 + 0.015 * c_mean * _by_hue(hue))
     return np.asarray(np.sqrt(np.maximum(dl**2 + dc**2 + dh**2 + rotation * dc * dh, 0.0)))
+
+
+def _length(a: Floats, b: Floats) -> Floats:
+    """Return the chroma; ``hypot`` minds overflow, which no color reaches, at four times the time."""
+    return np.asarray(np.sqrt(a * a + b * b))
+
+
+def _of_strong(chroma: Floats) -> Floats:
+    """Return 0-1, near 1 for strong colors: the root of C^7 / (C^7 + 25^7)."""
+    third = chroma * chroma * chroma
+    seventh = third * third * chroma
+    return np.asarray(np.sqrt(seventh / (seventh + 25.0**7)))
+
+
+def _by_hue(hue: Floats) -> Floats:
+    """Return T, the weight of a hue (radians): a sum of the cosines of 1 to 4 times the hue.
+
+    One cosine and one sine give all four, by the addition theorems: they are what costs.
+    """
+    x, y = np.cos(hue), np.sin(hue)
+    x2, y2 = x * x - y * y, 2 * x * y
+    x3, y3 = x * x2 - y * y2, x * y2 + y * x2
+    x4, y4 = x2 * x2 - y2 * y2, 2 * x2 * y2
+    return np.asarray(
+        1
+        - 0.17 * (x * _C30 + y * _S30)
+        + 0.24 * x2
+        + 0.32 * (x3 * _C6 - y3 * _S6)
+        - 0.20 * (x4 * _C63 + y4 * _S63)
+    )
 
 
 def _full_circle(angle: Floats) -> Floats:
@@ -180,16 +203,33 @@ class Palette:
         return len(self.share)
 
 
-def differences(colors: Floats, first: Numbers, second: Numbers, within: float = np.inf) -> Floats:
-    """Return (n,) CIEDE2000 of colors that are numbered by their row in (k, 3) CIELAB.
+def pairs_of(first: Numbers, second: Numbers) -> Numbers:
+    """Return one number for each pair of row numbers, whichever of both comes first.
+
+    Pairs are counted along the rows of a triangle: 00, 01, 11, 02, 12, 22, and so on.
+    """
+    high = np.maximum(first, second)
+    return (high * (high + 1) >> 1) + np.minimum(first, second)
+
+
+def _rows_of(pairs: Numbers, count: int) -> tuple[Numbers, Numbers]:
+    """Return the two row numbers below ``count`` of each of ``pairs_of``, the lower one first."""
+    begins = pairs_of(np.zeros(count, dtype=np.intp), np.arange(count))
+    high = np.searchsorted(begins, pairs, side="right") - 1
+    return pairs - begins[high], high
+
+
+def differences(colors: Floats, pairs: Numbers, within: float = np.inf) -> Floats:
+    """Return (n,) CIEDE2000 of ``pairs_of`` colors, the rows of (k, 3) CIELAB.
 
     Each pair is worked out once, however often it is asked for; it is infinite where lightness
     alone shows that it is more than ``within``.
     """
-    if len(first) < _FEW_PAIRS:
+    if len(pairs) < _FEW_PAIRS:
+        first, second = _rows_of(pairs, len(colors))
         return delta_e(colors[first], colors[second])
-    pairs, back = _distinct_pairs(first * len(colors) + second, len(colors) ** 2)
-    first, second = np.divmod(pairs, len(colors))
+    pairs, back = _distinct(pairs, len(colors) * (len(colors) + 1) // 2)
+    first, second = _rows_of(pairs, len(colors))
     near = np.flatnonzero(np.abs(colors[first, 0] - colors[second, 0]) <= LIGHTEST * within)
     found = np.full(len(pairs), np.inf)
     for part in np.split(near, range(_AT_ONCE, len(near), _AT_ONCE)):  # what fits in a cache
@@ -197,20 +237,20 @@ def differences(colors: Floats, first: Numbers, second: Numbers, within: float =
     return found[back]
 
 
-def _distinct_pairs(pairs: Numbers, many: int) -> tuple[Numbers, Numbers]:
+def _distinct(numbers: Numbers, many: int) -> tuple[Numbers, Numbers]:
     """Return the different ones of numbers below ``many``, and which of them each one is.
 
     Where many are asked for, marking them in a table is several times faster than sorting.
     """
-    if many > min(_LARGEST_TABLE, 64 * len(pairs)):
-        unique, back = np.unique(pairs, return_inverse=True)
+    if many > min(_LARGEST_TABLE, 64 * len(numbers)):
+        unique, back = np.unique(numbers, return_inverse=True)
         return unique, back
     seen = np.zeros(many, dtype=bool)
-    seen[pairs] = True
+    seen[numbers] = True
     unique = np.flatnonzero(seen)
-    place = np.empty(many, dtype=np.int32)
-    place[unique] = np.arange(len(unique), dtype=np.int32)
-    return unique, place[pairs].astype(np.intp)
+    place = np.empty(many, dtype=np.min_scalar_type(len(unique)))
+    place[unique] = np.arange(len(unique))
+    return unique, place[numbers].astype(np.intp)
 
 
 def merge_palette(rgb: Bytes, threshold: float = MERGE) -> Palette:
@@ -228,7 +268,7 @@ def merge_palettes(
     """
     sizes = np.array([len(each) for each in pictures])
     inputs = np.arange(len(pictures)).repeat(sizes) * len(rgb) + np.concatenate(pictures)
-    keys, back = _distinct_pairs(inputs, len(pictures) * len(rgb))
+    keys, back = _distinct(inputs, len(pictures) * len(rgb))
     counts = np.bincount(back)
     picture, number = np.divmod(keys, len(rgb))
     rare = counts.max(initial=0) - counts
@@ -264,7 +304,8 @@ def _greedy(
         turn = np.arange(len(begin)).repeat(np.diff(begin, append=left.size))
         seed = left[begin][turn]
         near = np.abs(light[left] - light[seed]) <= LIGHTEST * threshold
-        near[near] = differences(colors, number[seed[near]], number[left[near]]) <= threshold
+        pairs = pairs_of(number[seed[near]], number[left[near]])
+        near[near] = differences(colors, pairs) <= threshold
         entry[left[near]] = entries + turn[near]
         seeds.append(left[begin])
         entries += len(begin)

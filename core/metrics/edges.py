@@ -99,19 +99,30 @@ def banding(number: Places, colors: Floats, across: Floats, down: Floats) -> lis
     pairs = across[0].size + down[0].size
     if not pairs:
         return [None] * len(number)
-    cells = colors[number]
-    counts = _small_steps(cells, across) + _small_steps(cells.swapaxes(1, 2), down.swapaxes(1, 2))
+    turned = number.swapaxes(1, 2), down.swapaxes(1, 2)
+    counts = _small_steps(number, colors, across) + _small_steps(turned[0], colors, turned[1])
     return [float(count) / pairs for count in counts]
 
 
-def _small_steps(cells: Floats, difference: Floats) -> Places:
-    """Return (n,): how many steps within the rows of (n, rows, columns, 3) are small and go on."""
-    small = (difference > _SEEN) & (difference <= _DRAWN)
-    step = cells[:, :, 1:] - cells[:, :, :-1]
-    least = -_ONWARD * _products(step, step)
-    turn = _products(step[:, :, 1:], step[:, :, :-1])  # below 0: the second goes back
-    small[:, :, 1:] &= turn >= least[:, :, 1:]
-    small[:, :, :-1] &= turn >= least[:, :, :-1]
+def _small_steps(number: Places, colors: Floats, difference: Floats) -> Places:
+    """Return (n,): how many steps within the rows of (n, rows, columns) are small and go on.
+
+    At the ends of a row the next cell is taken to be the same, which is no way back.
+    """
+    longer = np.concatenate([number[:, :, :1], number, number[:, :, -1:]], axis=2)
+    small = np.zeros(longer.shape, dtype=bool)
+    small[:, :, 1:-2] = (difference > _SEEN) & (difference <= _DRAWN)
+    at = np.flatnonzero(small)
+    around = [longer.reshape(-1)[at + cell] for cell in (-1, 0, 1, 2)]
+    square, turn_before, turn_after = np.zeros((3, len(at)))
+    for plane in np.ascontiguousarray(colors.T):
+        before, here, there, after = (plane[cell] for cell in around)
+        step = there - here
+        square += step * step
+        turn_before += (here - before) * step
+        turn_after += (after - there) * step
+    # below 0: goes back
+    small.reshape(-1)[at] = np.minimum(turn_before, turn_after) >= -_ONWARD * square
     return np.count_nonzero(small, axis=(1, 2))
 
 

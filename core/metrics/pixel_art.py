@@ -11,7 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.metrics.cells import Grid, cell_samples, median_color
-from core.metrics.color import JND, MERGE, Bools, Bytes, Floats, Numbers, delta_e, differences, lab
+from core.metrics.color import (
+    JND,
+    MERGE,
+    Bools,
+    Bytes,
+    Floats,
+    Numbers,
+    delta_e,
+    differences,
+    lab,
+    pairs_of,
+)
 from core.metrics.color_words import Painted, by_shape, paint
 from core.metrics.edges import banding
 from core.metrics.grid_search import SMALLEST_PITCH
@@ -21,7 +32,7 @@ _ROOMY = 8.0  # pixels a cell from which its inner part alone can show a ramp
 _ALIGNED = 0.95  # alignment that earns 100
 _FLAT, _UNEVEN = 0.98, 0.5  # flatness that earns 100 and 0 (photographs lie at 0.4-0.8)
 _MANY_TONES = 45.0
-_FEW_CODES = 4096
+_FEW_PIXELS = 16_384
 _DRAWN_PLAIN = 0.5
 # down, right: each pair of neighbors once, those side by side and one below the other first
 _STEPS = ((0, 1), (1, 0), (1, 1), (1, -1))
@@ -99,12 +110,13 @@ def neighbors_of(stack: Sequence[Painted]) -> list[Neighbors]:
     found: dict[int, Neighbors] = {}
     for places, number in by_shape(stack):
         alone, sides = _against_neighbors(number, stack[0].shades.lab)
-        every = np.concatenate([side.reshape(len(number), -1) for side in sides], axis=1)
-        plain = (every < JND).mean(axis=1) if every.size else np.ones(len(number))
+        pairs = sum(side[0].size for side in sides)
+        same = sum(np.count_nonzero(side < JND, axis=(1, 2)) for side in sides)
+        plain = same / pairs if pairs else np.ones(len(number))
         bands = banding(number, stack[0].shades.lab, *sides[:2])
         orphans = alone.mean(axis=(1, 2))
-        for at, share, same, band in zip(places, orphans, plain, bands, strict=True):
-            found[at] = Neighbors(orphans=float(share), plain=float(same), banding=band)
+        for at, share, alike, band in zip(places, orphans, plain, bands, strict=True):
+            found[at] = Neighbors(orphans=float(share), plain=float(alike), banding=band)
     return [found[at] for at in range(len(stack))]
 
 
@@ -121,18 +133,17 @@ def _against_neighbors(number: Numbers, colors: Floats) -> tuple[Bools, list[Flo
     those above 6 infinite.
     """
     sides = [_neighbors(*step) for step in _STEPS]
-    pairs = [(number[:, *here], number[:, *there]) for here, there in sides]
-    lower, higher = (
-        np.concatenate([which(*pair).reshape(-1) for pair in pairs])
-        for which in (np.minimum, np.maximum)  # a pair is the same one from either side
-    )
-    ends = np.cumsum([here.size for here, _ in pairs])[:-1]
-    apart = np.split(differences(colors, lower, higher, MERGE), ends)
-    found = [each.reshape(here.shape) for each, (here, _) in zip(apart, pairs, strict=True)]
+    pairs = [pairs_of(number[:, *here], number[:, *there]) for here, there in sides]
+    apart = differences(colors, np.concatenate([each.reshape(-1) for each in pairs]), MERGE)
+    ends = np.cumsum([each.size for each in pairs])[:-1]
+    found = [
+        each.reshape(pair.shape) for each, pair in zip(np.split(apart, ends), pairs, strict=True)
+    ]
     alone = np.ones(number.shape, dtype=bool)
     for (here, there), each in zip(sides, found, strict=True):
-        alone[:, *here] &= each > MERGE
-        alone[:, *there] &= each > MERGE
+        unlike = each > MERGE
+        alone[:, *here] &= unlike
+        alone[:, *there] &= unlike
     return alone, found
 
 
@@ -191,17 +202,20 @@ def tone_counts(pictures: Sequence[Bytes]) -> list[float]:
 
     Blurred or smoothly enlarged sprites stay below about 45, photographs mostly lie above 60.
     """
-    codes = [_tone_codes(pixels) for pixels in pictures]
-    small = codes[0].size < _FEW_CODES and len({each.size for each in codes}) == 1
-    counted = _sorted_counts(np.stack(codes)) if small else map(_table_counts, codes)
+    height, width = pictures[0].shape[:2]
+    if height * width < _FEW_PIXELS and len({pixels.shape for pixels in pictures}) == 1:
+        counted = _sorted_counts(_tone_codes(np.stack(pictures)))
+    else:
+        counted = [_table_counts(_tone_codes(pixels[None])[0]) for pixels in pictures]
     shares = (counts / counts.sum() for counts in counted)
     return [float(np.exp(-np.add.reduce(share * np.log(share)))) for share in shares]
 
 
-def _tone_codes(pixels: Bytes) -> NDArray[np.int32]:
-    """Return (n,) 15-bit codes of every other pixel each way."""
-    shifted = (pixels[::2, ::2] >> 3).astype(np.int32)
-    return ((shifted[..., 0] << 10) | (shifted[..., 1] << 5) | shifted[..., 2]).reshape(-1)
+def _tone_codes(stack: Bytes) -> NDArray[np.int32]:
+    """Return (n, m) 15-bit codes of every other pixel each way of (n, H, W, 3)."""
+    shifted = (stack[:, ::2, ::2] >> 3).astype(np.int32)
+    codes = (shifted[..., 0] << 10) | (shifted[..., 1] << 5) | shifted[..., 2]
+    return codes.reshape(len(stack), -1)
 
 
 def _table_counts(codes: NDArray[np.int32]) -> Numbers:
