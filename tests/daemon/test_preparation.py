@@ -32,8 +32,9 @@ from daemon.demo.story import DATASET, MODEL, SUITE
 from daemon.generator.client import Generator
 from daemon.neighbors import Neighbors
 from daemon.outbox import Outbox
-from daemon.preparation import Preparation, suited_to
+from daemon.preparation import Preparation
 from daemon.sharing import Sharing
+from daemon.suite_of_run import suited_to
 from daemon.worker import Worker
 
 SD1 = ("model.diffusion_model.input_blocks.0.0.weight", "cond_stage_model.transformer.x")
