@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from core.errors import Fixable
-from core.store import comparisons, voting
+from core.store import comparisons, guest_links, voting
 from core.store.database import Connection
 from dashboard import desk
 from dashboard.access import is_signed, shared_key, sign
@@ -153,10 +153,10 @@ _pace = Pace()
 
 
 def _guest_session(connection: Connection, token: str) -> voting.Session:
-    link = voting.guest(connection, token)
+    link = guest_links.guest(connection, token)
     if link is None:
         raise Fixable(_GONE)
-    _pace.keep(voting.token_hash(token))
+    _pace.keep(guest_links.token_hash(token))
     return voting.begin(connection, link.comparison, link.judge, "guest")
 
 
@@ -210,8 +210,8 @@ async def guest_page(request: Request) -> Response:
     )
 
 
-def _invited(connection: Connection, token: str) -> voting.GuestLink | None:
-    link = voting.guest(connection, token)
+def _invited(connection: Connection, token: str) -> guest_links.GuestLink | None:
+    link = guest_links.guest(connection, token)
     if link is None or comparisons.comparison(connection, link.comparison) is None:
         return None
     return link
@@ -222,10 +222,10 @@ def _part(name: str) -> str:
     return (_PARTS / name).read_text(encoding="utf-8")
 
 
-def _guest_markup(link: voting.GuestLink, nonce: str, token: str) -> Html:
+def _guest_markup(link: guest_links.GuestLink, nonce: str, token: str) -> Html:
     data = {
         "base": f"/guest/{token}",
-        "key": f"guest-{voting.token_hash(token)[:12]}",
+        "key": f"guest-{guest_links.token_hash(token)[:12]}",
         "ways": 2,
         "endWords": "I am done",
     }

@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from core.charts.blinded import blinded, blinded_small, spoiled
 from core.errors import EpochwatchError
 from core.rules.ballots import spoiled_place
-from core.store import voting
+from core.store import guest_links, voting
 from core.store.image_bytes import on_white, open_png
 from dashboard import images
 from dashboard.link import Away, shared_link
@@ -110,7 +110,7 @@ async def guest_picture(request: Request) -> Response:
 
     def comparison() -> int | None:
         with shared_link().transaction() as connection:
-            link = voting.guest(connection, request.path_params["token"])
+            link = guest_links.guest(connection, request.path_params["token"])
         return None if link is None else link.comparison
 
     try:

@@ -11,7 +11,8 @@ import typer
 if TYPE_CHECKING:
     from core.rules.poll import Poll
     from core.store.comparisons import Comparison
-    from core.store.voting import GuestLink, Serving
+    from core.store.guest_links import GuestLink
+    from core.store.voting import Serving
 
 app = typer.Typer(help="Votes on comparisons.", no_args_is_help=True)
 
@@ -128,8 +129,8 @@ def invite(
     """Print a link for a guest. It lets one person without an account vote on this comparison only."""
     from core.settings import load_settings
     from core.store.comparisons import comparison as read
+    from core.store.guest_links import invite as keep
     from core.store.opening import open_database
-    from core.store.voting import invite as keep
     from daemon.cli.runs import judge_name
 
     settings = load_settings()
@@ -150,8 +151,8 @@ def invite(
 def links(json_: AsJson = False) -> None:
     """List guest links; their tokens are not known any more."""
     from core.settings import load_settings
+    from core.store.guest_links import links as kept
     from core.store.opening import open_database
-    from core.store.voting import links as kept
     from daemon.cli.output import print_json, print_table
 
     with open_database(load_settings()) as database, database.transaction() as connection:
@@ -188,8 +189,8 @@ def revoke(
     """Close a guest link at once; votes given with it stay."""
     from core.errors import Fixable
     from core.settings import load_settings
+    from core.store.guest_links import revoke as close
     from core.store.opening import open_database
-    from core.store.voting import revoke as close
 
     with open_database(load_settings()) as database, database.transaction() as connection:
         closed = close(connection, link)

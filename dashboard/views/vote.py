@@ -22,6 +22,7 @@ from dashboard.parts import (
     links,
     outage,
     poll,
+    poll_pictures,
     proposal,
     safe,
     sheet,
@@ -251,9 +252,9 @@ def _show(found: polls.Answered) -> None:
     with tabs[3]:
         sheet.put(poll.judges(read))
     with tabs[4]:
-        sheet.put(poll.controversial(read, made))
+        sheet.put(poll_pictures.controversial(read, made))
     with tabs[5]:
-        sheet.put(poll.themes(read, made, found.served))
+        sheet.put(poll_pictures.themes(read, made, found.served))
     with tabs[6]:
         _times(found)
     with tabs[7]:

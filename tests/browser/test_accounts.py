@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from core.store import voting
+from core.store import guest_links, voting
 from core.store.database import Database
 from core.store.files import open_store
 from dashboard.access import read_key, sign
@@ -224,7 +224,7 @@ def test_nobody_gets_past_the_first_page_without_an_account(house: House) -> Non
     assert status(house, "/?token=anything") == 200
     assert status(house, "/vote/next", {"session": 1}) == 401
     with house.database.transaction() as connection:
-        token, _ = voting.invite(connection, house.pair.id, "Nadia", created_by=ADA, hours=1)
+        token, _ = guest_links.invite(connection, house.pair.id, "Nadia", created_by=ADA, hours=1)
     assert status(house, f"/guest/{token}") == 200
     assert status(house, f"/guest/{token}/next", {"ways": 2}) == 200
 

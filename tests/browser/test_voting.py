@@ -18,7 +18,7 @@ import pytest
 
 from core.rules.ballots import as_votes
 from core.rules.judges import judge_checks
-from core.store import voting
+from core.store import guest_links, voting
 from core.store.database import Database
 from core.store.files import open_store
 from dashboard.access import read_key, sign
@@ -388,7 +388,9 @@ def test_pictures_not_drawn_yet_are_waited_for_with_progress(page: Any, house: H
 def test_a_guest_votes_by_tap_on_one_comparison_only(browser: Any, house: House) -> None:
     """No account, no other page, and no result; then the link is closed."""
     with house.database.transaction() as connection:
-        token, link = voting.invite(connection, house.pair.id, "Nadia", created_by="me", hours=1)
+        token, link = guest_links.invite(
+            connection, house.pair.id, "Nadia", created_by="me", hours=1
+        )
     stranger = _call(house, "next", house.session(house.four, "Stranger"))[0]["desk"]
     alien = stranger["servings"][0]["id"]
     context = browser.new_context(
@@ -413,7 +415,7 @@ def test_a_guest_votes_by_tap_on_one_comparison_only(browser: Any, house: House)
     answer = tab.request.get(f"{house.url}/guest/{token}/blind/{alien}/0.png")
     assert answer.status == 404
     with house.database.transaction() as connection:
-        voting.revoke(connection, link.token_sha256[:8])
+        guest_links.revoke(connection, link.token_sha256[:8])
     assert "not open" in tab.goto(f"{house.url}/guest/{token}").text()
     context.close()
 

@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
 
 from core.errors import Fixable
-from core.store import voting
+from core.store import guest_links, voting
 from core.store.database import Database
 from core.store.files import open_store
 from core.store.migrate import migrate
@@ -235,7 +235,7 @@ def test_any_place_of_a_ranking_can_be_the_spoiled_one(desk: Desk) -> None:
 def test_a_guest_passes_the_gate_to_one_comparison_only(desk: Desk) -> None:
     """Page, pairs, answers and pictures of it; nothing else, and nothing of another."""
     with desk.database.transaction() as connection:
-        token, _ = voting.invite(connection, desk.pair.id, "Nadia", created_by="me", hours=1)
+        token, _ = guest_links.invite(connection, desk.pair.id, "Nadia", created_by="me", hours=1)
         mine = voting.begin(connection, desk.other.id, "Ann", "local")
         alien = voting.serve(
             connection,
@@ -280,7 +280,7 @@ def test_a_guessed_link_opens_nothing(desk: Desk) -> None:
 def test_a_hostile_judges_name_stays_text(desk: Desk) -> None:
     """In the page of a guest."""
     with desk.database.transaction() as connection:
-        token, _ = voting.invite(
+        token, _ = guest_links.invite(
             connection, desk.pair.id, "<script>alert(1)</script>", created_by="me", hours=1
         )
     assert "<script>alert" not in desk.stranger.get(f"/guest/{token}").text
@@ -310,7 +310,7 @@ def test_no_answer_breaks_what_others_see(desk: Desk) -> None:
 def test_a_guest_never_sits_down_in_the_place_of_another(desk: Desk) -> None:
     """Whose sitting shows the names, and who could be sent away by the guest's end."""
     with desk.database.transaction() as connection:
-        token, _ = voting.invite(connection, desk.pair.id, "Bea", created_by="me", hours=1)
+        token, _ = guest_links.invite(connection, desk.pair.id, "Bea", created_by="me", hours=1)
     _, ticket = desk.begin("Bea", blind=False)
     for what in ("next", "end"):
         guest = desk.stranger.post(f"/guest/{token}/{what}", json={}, headers={"Origin": HOME})
@@ -318,7 +318,7 @@ def test_a_guest_never_sits_down_in_the_place_of_another(desk: Desk) -> None:
         assert "name of its own" in guest.json()["error"]
     assert desk.post("/vote/next", ticket).status_code == 200
     with desk.database.transaction() as connection, pytest.raises(Fixable, match="name of its own"):
-        voting.invite(connection, desk.pair.id, "Bea", created_by="me", hours=1)
+        guest_links.invite(connection, desk.pair.id, "Bea", created_by="me", hours=1)
 
 
 def test_a_deleted_comparison_is_said_in_words(desk: Desk) -> None:

@@ -14,7 +14,7 @@ from core.rules.poll import read_poll
 from core.rules.votes import Choice, Vote
 from core.store.comparisons import Comparison, SlotPicture, Unit
 from dashboard import access
-from dashboard.parts import poll
+from dashboard.parts import poll, poll_pictures
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -81,7 +81,7 @@ def test_each_divided_picture_stands_beside_its_own_count(
     made = comparison(*labels)
     names = list(unique_labels((slot.key, slot.label) for slot in made.slots).values())
     read = read_poll(split(names[0], names[1]), names)
-    markup = poll.controversial(read, made)
+    markup = poll_pictures.controversial(read, made)
     first, second = (names[n] for n in order)
     votes = {names[0]: 2, names[1]: 1}
     assert f"{first} {votes[first]}, {second} {votes[second]}, even 0" in markup
@@ -94,7 +94,7 @@ def test_a_picture_that_is_gone_is_said_to_be() -> None:
     unit = made.units[0]
     left = {made.slots[0].key: unit.pictures[made.slots[0].key]}
     some = replace(made, units=(replace(unit, pictures=left),))
-    markup = poll.controversial(read_poll(split("base", "pick"), ["base", "pick"]), some)
+    markup = poll_pictures.controversial(read_poll(split("base", "pick"), ["base", "pick"]), some)
     assert shown(markup) == [("base", "0", "base")]
     assert "not there any more<figcaption>pick</figcaption>" in markup
 

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from core.errors import Fixable
-from core.store import voting
+from core.store import guest_links, voting
 from core.store.database import Database
 from seeded_comparison import Made, compared
 
@@ -180,20 +180,20 @@ def test_a_guest_link_opens_one_comparison_until_it_is_over_or_revoked(
     connection: Connection, made: Made
 ) -> None:
     """Only the hash of its token is stored."""
-    token, link = voting.invite(connection, made.id, "Nadia", created_by="Mara", hours=48)
-    found = voting.guest(connection, token)
+    token, link = guest_links.invite(connection, made.id, "Nadia", created_by="Mara", hours=48)
+    found = guest_links.guest(connection, token)
     assert found == link
-    assert token not in str(voting.links(connection))
-    assert voting.guest(connection, "guess") is None
+    assert token not in str(guest_links.links(connection))
+    assert guest_links.guest(connection, "guess") is None
     with pytest.raises(Fixable, match="first 8 digits"):
-        voting.revoke(connection, "")
-    assert len(voting.revoke(connection, link.token_sha256[:8])) == 1
-    assert voting.guest(connection, token) is None
-    expired, _ = voting.invite(connection, made.id, "Nadia", created_by="Mara", hours=1)
+        guest_links.revoke(connection, "")
+    assert len(guest_links.revoke(connection, link.token_sha256[:8])) == 1
+    assert guest_links.guest(connection, token) is None
+    expired, _ = guest_links.invite(connection, made.id, "Nadia", created_by="Mara", hours=1)
     connection.execute("UPDATE epochwatch.guest_links SET expires_at = now() - interval '1 s'")
-    assert voting.guest(connection, expired) is None
+    assert guest_links.guest(connection, expired) is None
     with pytest.raises(Fixable, match="hours"):
-        voting.invite(connection, made.id, "Nadia", created_by="Mara", hours=0)
+        guest_links.invite(connection, made.id, "Nadia", created_by="Mara", hours=0)
 
 
 def test_ten_tabs_that_answer_at_once_store_one_answer(seeded: tuple[Database, Made]) -> None:

@@ -19,7 +19,7 @@ from skimage.io import imread
 from typer.testing import CliRunner
 
 from core.errors import Fixable
-from core.store import voting
+from core.store import guest_links, voting
 from core.store.comparisons import comparison
 from core.store.database import Database
 from core.store.migrate import migrate
@@ -187,7 +187,7 @@ def test_a_guest_link_is_shown_once_listed_without_its_token_and_revoked(
     assert token not in str(listed)
     assert "Nadia" in _run(monkeypatch, dsn, "revoke", listed[0]["link"])
     with Database(dsn) as database, database.transaction() as connection:
-        assert voting.guest(connection, token) is None
+        assert guest_links.guest(connection, token) is None
     listed = json.loads(_run(monkeypatch, dsn, "links", "--json"))
     assert listed[0]["state"] == "revoked"
 
