@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import regex
+
 from daemon.generator.job import JobError
 
 _KNOWN = {"LORA", "LOHA", "LOKR"}
+_LONGEST_MATCH = 0.2  # seconds
 # These take what the adapter begins with out of the base weights (arXiv 2404.02948 and others), so
 # that the adapter alone, added to the usual base, is another model.
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
@@ -58,7 +60,7 @@ class AdapterConfig:
         """Return what the patterns say of ``module``, or else the first of ``keys`` there is."""
         special = self.body.get(f"{prefix}{patterns}") or {}
         for pattern, value in special.items():
-            if re.fullmatch(rf"(.*\.)?({pattern})", module):
+            if _fits(pattern, module):
                 return value
         present = (self.body.get(f"{prefix}{key}") for key in keys)
         return next((value for value in present if value is not None), None)
@@ -74,3 +76,15 @@ class AdapterConfig:
                     f"was trained with init_lora_weights={value!r}, which changes the base model "
                     "too. Save it as a plain LoRA (PEFT: path_initial_model_for_weight_conversion)."
                 )
+
+
+def _fits(pattern: str, module: str) -> bool:
+    """Say whether a pattern means this module, as PEFT does.
+
+    Patterns come with the file, and some take hours to match: none gets longer than a moment.
+    Raises ValueError for those, and for what is no pattern.
+    """
+    try:
+        return bool(regex.fullmatch(rf"(.*\.)?({pattern})", module, timeout=_LONGEST_MATCH))
+    except (TimeoutError, regex.error) as error:
+        raise ValueError(f"the pattern {pattern[:80]!r}: {error}") from error

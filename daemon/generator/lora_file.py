@@ -200,7 +200,6 @@ def _changes(
         RuntimeError,
         TypeError,
         ValueError,
-        re.error,
     ) as error:
         message = (
             f"{file} cannot be understood: an alpha or rank, in it or in its adapter configuration, "

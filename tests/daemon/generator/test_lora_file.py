@@ -151,6 +151,16 @@ def test_a_configuration_that_cannot_be_merged_is_refused(
         read_lora(file.path, file.sha256)
 
 
+def test_a_pattern_that_takes_hours_to_match_is_refused_in_a_moment(make_lora: MakeLora) -> None:
+    """PEFT's patterns are regular expressions, and a file may bring any."""
+    module = f"unet.{'a' * 60}"
+    silent = {f"{module}.{end}.weight": one for end, one in (("lora_A", DOWN), ("lora_B", UP))}
+    config = {"lora_alpha": 2, "alpha_pattern": {"(a|aa)+$x": 2}}
+    file = make_lora(silent, "slow", {"lora_adapter_metadata": json.dumps(config)})
+    with pytest.raises(JobError, match="timed out"):
+        read_lora(file.path, file.sha256)
+
+
 def test_a_module_counts_once(make_lora: MakeLora) -> None:
     """Its weight and its bias are two changes of one module."""
     tensors = kohya(**{f"{KOHYA}.diff_b": torch.ones(8), "lora_unet_conv_in.diff": torch.ones(2)})
