@@ -6,14 +6,13 @@ to prove itself on the captioned training images like any probe.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
 
 import numpy as np
 
 from core.formats.prompt_subject import EXPRESSIONS
 from core.metrics.color import Floats
-from core.metrics.probe import FEWEST_EXAMPLES, scale_of, scaled
-from core.metrics.proof import GOOD_ENOUGH, Proof, prove
+from core.metrics.probe import FEWEST_EXAMPLES, Seer, scale_of
+from core.metrics.proof import GOOD_ENOUGH, prove
 
 # Whoever changes a wording changes numbers: raise the versions of accessory, expression, unasked.
 _WORDINGS = (
@@ -25,17 +24,11 @@ _DIGITS = 6  # cosines lie close together
 
 
 @dataclass(frozen=True, kw_only=True)
-class Detector:
-    """What tells whether one thing is to be seen by a plugged-in model, with the proof that it can."""
+class Detector(Seer):
+    """A plugged-in model that is asked for one thing by name; nothing is fitted to the images."""
 
     scorer: str  # as the settings name the model
     model: str  # SHA-256 of its weights: another model under that name says nothing
-    positives: int  # training images whose caption names the thing
-    negatives: int
-    proof: Proof | None = None  # nothing is fitted to the images; None with too few examples
-    nothing: float = 0.0  # scores, as those of a probe
-    threshold: float = 0.0
-    surely: float = 0.0
 
     @property
     def why_not(self) -> str | None:
@@ -51,21 +44,6 @@ class Detector:
                 f"with it from the others ({self.proof.said}; {GOOD_ENOUGH} is needed)"
             )
         return None
-
-    def points(self, score: float) -> float:
-        """Return 0-100 for the score of an image, 50 at the threshold. Meaningless when not proven."""
-        return scaled(score, self.nothing, self.threshold, self.surely)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the form that is stored and digested."""
-        body = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return body | {"proof": self.proof.as_json() if self.proof else None}
-
-    @classmethod
-    def from_json(cls, body: dict[str, Any]) -> Self:
-        """Build it back from ``as_json``. Raises KeyError or TypeError for another body."""
-        proof = Proof.from_json(body["proof"]) if body["proof"] else None
-        return cls(**{**body, "proof": proof})
 
 
 def texts_of(thing: str) -> tuple[list[str], list[str]]:

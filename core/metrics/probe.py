@@ -24,17 +24,43 @@ _STEP = 1e-9  # a score lies on one side of the threshold, where the two kinds o
 
 
 @dataclass(frozen=True, kw_only=True)
-class Probe:
-    """What tells whether one thing is to be seen, with the proof that it can."""
+class Seer:
+    """What any means to see one thing knows of it: its proof, and the scale of its scores."""
 
     positives: int  # training images whose caption names the thing
     negatives: int
-    proof: Proof | None = None  # on images left out of the fit; None with too few examples
-    weights: str = ""  # (rows, columns, 3) float16 for OKLab cells, base64; "" when not proven
-    bias: float = 0.0
+    proof: Proof | None = None  # on images nothing was fitted to; None with too few examples
     nothing: float = 0.0  # scores: nine in ten images without the thing stay below
     threshold: float = 0.0
     surely: float = 0.0  # nine in ten images with the thing reach it
+
+    def points_of(self, score: float) -> float:
+        """Return 0-100 for a score, 50 at the threshold. Meaningless when not proven."""
+        ends = [
+            min(self.nothing, self.threshold - _STEP),
+            self.threshold,
+            max(self.surely, self.threshold + _STEP),
+        ]
+        return float(np.interp(score, ends, [0.0, 50.0, 100.0]))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the form that is stored and digested."""
+        body = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return body | {"proof": self.proof.as_json() if self.proof else None}
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any]) -> Self:
+        """Build it back from ``as_json``. Raises KeyError or TypeError for another body."""
+        proof = Proof.from_json(body["proof"]) if body["proof"] else None
+        return cls(**{**body, "proof": proof})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe(Seer):
+    """Weights for the cells, learned from images with the thing and without it."""
+
+    weights: str = ""  # (rows, columns, 3) float16 for OKLab cells, base64; "" when not proven
+    bias: float = 0.0
 
     @property
     def why_not(self) -> str | None:
@@ -61,19 +87,13 @@ class Probe:
         if weights.size != cells.size:
             return None
         score = float(weights @ oklab(cells).reshape(-1)) + self.bias
-        return scaled(score, self.nothing, self.threshold, self.surely)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the form that is stored and digested."""
-        body = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return body | {"proof": self.proof.as_json() if self.proof else None}
+        return self.points_of(score)
 
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> Self:
         """Build it back from ``as_json``. Raises KeyError, TypeError or ValueError for another."""
-        proof = Proof.from_json(body["proof"]) if body["proof"] else None
         base64.b64decode(body["weights"], validate=True)
-        return cls(**{**body, "proof": proof})
+        return super().from_json(body)
 
 
 def learn_probe(cells: Sequence[Bytes], labels: Sequence[bool]) -> Probe:
@@ -113,12 +133,6 @@ def scale_of(scores: Floats, truth: Bools) -> tuple[float, float, float]:
         youden_threshold(scores, truth),
         float(np.quantile(scores[truth], 1 - _REACHED)),
     )
-
-
-def scaled(score: float, nothing: float, threshold: float, surely: float) -> float:
-    """Return 0-100 for a score on a scale from ``scale_of``."""
-    ends = [min(nothing, threshold - _STEP), threshold, max(surely, threshold + _STEP)]
-    return float(np.interp(score, ends, [0.0, 50.0, 100.0]))
 
 
 def _scores_left_out(seen: Floats, truth: Bools) -> Floats:

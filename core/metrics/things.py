@@ -104,4 +104,4 @@ def _look_for(
 
 
 def _points_by_name(detector: Detector, score: float | None) -> float | None:
-    return None if score is None else detector.points(score)
+    return None if score is None else detector.points_of(score)

@@ -17,20 +17,26 @@ QUALITY: dict[int | None, float] = {None: 0.2, 1: 0.5, 2: 0.8, 3: 1.0}
 
 
 @pytest.fixture
-def house(fresh_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    """Give a run of three tested epochs to a dashboard of its own."""
+def own_dsn(fresh_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Let the views of this process speak to a database of their own."""
     monkeypatch.setenv("DATABASE_URL", fresh_dsn)
     monkeypatch.setenv("EPOCHWATCH_HOME", str(tmp_path))
     link.shared_link.cache_clear()
     access.shared_key.cache_clear()
-    with open_house(fresh_dsn, tmp_path) as parts:
+    yield fresh_dsn
+    link.shared_link().close()
+    link.shared_link.cache_clear()
+
+
+@pytest.fixture
+def house(own_dsn: str, tmp_path: Path) -> Iterator[House]:
+    """Give a run of three tested epochs to a dashboard of its own."""
+    with open_house(own_dsn, tmp_path) as parts:
         for epoch in (1, 2, 3):
             parts.arrive(epoch)
             parts.draw(QUALITY)
             parts.judge.judge()
         yield parts
-    link.shared_link().close()
-    link.shared_link.cache_clear()
 
 
 @pytest.fixture

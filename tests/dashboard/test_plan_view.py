@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from house import House, open_house
+from opened_pages import words_of
 from streamlit.testing.v1 import AppTest
 
 from core import plans
@@ -18,7 +19,7 @@ from core.nouns import EpochScore
 from core.rules.gate_evidence import EpochEvidence, Evidence, PromptValues, epoch_evidence
 from core.rules.gates import judge_expectations, judge_gates
 from core.store.gallery import Picture
-from dashboard import access, link
+from dashboard import access
 from dashboard.parts import plan
 
 VIEW = Path(__file__).resolve().parents[2] / "dashboard" / "views" / "run.py"
@@ -198,24 +199,14 @@ def test_a_hostile_plan_makes_only_our_own_tags() -> None:
 
 
 @pytest.fixture
-def house(fresh_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+def house(own_dsn: str, tmp_path: Path) -> Iterator[House]:
     """Give a run of two tested epochs to a dashboard of its own."""
-    monkeypatch.setenv("DATABASE_URL", fresh_dsn)
-    monkeypatch.setenv("EPOCHWATCH_HOME", str(tmp_path))
-    link.shared_link.cache_clear()
-    access.shared_key.cache_clear()
-    with open_house(fresh_dsn, tmp_path) as parts:
+    with open_house(own_dsn, tmp_path) as parts:
         for epoch in (1, 2):
             parts.arrive(epoch)
             parts.draw(QUALITY)
             parts.judge.judge()
         yield parts
-    link.shared_link().close()
-    link.shared_link.cache_clear()
-
-
-def _words(page: AppTest) -> str:
-    return " ".join(str(each.proto) for each in page.main)
 
 
 def _area(page: AppTest) -> Any:
@@ -226,10 +217,10 @@ def test_a_person_checks_and_sets_a_plan_on_the_page(house: House) -> None:
     """A mistake comes with its line; the plan stands for the command line too, and its state is shown."""
     page = AppTest.from_file(str(VIEW), default_timeout=40).run()
     assert not page.exception
-    assert "This run has no plan" in _words(page)
+    assert "This run has no plan" in words_of(page)
     _area(page).set_value(TEXT.replace('"average"', '"beauty"')).run()
     page.button(key="plan-check").click().run()
-    assert "line 8: gate 1: nothing measures" in _words(page)
+    assert "line 8: gate 1: nothing measures" in words_of(page)
     _area(page).set_value(TEXT).run()
     page.button(key="plan-set").click().run()
     assert "Say who you are" in page.warning[0].value
@@ -245,7 +236,7 @@ def test_a_person_checks_and_sets_a_plan_on_the_page(house: House) -> None:
     assert (registered.by_whom, registered.after_results) == ("ann", True)
     again = AppTest.from_file(str(VIEW), default_timeout=40).run()
     assert not again.exception
-    words = _words(again)
+    words = words_of(again)
     assert "This plan was set after results existed." in words
     assert "stated with 85 %" in words
     assert "threshold = 0.1" in _area(again).value

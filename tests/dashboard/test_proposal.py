@@ -19,7 +19,6 @@ from core.store import voting
 from core.store.comparisons import comparison
 from core.store.database import Connection, Database
 from core.store.migrate import migrate
-from dashboard import access, link
 from seeded_comparison import Made, compare
 from seeded_history import MemoryStore, sha
 
@@ -28,16 +27,10 @@ JUDGES = ("ann", "bo", "cleo", "dee")  # each answers 25 pairs
 
 
 @pytest.fixture
-def made(
-    fresh_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[Database, Made]]:
+def made(own_dsn: str) -> Iterator[tuple[Database, Made]]:
     """Give a comparison whose pictures differ in how straight their grid is, and by chance."""
-    monkeypatch.setenv("DATABASE_URL", fresh_dsn)
-    monkeypatch.setenv("EPOCHWATCH_HOME", str(tmp_path))
-    link.shared_link.cache_clear()
-    access.shared_key.cache_clear()
-    migrate(fresh_dsn)
-    with psycopg.connect(fresh_dsn) as connection:
+    migrate(own_dsn)
+    with psycopg.connect(own_dsn) as connection:
         drawn = compare(connection, MemoryStore(), units=25)
         chance = random.Random(4)
         for sample in drawn.samples.values():
@@ -45,10 +38,8 @@ def made(
                 "INSERT INTO epochwatch.measurements (sample_id, rubric, body) VALUES (%s, %s, %s)",
                 (sample, sha("rubric"), Jsonb(_measured(chance).as_json())),
             )
-    with Database(fresh_dsn) as database:
+    with Database(own_dsn) as database:
         yield database, drawn
-    link.shared_link().close()
-    link.shared_link.cache_clear()
 
 
 def _measured(chance: random.Random) -> Measurement:

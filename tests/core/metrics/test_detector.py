@@ -63,9 +63,9 @@ def test_points_are_fifty_at_the_threshold_and_end_at_the_training_images() -> N
     """The same scale as that of a probe."""
     detector = _detector(distance=4)
 
-    assert detector.points(detector.threshold) == 50
-    assert detector.points(-1.0) == 0
-    assert detector.points(1.0) == 100
+    assert detector.points_of(detector.threshold) == 50
+    assert detector.points_of(-1.0) == 0
+    assert detector.points_of(1.0) == 100
 
 
 def test_only_what_differs_between_the_texts_counts() -> None:
