@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
 from databases import new_database, running_server
 from whole_program import train
@@ -13,6 +14,12 @@ from whole_program import train
 # A test process a core, and a thread each, also in the programs they start: two processes with two
 # threads each on two cores wait for each other many times as long as they work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The same examples every time, and none that fails because the machine was busy just then.
+settings.register_profile(
+    "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,6 @@ VERA, EVE = "vera@example.org", "eve@sub.studio.example"
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium here"),
-    pytest.mark.timeout(120),
 ]
 
 

@@ -19,7 +19,7 @@ from daemon.demo.story import MODEL
 from daemon.outbox import pixels_of
 from whole_program import SMALL_SUITE, Program, advised_on, drop, select, wait_for
 
-pytestmark = [pytest.mark.story, pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.story, pytest.mark.browser, pytest.mark.timeout(900)]
 BROWSER = os.environ.get("EPOCHWATCH_TEST_BROWSER") or "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 PER_EPOCH = """
@@ -38,7 +38,7 @@ def page() -> Iterator[Page]:
             executable_path=BROWSER, args=[*FLAGS, "--disable-background-networking"]
         )
         tab = chromium.new_page(viewport={"width": 1440, "height": 1000})
-        tab.set_default_timeout(30_000)
+        tab.set_default_timeout(120_000)
         yield tab
         chromium.close()
 
@@ -62,20 +62,21 @@ def test_a_checkpoint_lands_and_a_verdict_appears_in_the_browser(
         page.get_by_text("epochwatch watch").first.wait_for()  # nothing yet: it says what to type
         with program.watching(folder, suite):
             drop(trained[0], folder)
-            wait_for(lambda: advised_on(database, [1]), seconds=120, what="the first verdict")
+            wait_for(lambda: advised_on(database, [1]), what="the first verdict")
             page.goto(f"{address}/run")
             page.evaluate("window.sameDocument = true")
             _shows(page, database, 1)
             for number, checkpoint in enumerate(trained[1:], start=2):
                 drop(checkpoint, folder)
                 seen = list(range(1, number + 1))
-                wait_for(lambda: advised_on(database, seen), seconds=60, what=f"verdict {number}")  # noqa: B023
+                wait_for(lambda: advised_on(database, seen), what=f"verdict {number}")  # noqa: B023
                 _shows(page, database, number)
         assert page.evaluate("window.sameDocument") is True
         advice = advised_on(database, [1, 2, 3, 4])
         assert advice is not None
-        assert (
-            page.locator("[data-part=sentence]").inner_text().split() == advice["sentence"].split()
+        sentence = page.locator("[data-part=sentence]")
+        wait_for(
+            lambda: sentence.inner_text().split() == advice["sentence"].split(), what="the sentence"
         )
         page.locator(".stVegaLiteChart canvas, .stVegaLiteChart svg").first.wait_for()
         _assert_advice_is_what_converge_says(program, tmp_path, advice["body"])
@@ -117,12 +118,12 @@ def _images(
         picture = page.locator(f'.ew-grid img[src*="{row["image_sha256"]}"]').first
         closeup = picture.locator("xpath=..").get_attribute("data-open")
         assert closeup is not None
-        with urllib.request.urlopen(f"{address}{closeup}", timeout=10) as answer:
+        with urllib.request.urlopen(f"{address}{closeup}", timeout=60) as answer:
             text = answer.read().decode("utf-8")
         original = next(
             part.partition('"')[0] for part in text.split('"') if part.startswith("/img/")
         ).replace("&amp;", "&")
-        with urllib.request.urlopen(f"{address}{original}", timeout=10) as answer:
+        with urllib.request.urlopen(f"{address}{original}", timeout=60) as answer:
             served[row["position"], row["prompt_name"]] = pixels_of(answer.read())
     return served
 

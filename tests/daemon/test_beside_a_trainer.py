@@ -28,7 +28,7 @@ from daemon.sharing import Sharing
 from daemon.worker import Worker
 
 pytest.importorskip("torch")
-pytestmark = pytest.mark.timeout(300)  # each start of a child imports torch anew
+pytestmark = pytest.mark.timeout(900)  # each start of a child imports torch anew
 MIB = 1 << 20
 RECIPE = Recipe(sampler="ddim", steps=1, guidance="4.00", width=64, height=64, grid=None)
 LARGER = replace(RECIPE, width=128, height=128)  # 4 at once take about 160 MiB

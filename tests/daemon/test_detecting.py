@@ -24,7 +24,7 @@ from daemon.scorers.detecting import Detecting, things_in
 
 _IMAGES = read_captions(DATASET)
 _TAUGHT, _NEVER_SEEN = _IMAGES[::2], _IMAGES[1::2]
-pytestmark = pytest.mark.timeout(240)  # processes that import transformers, on a busy machine
+pytestmark = pytest.mark.timeout(900)  # processes that import transformers, on a busy machine
 
 
 @pytest.fixture(scope="module")

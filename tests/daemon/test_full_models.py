@@ -179,7 +179,6 @@ def folder(made: Made, tmp_path: Path) -> list[Path]:
 
 
 @pytest.mark.story
-@pytest.mark.timeout(120)
 def test_two_epochs_of_a_full_model_are_drawn_beside_the_model_they_began_from(
     database: Database, generator: Generator, made: Made, folder: list[Path], tmp_path: Path
 ) -> None:
@@ -212,7 +211,6 @@ def test_two_epochs_of_a_full_model_are_drawn_beside_the_model_they_began_from(
 
 
 @pytest.mark.story
-@pytest.mark.timeout(120)
 def test_without_the_model_it_began_from_there_is_no_baseline_and_it_is_said(
     database: Database, generator: Generator, folder: list[Path], tmp_path: Path
 ) -> None:

@@ -175,7 +175,7 @@ def test_progress_is_written_now_and_then_and_the_end_is_told(
         _running(_words(code=TRAINER), {**env, "DATABASE_URL": fresh_dsn}) as process,
     ):
         found = wait_for(
-            lambda: [each for each in _trainers(database) if each["step"]], seconds=25, what="a row"
+            lambda: [each for each in _trainers(database) if each["step"]], what="a row"
         )[0]
         assert (found["epoch"], found["step"], found["total_steps"]) == (3, 100, 1000)
         assert (found["loss"], found["seconds_left"]) == (pytest.approx(0.0725), 720)
@@ -216,7 +216,7 @@ def test_a_decided_stop_ends_the_wrapped_trainer_gently_and_once(
         words = _words("--run", "punk", "--stop-when-advised", "--stop-unlocked", code=TRAINER)
         with _running(words, {**env, "DATABASE_URL": fresh_dsn}) as process:
             setup = "SELECT stopping FROM epochwatch.run_setups"
-            wait_for(lambda: house.select(setup)[0]["stopping"], seconds=25, what="the means")
+            wait_for(lambda: house.select(setup)[0]["stopping"], what="the means")
             with house.database.transaction() as connection:
                 connection.execute(
                     b"UPDATE epochwatch.checkpoints SET saved_at = now() + interval '1 h',"

@@ -86,7 +86,6 @@ def _words_of(page: AppTest) -> str:
     return " ".join(str(each.proto) for each in page.main)
 
 
-@pytest.mark.timeout(180)  # two hundred votes, a fit and two pages
 def test_the_result_proposes_weights_until_they_are_adopted(made: tuple[Database, Made]) -> None:
     """Names shown propose nothing; blind votes do, with the command, and no more once adopted."""
     database, drawn = made

@@ -31,12 +31,12 @@ def running_server(programs: Path | None = None) -> Iterator[str]:
         with pytest.MonkeyPatch.context() as patch:
             if programs is not None:
                 patch.setenv("PG_BIN", str(programs))
-            server = embedded.attach(home)
+            server = embedded.attach(home, timeout_s=300)
         with server:
             dsn = admin_dsn(Layout.of(home))
             _hurry(dsn)
             yield dsn
-        embedded.stop(home)
+        embedded.stop(home, timeout_s=300)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,8 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from free_ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = os.environ.get("EPOCHWATCH_TEST_BROWSER") or "/usr/bin/chromium"
@@ -30,9 +31,7 @@ def dashboard(
     home: Path, dsn: str, *arguments: str, **environment: str
 ) -> Iterator[tuple[str, Path]]:
     """Yield the address and the log of a dashboard process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     log = home / f"dashboard-{port}.log"
     env = {**os.environ, "DATABASE_URL": dsn, "EPOCHWATCH_HOME": str(home), **environment}
     command = [
@@ -51,17 +50,18 @@ def dashboard(
     ):
         try:
             url = f"http://127.0.0.1:{port}"
-            _wait_for(f"{url}/healthz")
+            _wait_for(f"{url}/healthz", process)
             yield url, log
         finally:
             process.terminate()
-            process.wait(15)
+            process.wait(60)
 
 
-def _wait_for(url: str) -> None:
-    for _ in range(150):
+def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Wait as long as the process lives and the test may last."""
+    while process.poll() is None:
         try:
-            urllib.request.urlopen(url, timeout=2).close()
+            urllib.request.urlopen(url, timeout=10).close()
         except OSError:
             time.sleep(0.1)
         else:

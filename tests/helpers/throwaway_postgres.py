@@ -55,7 +55,7 @@ class ThrowawayServer:
     @property
     def dsn(self) -> str:
         """Where it can be reached while it runs."""
-        return f"host={self.folder} user=postgres dbname=postgres connect_timeout=2"
+        return f"host={self.folder} user=postgres dbname=postgres connect_timeout=60"
 
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(
@@ -73,7 +73,7 @@ class ThrowawayServer:
             start_new_session=True,
             **self._as,
         )
-        for _ in range(200):
+        while self._process.poll() is None:
             try:
                 psycopg.connect(self.dsn).close()
             except psycopg.OperationalError:
@@ -86,7 +86,7 @@ class ThrowawayServer:
         """Stop it at once."""
         if self._process is not None:
             self._process.send_signal(3)  # SIGQUIT: immediate shutdown
-            self._process.wait(20)
+            self._process.wait(60)
             self._process = None
 
 

@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from free_ports import free_port
 
 from core.settings import Settings, load_settings
 from core.store.database import Database, Row, rows
@@ -53,7 +54,7 @@ tier = "medium"
 def train(folder: Path, *, epochs: int = 4) -> list[Path]:
     """Train the demo's LoRA for a few epochs and return its checkpoints in order."""
     command = trainer_command(folder, epochs=epochs, seed=1)
-    subprocess.run([*command, "--batch-size", "8"], check=True, cwd=REPOSITORY, timeout=240)
+    subprocess.run([*command, "--batch-size", "8"], check=True, cwd=REPOSITORY, timeout=900)
     numbered = sorted(folder.glob("punk-*.safetensors"))
     return [*numbered, folder / "punk.safetensors"]
 
@@ -83,7 +84,7 @@ class Program:
         store = self.environment.get("EPOCHWATCH_IMAGE_STORE")
         return load_settings(home=self.home, database_url=url, image_store=store)
 
-    def run(self, *words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         return subprocess.run(
             [sys.executable, "-m", "daemon.cli.main", *words],
@@ -120,7 +121,7 @@ class Program:
         )  # fmt: skip
         address = f"http://127.0.0.1:{port}"
         try:
-            wait_for(lambda: answers(f"{address}/healthz"), seconds=40, what="the dashboard")
+            wait_for(lambda: answers(f"{address}/healthz"), what="the dashboard")
             yield address
         finally:
             with contextlib.suppress(ProcessLookupError):
@@ -139,7 +140,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.terminate()
         try:
-            process.wait(timeout=10)
+            process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -157,7 +158,9 @@ def select(database: Database, sql: str) -> list[Row]:
         return connection.execute(sql.encode()).fetchall()
 
 
-def wait_for(happened: Callable[[], Any], *, seconds: float, what: str, rest: float = 0.2) -> Any:
+def wait_for(
+    happened: Callable[[], Any], *, what: str, seconds: float = 240, rest: float = 0.2
+) -> Any:
     """Return what ``happened`` returns once it is true; fail after ``seconds``."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -171,17 +174,10 @@ def wait_for(happened: Callable[[], Any], *, seconds: float, what: str, rest: fl
 def answers(address: str) -> bool:
     """Tell whether an address answers with 200."""
     try:
-        with urllib.request.urlopen(address, timeout=2) as response:
+        with urllib.request.urlopen(address, timeout=10) as response:
             return bool(response.status == 200)
     except OSError:
         return False
-
-
-def free_port() -> int:
-    """Return a port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def judged_positions(database: Database) -> list[int]:

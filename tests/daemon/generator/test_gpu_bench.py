@@ -20,7 +20,7 @@ from tests.bench.device_limit import (
 from tests.bench.random_base import adapted_layers, random_parts
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(900)
 def test_a_tiny_model_goes_through_the_whole_benchmark(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
