@@ -74,16 +74,15 @@ def test_colored_bars_and_endless_lines_are_read() -> None:
 
 def test_no_output_breaks_or_delays_the_trainer() -> None:
     """Numbers of any size, and floods in one line: whoever reads stands between trainer and screen."""
-    began = time.monotonic()
+    began = time.process_time()
     for line in (
         f"epoch {'9' * 5000}/10",
         f"epoch {'9' * 500}/10",
         f"steps:  50%|##| {'9' * 500}/10 [00:01<00:01,  1it/s]",
-        "epoch" + " " * 16_000,
-        "epoch " + "1" * 16_000,
+        *["epoch" + " " * 16_000, "epoch " + "1" * 16_000] * 50,  # read whole: ten minutes
     ):
         assert read(line) == Progress()
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 30  # and a tenth of a second otherwise
     odd = read("steps:  50%|##| 5/10 [00:01<\u00b2:1,  1it/s, loss=1e-60]")
     assert odd == Progress(step=5, total_steps=10, loss=0.0)
     assert read("steps:  50%|##| 5/10 [00:01<00:01,  1it/s, loss=-1e60]").loss == -math.inf

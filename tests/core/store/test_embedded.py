@@ -8,21 +8,24 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from core.errors import Fixable
-from core.store.embedded import attach, status, stop
+from core.store import embedded
+from core.store.embedded import status
 from core.store.embedded_home import Layout
 
+attach, stop = (partial(each, timeout_s=240) for each in (embedded.attach, embedded.stop))
 CODE_ROOT = Path(__file__).resolve().parents[3]
 USER = """
 import sys, time
 from pathlib import Path
 from core.store.embedded import attach
-with attach(Path(sys.argv[1])) as server:
+with attach(Path(sys.argv[1]), timeout_s=240) as server:
     print(server.dsn, flush=True)
     sys.stdin.read()
 """
@@ -70,12 +73,14 @@ def test_two_programs_that_start_first_at_the_same_time_share_one_server(new_hom
     _until(lambda: not _processes(new_home))
 
 
-def test_a_second_attach_is_fast_and_the_settings_are_durable_and_private(home: Path) -> None:
-    """It takes well under a second; no TCP, no superuser, UTC, UTF-8, and writes reach the disk."""
+def test_a_second_attach_starts_nothing_and_the_settings_are_durable_and_private(
+    home: Path,
+) -> None:
+    """The server is the same; no TCP, no superuser, UTC, UTF-8, and writes reach the disk."""
     with attach(home) as first:
-        begin = time.monotonic()
+        before = _server_pid(home), _keeper_pid(home)
         with attach(home) as second:
-            assert time.monotonic() - begin < 0.5
+            assert (_server_pid(home), _keeper_pid(home)) == before
             assert second.dsn == first.dsn
         with psycopg.connect(first.dsn) as conn:
             names = ("fsync", "listen_addresses", "TimeZone", "server_encoding", "is_superuser")
@@ -127,7 +132,7 @@ def test_the_server_stops_by_itself_when_its_only_user_is_killed(home: Path) -> 
     with _user(home) as user:
         _dsn(user)
         user.kill()
-        _until(lambda: not _processes(home), seconds=5)
+        _until(lambda: not _processes(home))
     assert not (Layout.of(home).data / "postmaster.pid").exists()
 
 
@@ -149,8 +154,7 @@ def test_a_server_in_use_is_not_stopped_and_an_orphan_is(home: Path) -> None:
         os.kill(_keeper_pid(home), signal.SIGKILL)
         user.kill()
         user.wait()
-    assert status(home).running
-    assert not status(home).keeper
+    _until(lambda: status(home).running and not status(home).keeper)
     assert stop(home)
     assert not stop(home)
     assert not status(home).running
@@ -165,7 +169,7 @@ def test_a_process_number_reused_by_somebody_else_does_not_block_the_start(home:
         os.kill(_server_pid(home), signal.SIGKILL)
     _until(lambda: not _processes(home))
     data = Layout.of(home).data
-    with subprocess.Popen(["sleep", "30"], user=data.stat().st_uid) as stranger:
+    with subprocess.Popen(["sleep", "600"], user=data.stat().st_uid) as stranger:
         for note in (data / "postmaster.pid", *home.glob("pg/run/.s*.lock")):
             lines = note.read_text().splitlines()
             note.write_text("\n".join([str(stranger.pid), *lines[1:], ""]))
@@ -260,7 +264,7 @@ def _dsn(user: subprocess.Popen[str]) -> str:
 def _count(dsn: str, table: str) -> int:
     """Return the number of rows, or -1 while the server is away."""
     try:
-        with psycopg.connect(dsn, connect_timeout=2) as conn:
+        with psycopg.connect(dsn, connect_timeout=60) as conn:
             row = conn.execute(f"SELECT count(*) FROM {table}").fetchone()
     except psycopg.OperationalError:
         return -1
@@ -282,16 +286,18 @@ def _processes(home: Path) -> dict[str, int]:
 
 
 def _keeper_pid(home: Path) -> int:
-    _until(lambda: any("embedded_keeper" in line for line in _processes(home)))
-    return next(pid for line, pid in _processes(home).items() if "embedded_keeper" in line)
+    found: list[int] = []
+    while not found:
+        found = [pid for line, pid in _processes(home).items() if "embedded_keeper" in line]
+    return found[0]
 
 
 def _server_pid(home: Path) -> int:
     return int((Layout.of(home).data / "postmaster.pid").read_text().split()[0])
 
 
-def _until(true: Callable[[], bool], seconds: float = 15) -> None:
-    end = time.monotonic() + seconds
+def _until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 240
     while not true():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.05)

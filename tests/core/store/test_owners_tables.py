@@ -16,6 +16,7 @@ from core.errors import Permanent
 from core.store import migrate, owners_tables
 from core.store.database import Connection, Row
 from databases import EXAMPLE_DATA, load, new_database
+from whole_program import wait_for
 
 NEW_RUN = {
     "run_name": "punks", "run_date": datetime(2026, 11, 20, tzinfo=UTC), "status": "in_progress",
@@ -343,11 +344,19 @@ def test_a_persons_edit_in_progress_is_waited_for_and_kept(fresh_dsn: str) -> No
             by_hand(person, epoch_id, "verdict = 'best'")
             writing = threading.Thread(target=rescore)
             writing.start()
-            writing.join(0.3)
-            assert writing.is_alive()
-        writing.join(10)
+            wait_for(lambda: _waits_for_a_row(fresh_dsn), what="the machine at the person's row")
+        writing.join()
         row = cells_of(person, "epoch_results", epoch_id)
     assert (row["verdict"], row["notes"]) == ("best", "n")
+
+
+def _waits_for_a_row(dsn: str) -> bool:
+    with opened(dsn) as onlooker:
+        found = onlooker.execute(
+            "SELECT FROM pg_stat_activity"
+            " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return found.rowcount > 0
 
 
 def test_two_machines_that_write_the_same_at_the_same_time_make_one_row_each(
