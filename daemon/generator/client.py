@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from core.errors import EpochwatchError, Permanent, Retryable
+from core.formats.sampler_names import find_sampler
 from daemon.generator.job import EXIT_CODES, DrawJob, DrawSample, LoraFile
-from daemon.generator.samplers import find_sampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

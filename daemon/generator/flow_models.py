@@ -16,12 +16,12 @@ import torch
 from core.errors import Fixable
 from core.formats.base_model import FAMILIES
 from core.formats.prompt_weights import CHUNK, Break, parse_prompt
+from core.formats.sampler_names import Sampler
 from core.nouns import Recipe
 from daemon.generator.embedding_vectors import EmbeddingFolder
 from daemon.generator.folder_parts import open_parts
 from daemon.generator.job import JobError
 from daemon.generator.prompt_text import Encoded
-from daemon.generator.samplers import Sampler
 from daemon.generator.suitability import FLOW
 
 _REMEMBERED = 64  # embeddings; 4 MB each for Flux in half precision

@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from core.errors import Fixable
+from core.formats.sampler_names import comfyui_sampler
 from daemon.generator.client import Event, Interrupted, Refused
 from daemon.generator.comfyui_workflow import bypassed, filled, lora_slots, read_workflow
 from daemon.generator.job import DrawJob, DrawSample
 from daemon.generator.renderer import LARGEST, Values, Watch, draw_each, identity, recipe_values
-from daemon.generator.samplers import comfyui_sampler
 
 _POLL_SECONDS = 0.2
 _ANSWER_SECONDS = 30.0  # a busy server answers late: it loads models in the thread that listens

@@ -18,6 +18,7 @@ import torch
 
 from core.errors import Fixable
 from core.formats.base_model import family
+from core.formats.sampler_names import Sampler, find_sampler
 from daemon.generator.base_loading import Base, choose_device, choose_precision, load_base
 from daemon.generator.conditioning import conditions, encode, encode_negative
 from daemon.generator.embedding_vectors import EmbeddingFolder
@@ -26,7 +27,6 @@ from daemon.generator.job import DrawJob, DrawSample, JobError, largest_batch
 from daemon.generator.noise_schedule import combine, told_by
 from daemon.generator.reading_ahead import Shelf
 from daemon.generator.result_files import why_refused, write_result
-from daemon.generator.samplers import Sampler, find_sampler
 from daemon.generator.suitability import FLOW, check_job
 
 if TYPE_CHECKING:

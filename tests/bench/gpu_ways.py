@@ -16,11 +16,11 @@ import torch
 from PIL import Image
 
 from core.formats.base_model import base_sha256, file_sha256
+from core.formats.sampler_names import find_sampler
 from core.nouns import Recipe
 from daemon.generator.job import DrawJob, DrawSample, LoraFile
 from daemon.generator.lora_file import read_lora
 from daemon.generator.merging import Merger
-from daemon.generator.samplers import find_sampler
 from daemon.generator.studio import Studio
 from tests.bench.device_limit import wait_for
 

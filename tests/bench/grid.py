@@ -34,11 +34,11 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from core.formats.base_model import base_sha256
+from core.formats.sampler_names import find_sampler
 from core.nouns import Recipe
 from daemon.demo.lora_file import kohya_tensors, write_checkpoint
 from daemon.demo.lora_trainer import TEXT_LAYERS, UNET_LAYERS
 from daemon.generator.job import DrawJob, DrawSample, LoraFile
-from daemon.generator.samplers import find_sampler
 from daemon.generator.studio import Studio
 from tests.bench.bars import hold
 from tests.bench.tiny_base import adapted, build_base

@@ -29,12 +29,12 @@ from PIL import Image
 from torch import nn
 
 from core.formats.base_model import base_sha256
+from core.formats.sampler_names import find_sampler
 from core.nouns import Recipe
 from daemon.generator.adapter_names import ModuleNames
 from daemon.generator.job import DrawJob, DrawSample, LoraFile
 from daemon.generator.lora_file import read_lora
 from daemon.generator.result_files import write_result
-from daemon.generator.samplers import find_sampler
 from daemon.generator.studio import Studio
 from tests.bench.grid import RECIPE, write_random_lora
 from tests.bench.tiny_base import build_base

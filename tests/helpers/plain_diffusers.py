@@ -8,8 +8,8 @@ import diffusers
 import numpy as np
 import torch
 
+from core.formats.sampler_names import find_sampler
 from daemon.generator.job import DrawJob
-from daemon.generator.samplers import find_sampler
 
 
 def plainly_drawn(pipeline: Any, job: DrawJob) -> np.ndarray:

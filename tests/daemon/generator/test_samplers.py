@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from core.errors import Fixable
-from daemon.generator.samplers import find_sampler, known_samplers
+from core.formats.sampler_names import find_sampler, known_samplers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

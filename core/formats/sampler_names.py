@@ -1,6 +1,6 @@
 """The samplers that can be asked for, under the names A1111, ComfyUI and kohya give them.
 
-It must not import torch: the names are checked long before a child is started.
+They are checked where a suite is read, long before anything is drawn.
 """
 
 from __future__ import annotations
