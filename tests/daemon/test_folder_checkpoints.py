@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -132,26 +131,33 @@ def save(layout: str, pipeline: Any, output: Path) -> Any:
 
 
 class Watching:
-    """A watcher on the folder above the run, with all it has told."""
+    """A watcher on the folder above the run, with all it has told and a clock of its own."""
 
     def __init__(self, output: Path) -> None:
         """Watch, with a spool beside."""
         self.spool = Spool(output.parents[1] / "spool", least_free=0)
         patience = Patience(second_look=0.02, deadline=5.0, recheck=0.05)
-        self.watcher = Watcher([output.parent], self.spool, quiet_seconds=0.1, patience=patience)
+        self.now = 1000.0
+        self.watcher = Watcher(
+            [output.parent],
+            self.spool,
+            quiet_seconds=0.1,
+            patience=patience,
+            clock=lambda: self.now,
+        )
         self.admitted: list[Admitted] = []
         self.last: dict[str, Sighting] = {}
 
     def look(self, seconds: float = 0.4) -> None:
-        """Scan until nothing is left to decide, or for so long."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        """Scan until nothing is left to decide, or so long by its clock."""
+        end = self.now + seconds
+        while self.now < end:
             result = self.watcher.scan()
             self.admitted += result.admitted
             self.last |= {Path(each.path).name: each for each in result.sightings}
             if self.admitted and not self.watcher.unsettled():
                 return
-            self.watcher.wait(0.02)
+            self.now += 0.02
 
 
 def everything_below(folder: Path) -> dict[str, tuple[int, ...]]:
@@ -315,7 +321,7 @@ def test_each_folder_becomes_a_position_of_one_run(
         intake.take(story.watcher.scan())
         if not story.watcher.unsettled():
             break
-        story.watcher.wait(0.05)
+        story.now += 0.05
     with database.transaction() as connection:
         (run,) = rows(connection, "runs.all")
         found = rows(connection, "checkpoints.current", run_id=run["id"])
