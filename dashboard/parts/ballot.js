@@ -54,7 +54,7 @@ function start(root, data, onEnd) {
   const field = note.querySelector("input"), range = find(".ewb-slide input");
   const me = { key: data.key, onEnd, stop, box };
   const shelf = "ew-ballot-" + data.key;
-  let queue = [], current = null, shownAt = 0, desk = null, unsent = read(), done = new Map();
+  let queue = [], current = null, shownAt = 0, acted = 0, desk = null, unsent = read(), done = new Map();
   let sending = false, stopped = false, order = [], view = "side", flipped = 0, timer = null, turn = 0;
   const history = [];
   box.querySelectorAll("[data-do=end]").forEach((each) => { each.textContent = data.endWords; });
@@ -206,7 +206,8 @@ function start(root, data, onEnd) {
   }
 
   // ---- answers
-  function ready() { return current && shownAt && performance.now() - shownAt >= GUARD_MS; }
+  // A hand is judged by when it moved: on a busy page its event comes late, and was still meant for the pair before.
+  function ready() { return current && shownAt && acted - shownAt >= GUARD_MS; }
 
   function vote(choice, ranking) {
     if (!current || !shownAt || (choice !== "skip" && !ready())) return;
@@ -214,7 +215,7 @@ function start(root, data, onEnd) {
     const serving = current;
     unsent.push({
       serving: serving.id, revision: serving.revision, choice, ranking: ranking || null,
-      note: field.value, milliseconds: Math.round(performance.now() - shownAt),
+      note: field.value, milliseconds: Math.max(0, Math.round(acted - shownAt)),
     });
     keep();
     done.set(serving.id, serving.revision);
@@ -327,6 +328,7 @@ function start(root, data, onEnd) {
 
   function onKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || stopped || !box.isConnected) return;
+    acted = event.timeStamp;
     if (event.key === "Escape") {
       if (!note.hidden) { note.hidden = true; field.blur(); }
       else if (box.classList.contains("ewb-zoomed")) { box.classList.remove("ewb-zoomed", "ewb-lens"); look(); }
@@ -348,6 +350,7 @@ function start(root, data, onEnd) {
     if (event.detail > 1 && event.target.closest("[data-vote], .ewb-pic")) return;
     const hit = event.target.closest("[data-vote], [data-do], [data-view], .ewb-pic");
     if (!hit || hit === stage) return;
+    acted = event.timeStamp;
     if (hit.dataset.vote) vote(hit.dataset.vote);
     else if (hit.dataset.do) act(hit.dataset.do);
     else if (hit.dataset.view) turnTo(hit.dataset.view);
