@@ -6,6 +6,7 @@ instead, everywhere; nobody but a guest with a link of their own gets past the p
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import ipaddress
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlencode
 
+from starlette import websockets
 from starlette.requests import HTTPConnection
 
 from core.rules.roles import Account
@@ -33,6 +35,10 @@ AccountOf = Callable[[Mapping[str, str]], Account | None]  # whose cookies they 
 
 COOKIE = "epochwatch"
 DAYS = 30
+# Raised to whoever speaks to a page that is gone; Streamlit lets it out, as 60 lines of traceback.
+_GONE: type[Exception] = getattr(
+    websockets, "WebSocketDisconnected", websockets.WebSocketDisconnect
+)
 _OPEN_PATHS = ("/healthz",)  # says only whether the process lives
 # A guest's link carries its own secret, which its routes check; nothing else is open below it.
 _GUEST_PATH = re.compile(
@@ -178,7 +184,7 @@ class GateMiddleware:
             await self._app(scope, receive, send)
             return
         if scope["type"] == "http" and _GUEST_PATH.fullmatch(scope["path"]):
-            await self._app(scope, receive, _hardened(send))
+            await self._pass(scope, receive, send)
             return
         if self._gate.account_of is not None:
             await self._by_account(scope, receive, send, self._gate.account_of)
@@ -187,11 +193,16 @@ class GateMiddleware:
         if scope["type"] == "http" and scope["method"] == "GET" and "token" in query:
             await self._exchange(scope, send, query)
         elif self._gate.admits(scope, time.time()):
-            await self._app(scope, receive, _hardened(send))
+            await self._pass(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 4403})
         else:
             await _answer(send, 403, REFUSAL)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through; a tab that was closed meanwhile is no error for the terminal."""
+        with contextlib.suppress(_GONE):
+            await self._app(scope, receive, _hardened(send))
 
     async def _by_account(
         self, scope: Scope, receive: Receive, send: Send, account_of: AccountOf
@@ -202,7 +213,7 @@ class GateMiddleware:
         if account is not None and way != "/" and scope["path"] == "/":
             await _answer(send, 303, "", ("location", way), ("set-cookie", _kept_way("", 0)))
         elif account is not None or _SIGN_IN_PATH.fullmatch(scope["path"]):
-            await self._app(scope, receive, _hardened(send))
+            await self._pass(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 4401})
         elif "text/html" in _headers(scope).get("accept", ""):

@@ -67,6 +67,22 @@ def test_a_websocket_is_refused_too() -> None:
         pass
 
 
+def test_a_tab_that_is_closed_is_no_error_in_the_terminal() -> None:
+    """Streamlit speaks to a page that may be gone by then, and lets what comes of it out."""
+
+    async def speaks_too_late(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.close()
+        await socket.receive_bytes()
+
+    routes = [WebSocketRoute("/_stcore/stream", speaks_too_late)]
+    gate = Gate(key=KEY, token="right", address="127.0.0.1")
+    app = Starlette(routes=routes, middleware=[Middleware(GateMiddleware, gate=gate)])
+    at_home = {"host": "127.0.0.1"}
+    with TestClient(app).websocket_connect("/_stcore/stream", headers=at_home) as tab:
+        assert tab.receive()["type"] == "websocket.close"
+
+
 def test_health_is_open_since_it_says_nothing() -> None:
     """A host's probe needs no cookie."""
     assert _client("0.0.0.0").get("/healthz").status_code == 200
