@@ -120,10 +120,11 @@ class Intake:
         )
         with self.database.transaction() as connection:
             run_id = register(connection, arrival)
+            about = row(connection, "runs.get", run_id=run_id) or {}
             if entry.weights.not_finite:
                 self._refuse(connection, run_id, entry)
         self.spool.mark_registered(entry.sha256)
-        log.info("checkpoint registered", run=run_id, file=arrival.file_name)
+        log.info("checkpoint registered", run=about["run_name"], file=arrival.file_name)
 
     def _refuse(self, connection: Connection, run_id: int, entry: Admitted) -> None:
         """Keep weights that hold NaN or infinity from being drawn, and tell it once."""

@@ -15,6 +15,7 @@ from core.rules.learning_rate import Schedule, schedule_of_run
 from core.rules.measured_rate import MeasuredRate, continued, reaching, stored_rate
 from core.rules.overfitting import SetLevel, warnings
 from core.rules.saturation import saturated
+from core.rules.scoring import floor_for_display
 from core.store.database import Connection, Database, Row, bump, row, rows, run
 from core.sweeps import findings_of
 from core.tested import TestedEpoch, has_ended, is_complete, tested_epochs, untested
@@ -213,7 +214,22 @@ class Judge:
             _alert(connection, run_id, event, advice)
         for position in worth_keeping(advice, epochs):
             _keep(connection, run_id, epochs[position].rows[0]["sha256"])
-        log.info("advice", run=about["run_name"], sentence=advice.sentence)
+        _log(about["run_name"], epochs, advice, before)
+
+
+def _log(
+    run_name: str, epochs: Mapping[int, TestedEpoch], advice: Advice, before: Row | None
+) -> None:
+    """Write what is new into the log: each position once, and the advice where its words changed."""
+    curve = before["body"].get("curve", ()) if before else ()
+    known = {point["position"] for point in curve if not point["future"]}
+    for position, epoch in epochs.items():
+        average = epoch.summary.score.average
+        if position not in known and average is not None:
+            score = f"{floor_for_display(average):.1f}"
+            log.info("scored", run=run_name, what=f"{advice.unit} {position}", score=score)
+    if before is None or before["sentence"] != advice.sentence:
+        log.info("advice", run=run_name, sentence=advice.sentence)
 
 
 def worth_keeping(advice: Advice, epochs: Mapping[int, TestedEpoch]) -> set[int]:

@@ -148,6 +148,12 @@ class Preparation:
                 connection, "suite", loaded.suite.name, suite_to_json(loaded.suite)
             )
             setup["strength"] = decimal_text(loaded.strength)
+            log.info(
+                "setting up",
+                run=about["run_name"],
+                prompts=len(loaded.suite.prompts),
+                training_images=len(images),
+            )
             profiled = self._profiled(images, loaded)
             setup["profile"] = _save_profile(connection, profiled.profile)
             cells = self._training_cells(connection, images, loaded.suite.recipe.grid)

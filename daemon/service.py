@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -47,6 +48,7 @@ log = structlog.get_logger()
 
 _SCAN_SECONDS = 2.0
 _REST_SECONDS = 0.3
+_TOLD_EVERY = 20.0  # seconds between two words on a long test to somebody at a terminal
 
 
 @dataclass(kw_only=True)
@@ -72,6 +74,7 @@ class Service:
     _looked: bool = False  # the folders were scanned at least once
     _trouble: str = ""
     _said: tuple[str, str] = ("", "")
+    _told: str = ""
 
     def run(self) -> None:
         """Work until asked to stop."""
@@ -81,6 +84,7 @@ class Service:
         for part, seconds in ((self._heartbeat, 2.0), (self._clerk, 0.5), (self._act, 1.0)):
             scheduler.add_job(part, "interval", seconds=seconds, max_instances=1)
         scheduler.add_job(self._look_around, "interval", seconds=3.0, max_instances=1)
+        scheduler.add_job(self.tell_progress, "interval", seconds=_TOLD_EVERY, max_instances=1)
         scheduler.add_job(self._tidy, "interval", seconds=60.0, max_instances=1)
         scheduler.add_job(self._keep_books, "interval", seconds=30.0, max_instances=1)
         threads = [
@@ -192,6 +196,13 @@ class Service:
             self._say("watching", "")
         else:
             self._say("deciding", "")
+
+    def tell_progress(self) -> None:
+        """Show at a terminal how far a long test is; a log file has where it begins and what it scored."""
+        doing = self.worker.doing if self.worker is not None else ""
+        if doing and doing != self._told and sys.stderr.isatty():
+            log.info("drawn", so_far=doing)
+        self._told = doing
 
     def _say(self, state: str, doing: str) -> None:
         detail: dict[str, Any] = {"trouble": self._trouble, "pid": os.getpid()}

@@ -28,6 +28,13 @@ _STARTS_BEFORE_PARKING = 3
 _OWN = "diffusers"  # the renderer that draws in our own process
 _COPY = re.compile(r"\b([0-9a-f]{64})\.safetensors")  # what private copies are called
 _CPU_PATIENCE = 10  # times as long as on the device that was meant
+_DRAWN = {
+    "epoch": "{unit} {position}",
+    "retest": "a second look at {unit} {position}",
+    "baseline": "the baseline",
+    "compare": "a comparison",
+    "try": "a trial",
+}
 
 
 @dataclass(kw_only=True)
@@ -50,6 +57,8 @@ class Worker:
     stopping: threading.Event = field(default_factory=threading.Event)
     doing: str = ""
     _drew: float | None = None  # when the drawing process was last at work; None: it was let go
+    _what: str = ""  # what is drawn, in words, and how many images of it
+    _wanted: int = 0
 
     def work_once(self) -> bool:
         """Bring home what waits, then do one job; return whether there was one."""
@@ -93,12 +102,14 @@ class Worker:
     def _draw(self, job: Row) -> None:
         with self.database.transaction() as connection:
             samples = rows(connection, "grids.samples_of_job", job_id=job["id"])
+            about = row(connection, "grids.run_of_job", job_id=job["id"])
             for sample in samples:
                 if sample["image_sha256"] and not sample["has_measurement"]:
                     self.outbox.measure_again(connection, sample)
         undrawn = [sample for sample in samples if not sample["has_image"]]
         if undrawn:
-            self.doing = f"drawing {len(undrawn)} images"
+            self._what, self._wanted = _what(about), len(undrawn)
+            log.info("drawing", what=self._what, images=self._wanted)
             self._generate(job, undrawn)
         self.bring_home()
         with self.database.transaction() as connection:
@@ -113,6 +124,7 @@ class Worker:
         """
         finished: set[str] = set()
         while left := [each for each in samples if each["sample_id"] not in finished]:
+            self._count(finished)
             decision = self._ask_for_room(job, left)
             try:
                 self._draw_left(job, left, decision, finished)
@@ -126,6 +138,10 @@ class Worker:
                 return
             finally:
                 self._drew = time.monotonic()
+
+    def _count(self, finished: Collection[str]) -> None:
+        """Say how far the test is, for whoever looks at this host."""
+        self.doing = f"{self._what}: {len(finished)} of {self._wanted} images"
 
     def _ask_for_room(self, job: Row, samples: list[Row]) -> Decision:
         """Return how to draw, or raise NoRoom; another program's memory is not ours to plan."""
@@ -141,6 +157,7 @@ class Worker:
         def hear(event: dict[str, Any]) -> None:
             if event["event"] in {"image", "refused"}:
                 finished.add(event["sample_id"])
+                self._count(finished)
             self.sharing.heard(event)
             self._on_event(job, event)
             if event["event"] in {"loaded", "image"} and decision.rung.squeeze == "none":
@@ -278,6 +295,14 @@ class Worker:
                     host=None,
                 )
             bump(connection)
+
+
+def _what(about: Row | None) -> str:
+    """Return in words what a job draws, such as "epoch 3 of punk"."""
+    if about is None:
+        return "images"
+    what = _DRAWN[about["purpose"]].format(**about)
+    return f"{what} of {about['run_name']}" if about["run_name"] else what
 
 
 def _in_own_names(connection: Connection, reason: str) -> str:

@@ -399,9 +399,20 @@ def _explain(trouble: Any) -> int:
     if "\n" in said.strip():  # the help itself
         print(said, file=sys.stderr)
         return 2
-    where = trouble.ctx.command_path if trouble.ctx is not None else "epochwatch"
+    where = trouble.ctx.command_path if trouble.ctx is not None else _named(sys.argv[1:])
     ended = said if said.endswith("?") else f"{said.rstrip('.?')}."
     return complain(Fixable(f"{ended} See: {where} --help"))
+
+
+def _named(words: list[str]) -> str:
+    """Return the command that words name: an option without its value does not say whose it is."""
+    path, here = "epochwatch", typer.main.get_command(app)
+    for word in words:
+        below = getattr(here, "commands", {}).get(word)
+        if below is None:
+            break
+        path, here = f"{path} {word}", below
+    return path
 
 
 if __name__ == "__main__":

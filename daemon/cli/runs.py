@@ -182,10 +182,10 @@ def judge_name() -> str:
         return "somebody"
 
 
-def run_called(connection: Connection, name: str | None) -> int:
+def run_called(connection: Connection, name: str | None, how: str = " with --run NAME") -> int:
     """Return the id of the run, or of the only run in progress when no name is given.
 
-    Raises Fixable that lists the runs to choose from.
+    ``how`` ends the sentence that asks for a name. Raises Fixable that lists the runs to choose from.
     """
     from core.errors import Fixable
     from core.store.database import row, rows
@@ -200,7 +200,7 @@ def run_called(connection: Connection, name: str | None) -> int:
     known = rows(connection, "runs.all")
     open_runs = [each for each in known if each["status"] == "in_progress"]
     if len(open_runs) != 1:
-        raise Fixable(f"Say which run with --run NAME. {_named(open_runs or known)}")
+        raise Fixable(f"Say which run{how}. {_named(open_runs or known)}")
     return int(open_runs[0]["id"])
 
 

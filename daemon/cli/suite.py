@@ -88,7 +88,8 @@ def _stored(connection: Connection, name: str | None) -> tuple[Row, Row | None]:
 
     is_run = name is None or row(connection, "runs.by_name", run_name=name) is not None
     if is_run:
-        about = row(connection, "runs.get", run_id=run_called(connection, name)) or {}
+        run_id = run_called(connection, name, ": epochwatch suite show NAME")
+        about = row(connection, "runs.get", run_id=run_id) or {}
         digest = about.get("suite")
         if digest is None:
             raise Fixable(

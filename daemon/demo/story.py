@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -25,6 +26,10 @@ HERE = Path(__file__).resolve().parent
 MODEL = HERE / "model"
 DATASET = HERE / "dataset"
 SUITE = HERE / "prompts.toml"
+OF_THE_MACHINE = (
+    "host_name", "device", "beside", "memory_cap", "price_per_hour", "gpu_name", "dashboard_host",
+    "admins", "voters", "viewers", "log_format",
+)  # fmt: skip
 # What libraries say while they load would bury the few lines that the story is told in.
 QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
@@ -40,46 +45,62 @@ def tell(*, epochs: int, end: bool, seed: int, with_dashboard: bool) -> None:
     start_logs(settings)
     folder = settings.home / "output" / time.strftime("%Y%m%d-%H%M%S")
     folder.mkdir(parents=True)
+    print(
+        f"A real LoRA trains for {epochs} epochs on a small model. Each is drawn, measured and judged "
+        "as it is saved, which takes a few minutes.",
+        flush=True,
+    )
     with opened(settings, [folder]) as service:
         with contextlib.ExitStack() as stack:
             if with_dashboard:
                 stack.enter_context(served(settings))
             stack.enter_context(stopped_by_signals(service))
-            stack.enter_context(_told(service, folder, epochs=epochs, seed=seed, end=end))
+            command = trainer_command(folder, epochs=epochs, seed=seed)
+            stack.enter_context(_told(service, folder, command, end=end, is_served=with_dashboard))
             service.run()
-        print_summary(service, folder, with_dashboard=with_dashboard)
+        print_summary(service, folder, is_served=False)
 
 
 def demo_settings() -> Settings:
-    """Return settings of the demo's own home, so that it never touches a real database or store."""
+    """Return settings of the demo's own home: it never touches a real database, store or production.
+
+    Of this machine's own settings it takes what says how to run here, and nothing of what for.
+    """
     mine = load_settings()
-    return load_settings(
-        home=mine.home / "demo",
-        base_model=str(MODEL),
-        data=DATASET,
-        suite=SUITE,
-        price_per_hour=mine.price_per_hour if mine.price_per_hour is not None else 0.44,
-        threads=max(1, (os.cpu_count() or 2) // 2),  # the other half trains
-        dashboard_port=free_port(mine.dashboard_host, mine.dashboard_port),
-        image_store=str(mine.home / "demo" / "store"),
-    ).model_copy(update={"database_url": None})
+    theirs = {
+        name: known.get_default(call_default_factory=True)
+        for name, known in Settings.model_fields.items()
+        if name not in OF_THE_MACHINE
+    }
+    own = {
+        "home": mine.home / "demo",
+        "base_model": str(MODEL),
+        "data": DATASET,
+        "suite": SUITE,
+        "threads": max(1, (os.cpu_count() or 2) // 2),  # the other half trains
+        "dashboard_port": free_port(mine.dashboard_host, mine.dashboard_port),
+    }
+    return mine.model_copy(update={**theirs, **own})
 
 
 @contextlib.contextmanager
-def _told(service: Service, folder: Path, *, epochs: int, seed: int, end: bool) -> Iterator[None]:
+def _told(
+    service: Service, folder: Path, command: list[str], *, end: bool, is_served: bool
+) -> Iterator[None]:
     """Train beside the daemon; when all is judged, print the summary, and stop if that was wished."""
-    command = trainer_command(folder, epochs=epochs, seed=seed)
     trainer = subprocess.Popen(command, env={**os.environ, **QUIET})
 
     def look() -> None:
-        if trainer.wait() != 0 and not service.stopping.is_set():
+        has_failed = trainer.wait() != 0 and not service.stopping.is_set()
+        if has_failed:
             print("The demo's trainer failed; see above.", file=sys.stderr)
-        wait_until_idle(service)
-        if end or service.stopping.is_set():
+        else:
+            wait_until_idle(service)
+        if end or has_failed or service.stopping.is_set():
             service.stopping.set()
             return
-        print_summary(service, folder, with_dashboard=True)
-        print("The dashboard goes on until Ctrl-C.", flush=True)
+        print_summary(service, folder, is_served=is_served)
+        print(f"{'The dashboard' if is_served else 'Watching'} goes on until Ctrl-C.", flush=True)
 
     threading.Thread(target=look, name="story", daemon=True).start()
     try:
@@ -104,8 +125,8 @@ def trainer_command(folder: Path, *, epochs: int, seed: int) -> list[str]:
     return [sys.executable, "-m", "daemon.demo.lora_trainer", *words]
 
 
-def print_summary(service: Service, folder: Path, *, with_dashboard: bool) -> None:
-    """Print best epoch, probability, when a stop was advised, and where the report is."""
+def print_summary(service: Service, folder: Path, *, is_served: bool) -> None:
+    """Print best epoch, probability, when a stop was advised, and where to look."""
     with service.database.transaction() as connection:
         about = row(connection, "runs.by_folder", root=str(folder))
         if about is None:
@@ -129,5 +150,9 @@ def print_summary(service: Service, folder: Path, *, with_dashboard: bool) -> No
             f"  stop advised   after epoch {first_stop['latest']}, naming epoch {first_stop['pick']}"
         )
     print(f"  report         {report}")
-    if with_dashboard:
-        print(f"  dashboard      {dashboard_address(service.settings)}", flush=True)
+    home = shlex.quote(str(service.settings.home))
+    served_at = dashboard_address(service.settings) if is_served else None
+    print(
+        f"  dashboard      {served_at or f'EPOCHWATCH_HOME={home} epochwatch dashboard'}",
+        flush=True,
+    )

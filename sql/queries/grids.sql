@@ -112,8 +112,9 @@ UPDATE epochwatch.jobs SET parked_reason = %(reason)s, claimed_until = NULL WHER
 
 -- name: run_of_job
 -- The run a job's grid belongs to.
-SELECT g.run_id, g.purpose, g.position, g.body FROM epochwatch.jobs j
-JOIN epochwatch.grids g ON g.id = j.grid_id WHERE j.id = %(job_id)s;
+SELECT g.run_id, g.purpose, g.position, g.body, tr.run_name, coalesce(tr.position_unit, 'epoch') AS unit
+FROM epochwatch.jobs j JOIN epochwatch.grids g ON g.id = j.grid_id
+LEFT JOIN public.training_runs tr ON tr.id = g.run_id WHERE j.id = %(job_id)s;
 
 -- name: renew_host
 -- What a living host holds stays its own.

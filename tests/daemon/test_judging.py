@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from house import NOW, PICTURES, SUITE, House, open_house
+from structlog.testing import capture_logs
 
 from core import tested
 from core.errors import Permanent
@@ -135,6 +136,29 @@ def test_a_price_that_was_typed_while_the_run_was_blocked_stays(house: House) ->
         run(connection, "runs.save_setup", **{**setup, "price_per_hour": 0.44})
     [stored] = house.select("SELECT price_per_hour FROM epochwatch.run_setups")
     assert float(stored["price_per_hour"]) == 0.9
+
+
+def test_the_log_says_each_score_once_and_advice_when_its_words_change(house: House) -> None:
+    """A price moves the evidence and not the sentence; a daemon that starts again repeats nothing."""
+    run_id = house.arrive(1)
+    house.draw({None: 0.2, 1: 0.9, 2: 0.9})
+    with capture_logs() as said:
+        house.judge.judge()
+        with house.database.transaction() as connection:
+            run(connection, "costs.type_in", run_id=run_id, price=0.9, budget=None, gpu_name=None)
+            bump(connection)
+        Judge(database=house.database, host="pod").judge()
+        assert len(house.select("SELECT id FROM epochwatch.advice")) == 2
+        house.arrive(2)
+        house.draw({None: 0.2, 1: 0.9, 2: 0.9})
+        house.judge.judge()
+    told = [(each["event"], each.get("what")) for each in said]
+    assert told == [
+        ("scored", "epoch 1"),
+        ("advice", None),
+        ("scored", "epoch 2"),
+        ("advice", None),
+    ]
 
 
 def test_a_run_finished_by_hand_stays_so_until_a_new_checkpoint(house: House) -> None:

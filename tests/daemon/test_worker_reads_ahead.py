@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 from house import House, open_house
+from structlog.testing import capture_logs
 
 from core.formats.base_model import base_sha256
 from core.nouns import Prompt, Recipe, Stack
@@ -35,6 +36,8 @@ class Watched(Generator):
         self.told: list[tuple[list[str], Path | None]] = []
         self.attempts: list[list[int]] = []
         self.used: list[int] = []
+        self.doing: Callable[[], str] = str
+        self.said: list[str] = []
 
     def prefetch(self, loras: Iterable[LoraFile], base: Path | None = None) -> None:
         """Pass it on."""
@@ -51,6 +54,8 @@ class Watched(Generator):
             if event["event"] == "loaded":
                 self.used.append(event["read_ahead"])
             on_event(event)
+            if event["event"] == "image":
+                self.said.append(self.doing())
 
         super().draw(job, hear, **options)
 
@@ -122,6 +127,7 @@ def desk(fresh_dsn: str, tmp_path: Path) -> Iterator[Desk]:
                 neighbors=Neighbors(read=lambda: None, our_pid=lambda: one.pid), device="cpu"
             ),
         )  # fmt: skip
+        one.doing = lambda: worker.doing
         yield Desk(house, worker, one, base, files)
 
 
@@ -132,8 +138,9 @@ def test_the_next_jobs_file_is_read_while_this_one_draws_and_no_job_is_claimed_e
     first, second, elsewhere = desk.files
     desk.ask(first, second, "", elsewhere)
     desk.worker.weights_at_hand = {second: desk.files[second]}.get
-    for _ in range(4):
-        assert desk.worker.work_once()
+    with capture_logs() as logged:
+        for _ in range(4):
+            assert desk.worker.work_once()
     told = desk.generator.told
     assert told[0] == (["lora-1"], None), "the next in the queue, of the base that is loaded"
     assert desk.generator.attempts[0] == [1, 0, 0, 0], "it was looked at, not taken"
@@ -141,3 +148,6 @@ def test_the_next_jobs_file_is_read_while_this_one_draws_and_no_job_is_claimed_e
     assert desk.generator.used == [0, 1, 1, 1]
     jobs = desk.house.select("SELECT finished_at, attempts FROM epochwatch.jobs")
     assert all(job["finished_at"] and job["attempts"] == 1 for job in jobs)
+    begun = [(each["what"], each["images"]) for each in logged if each["event"] == "drawing"]
+    assert begun == [("the baseline", 1)] * 4, "a person at the terminal sees each test begin"
+    assert desk.generator.said == ["the baseline: 1 of 1 images"] * 4

@@ -113,6 +113,21 @@ def test_wrong_words_end_with_two_and_one_line(words: tuple[str, ...], epochwatc
     assert "?." not in said.err
 
 
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (("wait", "punk", "--then"), "wait"),
+        (("watch", "--base-model"), "watch"),
+        (("votes", "invite", "1", "--judge"), "votes invite"),
+    ],
+)
+def test_an_option_without_its_value_names_the_help_of_its_command(
+    words: tuple[str, ...], command: str, epochwatch: Any
+) -> None:
+    """The help of the whole program does not tell what --then takes."""
+    assert epochwatch(*words).err.endswith(f"See: epochwatch {command} --help\n")
+
+
 def test_the_version_is_that_of_the_package(epochwatch: Any) -> None:
     """What a person is asked for first; nothing is set up and no command is needed."""
     told = tomllib.loads((Path(__file__).resolve().parents[3] / "pyproject.toml").read_text())

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
-from daemon.demo.story import MODEL, QUIET
+import pytest
+
+from daemon.demo.story import MODEL, QUIET, demo_settings
 
 LOAD = """
 import sys
@@ -26,3 +29,22 @@ def test_the_trainers_libraries_are_quiet_while_they_load() -> None:
         check=True,
     )
     assert said.stdout + said.stderr == ""
+
+
+def test_the_demo_touches_nothing_that_is_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine that is set up, nobody is alerted, nothing is promoted, and nothing costs money."""
+    monkeypatch.setenv("EPOCHWATCH_HOME", str(tmp_path))
+    monkeypatch.setenv("DATABASE_URL", "postgresql://somebody@localhost/real")
+    monkeypatch.setenv("EPOCHWATCH_IMAGE_STORE", "s3://real/bucket?endpoint=http://localhost:1")
+    monkeypatch.setenv("EPOCHWATCH_ALERT_URLS", '["json://localhost:1"]')
+    monkeypatch.setenv("EPOCHWATCH_PRODUCTION", str(tmp_path / "real"))
+    monkeypatch.setenv("EPOCHWATCH_PROMOTE_HOOK", '["true"]')
+    monkeypatch.setenv("EPOCHWATCH_DEVICE", "cpu")
+    told = demo_settings()
+    assert (told.database_url, told.alert_urls, told.promote_hook) == (None, (), ())
+    assert told.store_url == str(tmp_path / "demo" / "store")
+    assert told.production_folder == tmp_path / "demo" / "production"
+    assert told.price_per_hour is None, "nothing is rented, so no bill is spoken of"
+    assert told.device == "cpu", "how this machine draws is the machine's"
