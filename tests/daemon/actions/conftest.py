@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 from aiosmtpd.controller import Controller
+from free_ports import free_port
 from pydantic import SecretStr
 
 from core.store import migrate
@@ -35,10 +36,10 @@ class WebReceiver:
     taken: list[dict[str, Any]] = field(default_factory=list)  # bodies answered with 200
     closing: threading.Event = field(default_factory=threading.Event)
 
-    def url(self, path: str = "hook") -> SecretStr:
-        """Return its address, with a secret in each part that can hold one."""
+    def url(self, path: str = "hook", *, seconds: float = 120) -> SecretStr:
+        """Return its address, with a secret in each part; an answer is waited for so long."""
         address = f"json://user:{SECRET}@127.0.0.1:{self.port}/{SECRET}/{path}"
-        return SecretStr(f"{address}?+X-Key={SECRET}&rto=0.4")
+        return SecretStr(f"{address}?+X-Key={SECRET}&rto={seconds}")
 
 
 @dataclass(kw_only=True)
@@ -73,7 +74,7 @@ def web() -> Iterator[WebReceiver]:
             receiver.asked += 1
             word = receiver.script.pop(0) if receiver.script else "200"
             if word == "hang":
-                receiver.closing.wait(10)
+                receiver.closing.wait()
                 return
             if word == "reset":
                 at_once = struct.pack("ii", 1, 0)
@@ -101,10 +102,8 @@ def web() -> Iterator[WebReceiver]:
 def mail() -> Iterator[MailReceiver]:
     """Give a mail server."""
     receiver = MailReceiver()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        receiver.port = probe.getsockname()[1]
-    controller = Controller(receiver, hostname="127.0.0.1", port=receiver.port)
+    receiver.port = free_port()
+    controller = Controller(receiver, hostname="127.0.0.1", port=receiver.port, ready_timeout=120)
     controller.start()
     yield receiver
     controller.stop()
@@ -132,7 +131,7 @@ def dsn(migrated: str) -> Iterator[str]:
 @pytest.fixture
 def database(dsn: str) -> Iterator[Database]:
     """Give the database, opened."""
-    with Database(dsn, wait_seconds=1.0) as opened:
+    with Database(dsn, wait_seconds=60) as opened:
         yield opened
 
 

@@ -71,8 +71,9 @@ def test_a_receiver_that_fails_is_retryable_and_named_without_secrets(
     """The reason is stored and shown, so it must not hold the address."""
     caplog.set_level(logging.DEBUG)
     web.script = [word]
+    url = web.url(seconds=0.4 if word == "hang" else 120)
     with pytest.raises(Retryable, match=r"json-[0-9a-f]{8} did not take the message") as trouble:
-        _send(Notifier(urls=(web.url(),)))
+        _send(Notifier(urls=(url,)))
     out, err = capfd.readouterr()
     assert SECRET not in f"{trouble.value}{trouble.value.__cause__}{caplog.text}{out}{err}"
     assert web.taken == []

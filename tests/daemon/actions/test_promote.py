@@ -273,12 +273,17 @@ def test_a_command_that_fails_is_told_and_production_stays(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wrong exit, a hang and a missing program are failures of the command alone."""
-    monkeypatch.setattr("daemon.actions.promote._HOOK_SECONDS", 0.5)
-    for letter, hook, words in (
-        ("a", (sys.executable, "-c", "import sys; sys.exit('no GPU')"), "ended with 1. no GPU"),
-        ("b", (sys.executable, "-c", "import time; time.sleep(60)"), "took longer than"),
-        ("c", ("/nowhere/reload", "it's; rm -rf /"), "cannot be run"),
+    for letter, hook, seconds, words in (
+        (
+            "a",
+            (sys.executable, "-c", "import sys; sys.exit('no GPU')"),
+            240,
+            "ended with 1. no GPU",
+        ),
+        ("b", ("sleep", "6000"), 0.5, "took longer than"),
+        ("c", ("/nowhere/reload", "it's; rm -rf /"), 240, "cannot be run"),
     ):
+        monkeypatch.setattr("daemon.actions.promote._HOOK_SECONDS", seconds)
         sha256 = house.file(letter)
         number = house.decide(sha256)
         actor = house.actor(house.promoter(hook=hook))

