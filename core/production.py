@@ -40,6 +40,11 @@ class Look:
     checked: Checklist
     record: Mapping[str, Any]
 
+    @property
+    def slot(self) -> str | None:
+        """What votes call it; None while its base model is not known."""
+        return _slot(self.rows)
+
 
 def look(connection: Connection, run_id: int, position: int, *, strict: bool = False) -> Look:
     """Judge one position of a run by the checklist, with the record it would have in production.
@@ -190,19 +195,23 @@ def _ballot(connection: Connection, found: CandidateRows) -> Ballot | None:
 
     Whoever saw the names is not counted, and a judge is checked on all of the comparisons.
     """
-    about, checkpoint = found.about, found.checkpoint
-    if about["base_sha256"] is None:
+    slot = _slot(found)
+    if slot is None:
         return None
-    stack = Stack.of_checkpoint(checkpoint, about["base_sha256"], about["strength"])
-    served = voting.served_slots(connection, [stack.key])
+    served = voting.served_slots(connection, [slot])
     return Ballot(
-        candidate=stack.key,
-        base=Stack(base_sha256=about["base_sha256"]).key,
+        candidate=slot,
+        base=Stack(base_sha256=found.about["base_sha256"]).key,
         production=_live_slot(connection),
         votes=as_votes(each for each in served if each.blind),
         named=as_votes(each for each in served if not each.blind),
         flagged=doubted(connection, {each.comparison for each in served}),
     )
+
+
+def _slot(found: CandidateRows) -> str | None:
+    base, strength = found.about["base_sha256"], found.about["strength"]
+    return None if base is None else Stack.of_checkpoint(found.checkpoint, base, strength).key
 
 
 def _live_slot(connection: Connection) -> str | None:

@@ -13,7 +13,7 @@ from core.rules.comparing import comparison_body, comparison_origin
 from core.rules.planning import expand, wanted_prompts
 from core.store import comparisons
 from core.store.database import Connection, row
-from core.store.documents import save_document
+from core.store.documents import document_digest, save_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,11 @@ def ask_comparison(
     if tier not in TIERS:
         raise Fixable(f"{tier!r} is no tier; write quick, medium or full.")
     texts = with_strengths(slots, strengths) if strengths else tuple(slots)
-    body = _body(connection, run_id, texts, prompts, seeds, tier=tier, title=title, other=suite)
+    body, asked = _body(
+        connection, run_id, texts, prompts, seeds, tier=tier, title=title, other=suite
+    )
+    if suite is not None:
+        save_document(connection, "suite", asked.name, suite_to_json(asked))
     return comparisons.ask(
         connection, origin=comparison_origin(body), body=body, run_id=run_id, by_whom=by_whom
     )
@@ -65,15 +69,14 @@ def images_ahead(
     slots: Sequence[str],
     prompts: Sequence[str] = (),
     seeds: Sequence[int] = (),
+    other: Suite | None = None,
 ) -> Ahead:
     """Return what the full comparison of these slots would draw, without asking for it.
 
     Raises:
         Fixable: as ``ask_comparison`` does.
     """
-    body = _body(connection, run_id, slots, prompts, seeds)
-    suite = suite_of(connection, run_id)
-    assert suite is not None  # its body could not have been made without
+    body, suite = _body(connection, run_id, slots, prompts, seeds, other=other)
     asked = wanted_prompts(for_tier(suite, "full"), body)
     places = [Slot.from_json(slot) for slot in body["slots"]]
     samples = [
@@ -105,7 +108,8 @@ def _body(
     tier: str = "full",
     title: str = "",
     other: Suite | None = None,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], Suite]:
+    """Return the body of a comparison's grid, and the suite that it is over."""
     about, suite = row(connection, "runs.get", run_id=run_id), suite_of(connection, run_id)
     if about is None or suite is None:
         raise Fixable(
@@ -114,14 +118,14 @@ def _body(
     key = about["suite"]
     if other is not None:
         suite = _drawn_alike(suite, other)
-        key = save_document(connection, "suite", suite.name, suite_to_json(suite))
+        key = document_digest("suite", suite_to_json(suite))
     known = [prompt.name for prompt in suite.prompts]
     for name in prompts:
         if name not in known:
             raise Fixable(f"The suite has no prompt {name!r}; it has: {', '.join(known)}.")
     found = [comparisons.find_slot(connection, read_slot(text), run_id) for text in slots]
     named = f"{' / '.join(slot.label for slot in found)} on {suite.name}" if other else ""
-    return comparison_body(
+    body = comparison_body(
         title=title or named,
         slots=found,
         suite=key,
@@ -130,6 +134,7 @@ def _body(
         prompts=prompts,
         seeds=seeds,
     )
+    return body, suite
 
 
 def _drawn_alike(own: Suite, other: Suite) -> Suite:

@@ -20,7 +20,7 @@ from core.rules.votes import Vote
 from core.rules.win_rate import win_rate
 from core.store import comparisons, voting
 from core.store.database import Connection
-from dashboard.link import shared_link
+from dashboard import idle
 
 AHEAD = 3  # servings on the desk: the one looked at, and those whose pictures are fetched already
 EVERY = 10  # votes between two forecasts: told after each, it would say whom the vote was for
@@ -67,7 +67,14 @@ def desk(connection: Connection, session_id: int, *, base: str, ways: int = 2) -
         "open": open_pairs,
         "budget": session.budget,
         "more": _more(served, comparison),
-        **_over(comparison, room if shown else -1 if room else 0),
+        **idle.over(
+            connection,
+            session,
+            comparison,
+            room=room,
+            shown=bool(shown),
+            unranked=open_pairs if ways > 2 else 0,
+        ),
     }
 
 
@@ -90,14 +97,6 @@ def answer(connection: Connection, session_id: int, given: Answer) -> dict[str, 
         milliseconds=given.milliseconds,
     )
     return {"accepted": stands.accepted, "choice": stands.choice, "revision": stands.revision}
-
-
-def begin(
-    comparison: int, judge: str, via: voting.Via, *, blind: bool, budget: int | None
-) -> voting.Session:
-    """Begin a sitting, or go on with the open one. Raises Away, or Fixable without a name."""
-    with shared_link().transaction() as connection:
-        return voting.begin(connection, comparison, judge, via, blind=blind, budget=budget)
 
 
 @dataclass(frozen=True)
@@ -186,30 +185,6 @@ def _serve(
         asks=found.asks,
     )
     return name is not None
-
-
-def _over(comparison: comparisons.Comparison, room: int) -> dict[str, Any]:
-    """Say why nothing is on the desk: ``room`` is 0 for a budget used up, -1 for no pair left."""
-    missing = comparison.wanted - comparison.drawn
-    lost = sum(
-        picture.defect is not None or picture.parked_reason is not None
-        for unit in comparison.units
-        for picture in unit.pictures.values()
-    )
-    if room > 0:
-        return {"over": None, "finished": False, "waiting": False}
-    if room < 0 and (not comparison.planned or missing > lost):
-        drawn = f"{comparison.drawn} of {comparison.wanted} images are drawn"
-        words = drawn if comparison.planned else "Its images are not planned yet"
-        return {
-            "over": f"{words}. The next pair appears here by itself.",
-            "finished": False,
-            "waiting": True,
-        }
-    words = (
-        "All the votes you set out to give are given." if room == 0 else "You have seen every pair."
-    )
-    return {"over": words, "finished": True, "waiting": False}
 
 
 def _more(served: Sequence[voting.Serving], comparison: comparisons.Comparison) -> str:

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 from core import plans, production
 from core.formats.run_plan import RunPlan
-from core.store import promotions, scores, voting
+from core.nouns import Suite
+from core.store import guest_links, promotions, scores, voting
+from core.store.database import storable
+from core.store.guest_links import GuestLink
 from core.trials import ask_try
 from core.wishes import ask_comparison
-from dashboard import desk
 from dashboard.accounts import acting, current
 from dashboard.link import shared_link
 
@@ -54,12 +56,19 @@ def compare(
     *,
     prompts: Sequence[str] = (),
     seeds: Sequence[int] = (),
+    suite: Suite | None = None,
 ) -> int:
     """Ask for a comparison; return its number. Raises Away, or Fixable when it cannot be made."""
     by_whom = acting(by_whom, "admin")
     with shared_link().transaction() as connection:
         return ask_comparison(
-            connection, run_id=run_id, slots=slots, by_whom=by_whom, prompts=prompts, seeds=seeds
+            connection,
+            run_id=run_id,
+            slots=slots,
+            by_whom=by_whom,
+            prompts=prompts,
+            seeds=seeds,
+            suite=suite,
         )
 
 
@@ -108,13 +117,30 @@ def try_out(
         )
 
 
+def open_sitting(comparison: int, judge: str) -> voting.Session | None:
+    """Return the sitting that would go on if its judge pressed Vote. Raises Away, or Fixable."""
+    judge = storable(acting(judge, "voter"), voting.LONGEST_NAME)
+    with shared_link().transaction() as connection:
+        found = voting.open_session(connection, comparison, judge)
+    return found if found is not None and found.via == _via() else None
+
+
 def begin_sitting(
-    comparison: int, judge: str, *, blind: bool, budget: int | None
+    comparison: int, judge: str, *, blind: bool, budget: int | None, anew: bool = False
 ) -> voting.Session:
-    """Begin a sitting, or go on with the open one. Raises Away, or Fixable without a name."""
+    """Begin a sitting, or go on with the open one, which ends first if it shall be ``anew``.
+
+    Raises Away, or Fixable without a name.
+    """
     judge = acting(judge, "voter")
-    via: voting.Via = "account" if current() else "local"
-    return desk.begin(comparison, judge, via, blind=blind, budget=budget)
+    with shared_link().transaction() as connection:
+        return voting.begin(
+            connection, comparison, judge, _via(), blind=blind, budget=budget, anew=anew
+        )
+
+
+def _via() -> voting.Via:
+    return "account" if current() else "local"
 
 
 def end_sitting(session_id: int) -> None:
@@ -129,3 +155,17 @@ def show_names(session_id: int) -> None:
     acting("", "voter")
     with shared_link().transaction() as connection:
         voting.show_names(connection, session_id)
+
+
+def invite(comparison: int, judge: str, *, hours: float, by_whom: str) -> tuple[str, GuestLink]:
+    """Make a guest link; return its token, which nobody can read again. Raises Away, or Fixable."""
+    by_whom = acting(by_whom, "admin")
+    with shared_link().transaction() as connection:
+        return guest_links.invite(connection, comparison, judge, created_by=by_whom, hours=hours)
+
+
+def revoke(token_sha256: str) -> None:
+    """Close a guest link at once. Raises Away, or Fixable."""
+    acting("", "admin")
+    with shared_link().transaction() as connection:
+        guest_links.revoke(connection, token_sha256)

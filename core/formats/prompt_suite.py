@@ -21,7 +21,7 @@ from core.formats.prompt_lines import (
     prompts_of_lines,
 )
 from core.formats.prompt_tables import Common, Lines, read_prompt, read_recipe
-from core.formats.prompt_weights import CHUNK, prompt_chunks
+from core.formats.prompt_weights import CHUNK, WILDCARD, prompt_chunks
 from core.nouns import TIERS, Expectation, Prompt, Recipe, Suite, Tier
 
 _JSON_PROMPT = r'(?<!\\)"prompt"\s*:'  # the key, which no text can hold unescaped
@@ -42,6 +42,8 @@ class LoadedSuite:
     written: frozenset[str] = field(default=frozenset(), compare=False)
     # A trainer's own sample prompts, which have no word for clip skip and token length.
     is_trainers: bool = field(default=False, compare=False)
+    # What such prompts give Flux beside the guidance of all others; None where they do not.
+    flux_guidance: str | None = field(default=None, compare=False)
 
     @property
     def grid_is_told(self) -> bool:
@@ -83,10 +85,36 @@ def read_suite(path: Path, embeddings: Path | None = None) -> LoadedSuite:
     return loaded
 
 
+def read_suite_text(text: str, name: str, embeddings: Path | None = None) -> LoadedSuite:
+    """Read a suite that a person typed as TOML, where no folder lies beside it.
+
+    Raises Fixable as ``read_suite`` does, and for wildcards, which are files in such a folder.
+    """
+    problems = Problems(source=name, consequence="nothing is compared")
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.startswith("#") and re.search(WILDCARD, re.sub(r"\\.", "", line)):
+            problems.add(number, "a wildcard is a file beside a suite: write the words")
+    problems.raise_if_any()
+    reader = PromptReader(
+        folder=Path("nowhere"),  # without wildcards nothing is looked for in it
+        embeddings=read_embeddings(embeddings),
+        embeddings_folder=embeddings,
+    )
+    loaded = _from_toml(text, name, problems, reader)
+    _check_whole(loaded.suite, problems)
+    problems.raise_if_any()
+    return loaded
+
+
 def _loaded(name: str, read: ReadPrompts) -> LoadedSuite:
     """Return the suite of prompts that a trainer takes."""
     suite = Suite(name=name, recipe=read.recipe, prompts=read.prompts)
-    return LoadedSuite(suite=_with_room(suite), written=read.written, is_trainers=True)
+    return LoadedSuite(
+        suite=_with_room(suite),
+        written=read.written,
+        is_trainers=True,
+        flux_guidance=read.flux_guidance,
+    )
 
 
 def _from_toml(text: str, stem: str, problems: Problems, reader: PromptReader) -> LoadedSuite:
@@ -100,7 +128,12 @@ def _from_toml(text: str, stem: str, problems: Problems, reader: PromptReader) -
     lines = Lines(text)
     if _is_sample_prompts(body):
         base = {key: value for key, value in body["prompt"].items() if key != "subset"}
-        entries = [base | entry for entry in body["prompt"].get("subset", [{}])]
+        subsets = body["prompt"].get("subset", [{}])
+        if not isinstance(subsets, list) or not all(isinstance(one, dict) for one in subsets):
+            line = lines.of("prompt", "prompt", -1)
+            problems.add(line, "subsets are written as [[prompt.subset]] tables")
+            subsets = []
+        entries = [base | entry for entry in subsets]
         where = [lines.of("prompt", "prompt", index) for index in range(len(entries))]
         where = [line or lines.of("prompt", "prompt", -1) for line in where]
         return _loaded(stem, prompts_of_entries(entries, where, problems, reader))

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Literal
 
 from core.errors import Fixable
+from core.nouns import Slot
 from core.store.database import Connection, Row, bump, row, rows, run, storable
 
 Via = Literal["local", "account", "guest"]
@@ -40,6 +41,7 @@ class BlindSitting:
     judge: str
     via: Via
     runs: tuple[int, ...]  # whose pictures are voted on
+    slots: tuple[str, ...]  # the comparison's slots, whose figures move with its votes
     given: int  # votes so far
 
 
@@ -99,8 +101,12 @@ def begin(
     *,
     blind: bool = True,
     budget: int | None = None,
+    anew: bool = False,
 ) -> Session:
     """Return the judge's open sitting, begun if there is none; begun twice at once it is one.
+
+    An open one goes on as it was begun, whatever is asked for now, unless it shall be ``anew``: then
+    it ends first.
 
     A new one begins with what the judge was shown before and left unanswered. A blind one does not
     begin with what was shown with its names, which waits for another sitting that shows them.
@@ -114,6 +120,10 @@ def begin(
         raise Fixable("Say who you are, so that your votes stay yours.")
     if budget is not None and budget < 1:
         raise Fixable("A budget is a number of votes: at least 1.")
+    before = open_session(connection, comparison, judge) if anew else None
+    if before is not None:
+        refuse_other_person(before, via)
+        end(connection, before.id)
     begun = run(
         connection,
         "voting.begin",
@@ -168,7 +178,13 @@ def end(connection: Connection, session_id: int) -> None:
 def blind_sittings(connection: Connection) -> tuple[BlindSitting, ...]:
     """Return the blind sittings that go on, but those of guests, the newest first."""
     return tuple(
-        BlindSitting(**{**found, "runs": tuple(found["runs"])})
+        BlindSitting(
+            **{
+                **found,
+                "runs": tuple(found["runs"]),
+                "slots": tuple(Slot.from_json(slot).key for slot in found["slots"]),
+            }
+        )
         for found in rows(connection, "voting.blind_sittings")
     )
 

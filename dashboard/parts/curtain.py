@@ -38,15 +38,33 @@ def may_be_mine(
 
 def is_drawn(reads: Reads, comparison: int) -> bool:
     """Say whether a comparison is hidden from this judge; if so, put the ways on in its place."""
-    return _hides([each for each in _mine(reads) if each.comparison == comparison])
+    found = _hiding([each for each in _mine(reads) if each.comparison == comparison])
+    if found:
+        draw(found)
+    return bool(found)
 
 
-def hides_votes(reads: Reads) -> bool:
-    """Say whether figures that move with each vote are hidden from this judge, as above.
+def about(reads: Reads, *slots: str) -> tuple[BlindSitting, ...]:
+    """Return the blind sittings of this judge whose votes move a figure about all these slots.
 
-    Looked at after each vote, they would say whom it was for.
+    Looked at after each vote, such a figure would say whom it was for.
     """
-    return _hides(_mine(reads))
+    return tuple(_hiding([each for each in _mine(reads) if set(slots) <= set(each.slots)]))
+
+
+def draw(found: Sequence[BlindSitting]) -> None:
+    """Put in place of what these sittings hide that they do, and the ways on."""
+    if _is_known():
+        _ways_on(found[0])
+    else:
+        _who(found)
+
+
+def in_words(found: Sequence[BlindSitting]) -> str:
+    """Return who votes blind on what: "you vote blind on comparison 3"."""
+    who = "you" if _is_known() else _some(list(dict.fromkeys(each.judge for each in found)))
+    verb = "vote" if _is_known() or len({each.judge for each in found}) > 1 else "votes"
+    return f"{who} {verb} blind on {_which(found)}"
 
 
 def revealed(comparison: int) -> str:
@@ -54,15 +72,11 @@ def revealed(comparison: int) -> str:
     return f"reveal-{comparison}"
 
 
-def _hides(found: Sequence[BlindSitting]) -> bool:
+def _hiding(found: Sequence[BlindSitting]) -> list[BlindSitting]:
+    """Leave out those of which this browser has said that they are somebody else's."""
     if _is_known():
-        if found:
-            _ways_on(found[0])
-        return bool(found)
-    asked = [each for each in found if not st.session_state.get(_looker(each.comparison))]
-    if asked:
-        _who(asked)
-    return bool(asked)
+        return list(found)
+    return [each for each in found if not st.session_state.get(_looker(each.comparison))]
 
 
 def warn(reads: Reads, run_id: int) -> None:

@@ -43,6 +43,12 @@ def progress(made: Comparison) -> str:
     return f"{made.drawn} of {made.wanted} images drawn{broken}"
 
 
+def is_to_come(made: Comparison) -> bool:
+    """Tell whether some of its images are still to be drawn."""
+    pictures = [picture for unit in made.units for picture in unit.pictures.values()]
+    return not made.planned or any(map(_is_to_come, pictures))
+
+
 def standing(made: Comparison) -> BestSlot:
     """Return which slot scores best so far, from the units that they all have a score on."""
     names, scored = slot_names(made.slots), _scored(made)

@@ -20,10 +20,12 @@ from dashboard.parts import (
     safe,
     sheet,
     side_by_side,
+    trying,
     wall,
     who,
 )
 from dashboard.parts.prompt_choice import Over
+from dashboard.parts.words import Said
 from dashboard.reads import Reads, shared_reads
 
 _ONE_OF_SOME = (
@@ -84,6 +86,8 @@ def _chosen(reads: Reads, lines: tuple[ComparisonLine, ...]) -> Comparison | Non
 
 def _show(reads: Reads, made: Comparison) -> None:
     sheet.put(sheet.heading(made.title, side_by_side.progress(made)))
+    if side_by_side.is_to_come(made) and (said := _hindrance(reads, made)):
+        sheet.put(sheet.notice(said))
     if curtain.is_drawn(reads, made.id):
         return
     if made.units:
@@ -93,6 +97,15 @@ def _show(reads: Reads, made: Comparison) -> None:
         wall.show(side_by_side.grid(made), key="compare-wall")
     else:
         sheet.put(sheet.empty("The images appear here as they are drawn."))
+
+
+def _hindrance(reads: Reads, made: Comparison) -> Said | None:
+    """Return why what is missing is not drawn now; None when a machine at work can."""
+    facts = reads.ask(gallery.run, made.run_id) if made.run_id is not None else None
+    said = trying.hindrance(reads.ask_anew(gallery.hosts), (facts or {}).get("base_sha256"))
+    lines = reads.ask(comparisons.comparisons)
+    why = next((line.waiting_reason for line in lines if line.id == made.id), None)
+    return said or (Said(tone="warn", words="The rest waits.", detail=why) if why else None)
 
 
 @st.fragment
@@ -177,7 +190,12 @@ def _with_another(reads: Reads, run_id: int) -> list[str]:
 def _ask(run_id: int, slots: list[str], over: Over, judge: str) -> None:
     try:
         made = writes.compare(
-            run_id, slots, judge or "somebody", prompts=over.prompts, seeds=over.seeds
+            run_id,
+            slots,
+            judge or "somebody",
+            prompts=over.prompts,
+            seeds=over.seeds,
+            suite=over.suite,
         )
     except Away:
         st.error("Not asked for: the database is away. Try again when the line above is gone.")

@@ -41,38 +41,47 @@ def page_body() -> None:
         )
     else:
         _live(reads, live, known)
-    hidden = curtain.hides_votes(reads)
-    if not hidden:
-        _candidate(reads, live)
+    _candidate(reads, live)
     if known:
         sheet.put(sheet.heading("History"))
         sheet.put(promoted.history(known, live))
-    if not hidden:
-        _versions(reads)
+    _versions(reads)
 
 
 def _versions(reads: Reads) -> None:
-    """Show how often people prefer each run's pick to the base model, run after run."""
+    """Show how often people prefer each run's pick to the base model, run after run.
+
+    But those whom this judge votes on blind: their rate would move with each vote.
+    """
     sheet.put(
         sheet.heading(
             "Versions over time", "each run's pick against its base model, by blind votes"
         )
     )
-    lines = [
-        VersionRate(
-            version=each.version,
-            rate=rate,
-            low=100 * won.win_interval.low,
-            high=100 * won.win_interval.high,
-            votes=won.tally.total,
+    lines: list[VersionRate] = []
+    hidden: list[str] = []
+    for each in reads.ask(versions):
+        won = each.against_base
+        if won is None or won.tally.win_rate is None:
+            continue
+        if sittings := curtain.about(reads, won.tally.a, won.tally.b):
+            hidden.append(f"{each.version}, while {curtain.in_words(sittings)}")
+            continue
+        lines.append(
+            VersionRate(
+                version=each.version,
+                rate=won.tally.win_rate,
+                low=100 * won.win_interval.low,
+                high=100 * won.win_interval.high,
+                votes=won.tally.total,
+            )
         )
-        for each in reads.ask(versions)
-        if (won := each.against_base) is not None and (rate := won.tally.win_rate) is not None
-    ]
+    if hidden:
+        sheet.put(sheet.note(f"Left out: {'; '.join(hidden)}."))
     if lines:
         chart = versions_chart(lines, theme=charts.theme())
         st.altair_chart(chart, theme=None, width="stretch", key="versions")
-    else:
+    elif not hidden:
         sheet.put(
             sheet.empty(
                 "No blind votes on a pick against its base yet. Compare them and vote:",
@@ -83,6 +92,8 @@ def _versions(reads: Reads) -> None:
 
 def _live(reads: Reads, live: Promotion, known: tuple[Promotion, ...]) -> None:
     sheet.put(promoted.headline(live, datetime.now(UTC)))
+    if live.run_id is not None:
+        curtain.warn(reads, live.run_id)
     left, right = st.columns([2, 3], gap="medium")
     with left:
         if _is_written_again(reads, live):
@@ -191,6 +202,9 @@ def _checked(
         raise
     except EpochwatchError as trouble:
         sheet.put(sheet.empty(str(trouble)))
+        return
+    if seen.slot is not None and (sittings := curtain.about(reads, seen.slot)):
+        curtain.draw(sittings)  # its pictures and the votes on it bear its name here
         return
     sheet.put(promoted.checklist(seen.checked))
     _pictures(reads, run_id, position, str(seen.record["unit"]), key="candidate-pictures")

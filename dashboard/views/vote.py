@@ -8,17 +8,17 @@ import streamlit as st
 
 from core import polls
 from core.charts.votes import strength_chart, time_chart
-from core.errors import EpochwatchError
 from core.reports import votes_export
 from core.store import comparisons, voting
 from core.store.comparisons import ComparisonLine
-from dashboard import accounts, ballots, writes
-from dashboard.link import Away, shared_link
+from dashboard import accounts, ballots
+from dashboard.link import shared_link
 from dashboard.parts import (
     ballot,
     beat,
     charts,
     curtain,
+    guests,
     links,
     outage,
     poll,
@@ -27,7 +27,7 @@ from dashboard.parts import (
     safe,
     sheet,
     side_by_side,
-    who,
+    sitting,
 )
 from dashboard.reads import shared_reads
 
@@ -104,9 +104,12 @@ def page_body() -> None:
         return
     if st.session_state.get(curtain.revealed(line.id)):
         _result(line)
-        _enter(line)
-    else:
-        _enter(line)
+        sitting.enter(line)
+        guests.show(line)
+        return
+    waits = sitting.enter(line)
+    guests.show(line)
+    if not waits:
         _result(line)
 
 
@@ -140,47 +143,6 @@ def _vote(line: ComparisonLine, session: voting.Session) -> None:
         "Pause: go on later, names stay hidden", type="tertiary", key=f"pause-{session.id}"
     ):
         st.query_params.from_dict({"id": str(line.id)})
-        st.rerun()
-
-
-def _enter(line: ComparisonLine) -> None:
-    sheet.put(
-        sheet.heading(
-            line.title,
-            "two pictures of one prompt and seed at a time; which is which stays hidden "
-            "until you end",
-        )
-    )
-    if said := accounts.hindrance("voter"):
-        sheet.put(sheet.note(said))
-        return
-    with st.form(f"enter-{line.id}", border=False):
-        first, second, third, fourth = st.columns(
-            [3, 2, 2, 2], vertical_alignment="bottom", gap="small"
-        )
-        name = who.box(key=f"judge-{line.id}", value=st.session_state.get("judge", ""), place=first)
-        budget = second.number_input(
-            "Votes to give (0: as many as I like)", 0, 10_000, 0, step=10, key=f"budget-{line.id}"
-        )
-        shown = third.toggle("Show names (not blind)", key=f"seen-{line.id}")
-        if fourth.form_submit_button("Vote", type="primary", width="stretch"):
-            _begin(line, name, blind=not shown, budget=int(budget) or None)
-
-
-def _begin(line: ComparisonLine, judge: str, *, blind: bool, budget: int | None) -> None:
-    if not judge.strip():
-        st.warning("Say who you are, so that your votes stay yours.")
-        return
-    try:
-        session = writes.begin_sitting(line.id, judge, blind=blind, budget=budget)
-    except Away:
-        st.error("Not begun: the database is away. Try again when the line above is gone.")
-    except EpochwatchError as trouble:
-        st.error(safe.markdown(trouble))
-    else:
-        st.session_state["judge"] = session.judge
-        st.query_params["id"] = str(line.id)
-        st.query_params["sitting"] = f"{session.id}-{ballots.ticket(session.id)}"
         st.rerun()
 
 

@@ -45,6 +45,7 @@ SELECT vs.id, vs.comparison, vs.judge, vs.via,
            SELECT g.run_id AS id
            UNION ALL SELECT (slot ->> 'run_id')::int FROM jsonb_array_elements(g.body -> 'slots') slot
        ) run WHERE run.id IS NOT NULL ORDER BY run.id) AS runs,
+       g.body -> 'slots' AS slots,
        (SELECT count(*) FROM epochwatch.servings s
         WHERE s.session_id = vs.id AND coalesce((
             SELECT v.choice FROM epochwatch.votes v WHERE v.serving_id = s.id

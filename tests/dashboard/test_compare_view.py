@@ -9,7 +9,7 @@ from house import House
 from opened_pages import opened, words_of
 
 from core.store import voting
-from core.store.comparisons import comparisons
+from core.store.comparisons import comparison, comparisons
 from core.wishes import ask_comparison
 from daemon.planner import plan
 from dashboard.parts import curtain
@@ -70,6 +70,7 @@ def test_what_is_missing_stands_in_its_place(house: House) -> None:
     assert "on 4 prompts so far, with 4 to come" in words
     assert words.count("over 4<") == 2
     assert "epoch 3 at 0.70" in words
+    assert "No machine that draws is at work." in words
 
 
 def test_slots_that_are_not_there_are_an_answer_not_a_crash(house: House) -> None:
@@ -134,7 +135,9 @@ def test_a_browser_that_has_not_said_whose_it_is_is_asked(sitting: voting.Sessio
 
 def test_with_accounts_only_ones_own_sitting_hides() -> None:
     """A name that somebody typed elsewhere is nobody's account."""
-    mine = voting.BlindSitting(id=1, comparison=1, judge="a@b.c", via="account", runs=(), given=0)
+    mine = voting.BlindSitting(
+        id=1, comparison=1, judge="a@b.c", via="account", runs=(), slots=(), given=0
+    )
     other = replace(mine, id=2, via="local")
     assert curtain.may_be_mine([mine, other], account="a@b.c", said="x") == (mine,)
     assert curtain.may_be_mine([mine, other], account="d@e.f", said="a@b.c") == ()
@@ -188,3 +191,31 @@ def test_the_best_slot_is_named_but_not_behind_the_curtain() -> None:
     behind = words_of(opened("compare", "Ann"))
     assert "by score" not in behind
     assert " over 4</span>" not in behind
+
+
+def test_a_comparison_by_category_is_made_on_the_page(house: House) -> None:
+    """The template is there to be changed; what cannot be read is told with its line."""
+    page = opened("compare")
+    page.radio(key="compare-over").set_value("Categories").run()
+    assert "96 of 96 images have to be drawn." in page.caption[1].value
+    (text,) = (each for each in page.text_area if each.key.startswith("compare-kinds-"))
+    assert 'category = "weapons"' in text.value
+    text.set_value('[[prompt]]\nname = "a"\ntext = "a __beast__"\n').run()
+    assert "line 3" in page.error[0].value.replace("\\", "")
+    page.button(key="compare-go").click().run()
+    assert house.select("SELECT 1 FROM epochwatch.grids WHERE purpose = 'compare'") == []
+    kinds = (
+        '[[prompt]]\nname = "hero"\ncategory = "characters"\ntext = "a portrait, number 1"\n'
+        '[[prompt]]\nname = "wall"\ncategory = "tiles"\ntext = "a wall tile, number 2"\n'
+    )
+    (text,) = (each for each in page.text_area if each.key.startswith("compare-kinds-"))
+    text.set_value(kinds).run()
+    page.button(key="compare-go").click().run()
+    assert not page.exception
+    house.draw(QUALITY)
+    with house.database.transaction() as connection:
+        (line,) = comparisons(connection)
+        made = comparison(connection, line.id)
+    assert made is not None
+    assert (made.title, made.drawn) == ("base / epoch 3 on categories", 4)
+    assert [unit.category for unit in made.units] == ["characters", "tiles"]

@@ -6,7 +6,7 @@ import pytest
 from house import House
 from opened_pages import opened, words_of
 
-from core.store import comparisons, voting
+from core.store import comparisons, guest_links, voting
 from dashboard import ballots
 
 
@@ -77,13 +77,68 @@ def test_a_browser_that_has_not_said_who_it_is_is_asked_before_the_result(
 def test_what_moves_with_each_vote_is_hidden_on_the_page_production(
     house: House, voted: voting.Session
 ) -> None:
-    """The checklist and the versions say how often a slot has won, so that they wait for the end."""
+    """The checklist and the version that the votes are about wait for the end, and nothing else."""
     page = opened("production", "Ann")
+    left_out = f"Left out: punk, while you vote blind on comparison {voted.comparison}."
     assert f"You are voting blind on comparison {voted.comparison}." in words_of(page)
-    for told in ("win rate", "Versions over time"):
-        assert told not in words_of(page)
-        assert told in words_of(opened("production", "Bo"))
+    assert "win rate" not in words_of(page)
+    assert left_out in words_of(page)
+    assert "win rate" in words_of(opened("production", "Bo"))
+    assert "Left out" not in words_of(opened("production", "Bo"))
+    page.selectbox(key=f"candidate-at-{_run(house)}").set_value(2).run()
+    assert "win rate" in words_of(page)  # nobody votes on epoch 2
+    assert left_out in words_of(page)
     with house.database.transaction() as connection:
         voting.end(connection, voted.id)
-    page.run()
+    page.selectbox(key=f"candidate-at-{_run(house)}").set_value(3).run()
     assert "100.0 % of 3 comparisons won" in words_of(page)
+    assert "Left out" not in words_of(page)
+
+
+def _run(house: House) -> int:
+    (found,) = house.select("SELECT id FROM public.training_runs")
+    return int(found["id"])
+
+
+def test_an_open_sitting_that_was_begun_otherwise_is_told_of(
+    house: House, sitting: voting.Session
+) -> None:
+    """What is asked for now is not dropped in silence: the judge goes on, or begins anew."""
+    page = opened("vote", id=sitting.comparison)
+    page.text_input(key=f"judge-{sitting.comparison}").set_value("Ann")
+    page.number_input(key=f"budget-{sitting.comparison}").set_value(40)
+    page.button[0].click().run()
+    assert "You have an open sitting here: blind, 20 votes." in words_of(page)
+    page.button(key=f"anew-{sitting.id}").click().run()
+    with house.database.transaction() as connection:
+        found = voting.open_session(connection, sitting.comparison, "Ann")
+        before = voting.session(connection, sitting.id)
+    assert found is not None
+    assert (found.id > sitting.id, found.blind, found.budget) == (True, True, 40)
+    assert before is not None
+    assert before.ended_at is not None
+    assert "".join(page.query_params["sitting"]).startswith(f"{found.id}-")
+
+
+def test_a_guest_link_is_made_shown_once_and_closed(house: House, sitting: voting.Session) -> None:
+    """The page holds its address after the click and never again; closed it opens nothing."""
+    page = opened("vote", "Mara", id=sitting.comparison)
+    page.text_input(key=f"guest-name-{sitting.comparison}").set_value("Nadia [x](y)")
+    next(each for each in page.button if each.label == "Make a link").click().run()
+    assert not page.exception
+    token = page.code[0].value.rpartition("/guest/")[2]
+    with house.database.transaction() as connection:
+        link = guest_links.guest(connection, token)
+    assert link is not None
+    assert (link.judge, link.comparison, link.created_by) == (
+        "Nadia [x](y)",
+        sitting.comparison,
+        "Mara",
+    )
+    page.run()
+    assert not page.code
+    assert token not in words_of(page)
+    page.button(key=f"close-{link.token_sha256[:16]}").click().run()
+    with house.database.transaction() as connection:
+        assert guest_links.guest(connection, token) is None
+    assert not any(each.label == "Close this link" for each in page.button)

@@ -237,6 +237,22 @@ def test_blind_sittings_that_go_on_are_known_with_their_votes(
     (found,) = (each for each in voting.blind_sittings(connection) if each.judge in names)
     assert (found.id, found.judge, found.via, found.given) == (mara.id, "Mara", "account", 1)
     assert found.comparison == made.id
+    assert found.slots == tuple(slot.key for slot in made.slots)
+
+
+def test_a_sitting_goes_on_as_it_was_begun_unless_it_is_begun_anew(
+    connection: Connection, made: Made
+) -> None:
+    """Anew it ends first, and only by the judge whose it is."""
+    first = voting.begin(connection, made.id, "Ada", "local", budget=3)
+    assert voting.begin(connection, made.id, "Ada", "local", blind=False) == first
+    with pytest.raises(Fixable, match="A link needs a name of its own"):
+        voting.begin(connection, made.id, "Ada", "guest", anew=True)
+    anew = voting.begin(connection, made.id, "Ada", "local", blind=False, anew=True)
+    before = voting.session(connection, first.id)
+    assert before is not None
+    assert before.ended_at is not None
+    assert (anew.id > first.id, anew.blind, anew.budget) == (True, False, None)
 
 
 def test_a_typed_address_and_its_account_never_share_a_sitting(

@@ -88,7 +88,7 @@ def test_a_wrong_wish_says_what_there_is(epochwatch: Any) -> None:
     assert json.loads(epochwatch("compare", "--json").out) == []
 
 
-EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "examples" / "categories.toml"
+EXAMPLE = Path(__file__).resolve().parents[3] / "core" / "formats" / "categories.toml"
 
 
 def test_any_suite_is_compared_as_the_run_is_drawn(
