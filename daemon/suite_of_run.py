@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,12 @@ from core.settings import Settings
 from core.store.database import Row
 from daemon.generator.suitability import FLOW
 from daemon.profiling import grid_of_images
+
+_MADE_FOR = {"sdxl": 1024, "sd3": 1024, "flux": 1024}  # pixels of a side; the others: 512
+_PASSED_OVER = {  # of sample prompts, by sd-scripts itself: it rounds sizes and has one sampler
+    "sd3": frozenset({"width", "height", "sampler"}),
+    "flux": frozenset({"width", "height", "sampler", "negative"}),
+}
 
 
 def training_images(settings: Settings, about: Row) -> tuple[CaptionedImage, ...]:
@@ -45,10 +52,10 @@ def suite_of(
     """
     if settings.suite is not None:
         loaded = read_suite(settings.suite, settings.embeddings)
-        recipe = loaded.suite.recipe
         if loaded.is_trainers:
-            recipe = _as_trained(recipe, metadata_of(known))
-        recipe = suited_to(recipe, kind, loaded.written)
+            recipe = _as_trained(loaded, metadata_of(known), kind)
+        else:
+            recipe = suited_to(loaded.suite.recipe, kind, loaded.written)
         loaded = replace(loaded, suite=replace(loaded.suite, recipe=recipe))
         return _marked_by_origin(loaded, images)
     captions = [image.caption for image in images] or _captions_in_headers(known)
@@ -57,7 +64,7 @@ def suite_of(
             "No test prompts: give a suite with --suite FILE or the training images with "
             "--data DIR, so that prompts can be derived from their captions."
         )
-    recipe = suited_to(_recipe_of(about, images, metadata_of(known)), kind)
+    recipe = suited_to(_recipe_of(about, images, metadata_of(known), kind), kind)
     trigger = trigger_of_metadata(metadata_of(known))
     return LoadedSuite(suite=derive_suite(captions, recipe=recipe, trigger=trigger))
 
@@ -68,10 +75,17 @@ def metadata_of(known: list[Row]) -> dict[str, str]:
     return {key: value for key, value in (facts or {}).items() if isinstance(value, str)}
 
 
-def _recipe_of(about: Row, images: Iterable[CaptionedImage], metadata: dict[str, str]) -> Recipe:
-    """Return the recipe when nobody gave one: size, clip skip and token length as trained."""
-    width, _, height = (about["resolution"] or "512x512").partition("x")
-    size = Recipe(width=int(width), height=int(height or width))
+def _recipe_of(
+    about: Row, images: Iterable[CaptionedImage], metadata: dict[str, str], kind: str
+) -> Recipe:
+    """Return the recipe when nobody gave one: size, clip skip and token length as trained.
+
+    The size may have been written by a person, in any form; where it is not known it is the one
+    that the base model's family was made for.
+    """
+    sides = [int(side) for side in re.findall(r"\d{2,4}", about["resolution"] or "")[:2]]
+    sides = sides or [_MADE_FOR.get(kind, Recipe.width)]
+    size = Recipe(width=sides[0], height=sides[-1])
     recipe = replace(size, **trained_recipe(metadata))  # type: ignore[arg-type]
     sizes = {Image.open(image.path).size for image in images}
     small = {size for size in sizes if max(size) <= 128}
@@ -80,11 +94,14 @@ def _recipe_of(about: Row, images: Iterable[CaptionedImage], metadata: dict[str,
     return replace(recipe, grid=min(size[0] for size in small)) if small else recipe
 
 
-def _as_trained(recipe: Recipe, metadata: dict[str, str]) -> Recipe:
+def _as_trained(loaded: LoadedSuite, metadata: dict[str, str], kind: str) -> Recipe:
     """Return the recipe of sample prompts as their trainer draws them; BREAKs keep their room."""
-    trained = trained_recipe(metadata)
+    recipe, trained = loaded.suite.recipe, trained_recipe(metadata)
     length = max(recipe.token_length, trained.pop("token_length", 0))
-    return replace(recipe, token_length=length, **trained)  # type: ignore[arg-type]
+    recipe = replace(recipe, token_length=length, **trained)  # type: ignore[arg-type]
+    if kind == "flux" and loaded.flux_guidance is not None:
+        recipe = replace(recipe, guidance=loaded.flux_guidance)
+    return suited_to(recipe, kind, loaded.written - _PASSED_OVER.get(kind, frozenset()))
 
 
 def suited_to(recipe: Recipe, kind: str, written: Collection[str] = ()) -> Recipe:
@@ -100,6 +117,8 @@ def suited_to(recipe: Recipe, kind: str, written: Collection[str] = ()) -> Recip
     if kind in FLOW:
         guidance = "3.50" if kind == "flux" else "7.00"
         fitting |= {"sampler": "euler", "guidance": guidance, "clip_skip": 1, "token_length": CHUNK}
+    if kind == "flux":
+        fitting["negative"] = ""
     return replace(recipe, **{key: fitting[key] for key in fitting.keys() - set(written)})
 
 

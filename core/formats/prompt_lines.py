@@ -11,19 +11,23 @@ from typing import Any
 from core.errors import Fixable
 from core.formats.prompt_expansion import PromptReader, is_comment
 from core.formats.prompt_text import expectation_from_text
+from core.formats.sampler_names import unknown_sampler
 from core.nouns import Prompt, Recipe, Tier
 
-# sd-scripts' letter, its key in TOML and JSON, and what it sets here. --g is its guidance scale of
-# models that have no classifier-free one.
+# sd-scripts' letter in either case, its key in TOML and JSON, and what it sets here. --g is what a
+# model distilled with its guidance is told (Flux), --l the classifier-free one of all others.
 _OPTIONS = {
     "n": "negative", "w": "width", "h": "height", "d": "seed", "s": "steps", "l": "guidance",
-    "g": "guidance", "ss": "sampler",
+    "g": "guidance_scale", "ss": "sampler",
 }  # fmt: skip
 _KEYS = {
-    "prompt": "prompt", "negative_prompt": "negative", "width": "width", "height": "height",
-    "seed": "seed", "sample_steps": "steps", "scale": "guidance", "guidance_scale": "guidance",
+    "negative_prompt": "negative", "width": "width", "height": "height", "seed": "seed",
+    "sample_steps": "steps", "scale": "guidance", "guidance_scale": "guidance_scale",
     "sample_sampler": "sampler",
 }  # fmt: skip
+_OPTION = re.compile(r"([a-z]+)(?:\s+(.*))?", re.DOTALL | re.IGNORECASE)
+_SMALLEST = 64  # pixels of a side; sd-scripts rounds sides down to multiples of 8, not below this
+_MOST_STEPS = 1000  # sd-scripts draws no more
 
 
 @dataclass
@@ -69,6 +73,9 @@ class ReadPrompts:
     recipe: Recipe
     written: frozenset[str]  # the values of the recipe that are not left at the default
     prompts: tuple[Prompt, ...]
+    flux_guidance: str | None = (
+        None  # decimal text: what Flux is drawn with, where it is told apart
+    )
 
 
 def prompts_of_lines(lines: Sequence[str], problems: Problems, reader: PromptReader) -> ReadPrompts:
@@ -77,7 +84,7 @@ def prompts_of_lines(lines: Sequence[str], problems: Problems, reader: PromptRea
     for number, line in enumerate(lines, start=1):
         text = line.strip()
         if text and not is_comment(text):
-            head, *tail = re.split(r"(?:^|\s)--(?=[a-z]+(?:\s|$))", text)
+            head, *tail = re.split(r"(?:^|\s)--(?=[A-Za-z])", text)
             options = _line_options(number, tail, problems)
             asked.append(_Asked(line=number, text=head.strip(), options=options))
     return _assemble(asked, problems, reader)
@@ -87,13 +94,16 @@ def _line_options(line: int, parts: list[str], problems: Problems) -> dict[str, 
     """Return the options of one line by what they set."""
     options: dict[str, Any] = {}
     for part in parts:
-        letter, _, value = part.partition(" ")
-        name = _OPTIONS.get(letter)
-        if name is None:
+        found = _OPTION.fullmatch(part.strip())
+        name = _OPTIONS.get(found[1].lower()) if found else None
+        if found is None or name is None:
             known = " ".join(f"--{known}" for known in _OPTIONS)
-            problems.add(line, f"unknown option '--{letter}'; known are {known}")
+            asked = part.split(maxsplit=1)[0]
+            problems.add(
+                line, f"unknown option '--{asked}'; known are {known}, each with a space behind it"
+            )
         else:
-            _set_option(options, name, value.strip(), line, problems)
+            _set_option(options, name, found[2] or "", line, problems)
     return options
 
 
@@ -107,14 +117,18 @@ def prompts_of_entries(
     asked = []
     for number, (entry, line) in enumerate(zip(entries, lines, strict=True), start=1):
         options: dict[str, Any] = {}
-        for key, value in entry.items():
+        written = {key: value for key, value in entry.items() if value is not None}
+        text = written.pop("prompt", "")
+        if not isinstance(text, str):
+            problems.add(line, f"prompt {number}: the prompt must be text")
+            continue
+        for key, value in written.items():
             name = _KEYS.get(key)
             if name is None:
                 problems.add(line, f"prompt {number}: unknown key '{key}'")
-            elif name != "prompt":
+            else:
                 _set_option(options, name, str(value), line, problems)
-        text = str(entry.get("prompt", "")).strip()
-        asked.append(_Asked(line=line, text=text, options=options))
+        asked.append(_Asked(line=line, text=text.strip(), options=options))
     return _assemble(asked, problems, reader)
 
 
@@ -126,15 +140,27 @@ def _set_option(
         "negative": str,
         "sampler": str,
         "guidance": _decimal,
+        "guidance_scale": _decimal,
         "seed": _whole_from(0),
+        "steps": lambda text: min(_MOST_STEPS, _whole_from(1)(text)),
+        "width": _side,
+        "height": _side,
     }
+    if name == "sampler" and (unknown := unknown_sampler(value)):
+        problems.add(line, unknown)
+        return
     try:
-        read = readers.get(name, _whole_from(1))(value)
+        read = readers[name](value)
     except ValueError:
         problems.add(line, f"{name} '{value}' is not a number that can be used")
         return
     if options.setdefault(name, read) != read:
         problems.add(line, f"{name} is given twice with different values")
+
+
+def _side(text: str) -> int:
+    """Return a width or height as sd-scripts draws it, whatever is written."""
+    return max(_SMALLEST, _whole_from(1)(text) // 8 * 8)
 
 
 def _decimal(text: str) -> str:
@@ -177,6 +203,9 @@ def _assemble(asked: list[_Asked], problems: Problems, reader: PromptReader) -> 
         first.setdefault(one.text, one)
         seeds.setdefault(one.text, []).append(one.options.get("seed", 42))
     recipe = {name: value for name, (_, value) in settings.items() if name != "seed"}
+    flux_guidance = recipe.pop("guidance_scale", None)
+    if flux_guidance is not None:
+        recipe.setdefault("guidance", flux_guidance)
     if "negative" in recipe:
         line, text = settings["negative"]
         recipe["negative"] = read_text(text, "negative", line, problems, reader) or ""
@@ -188,6 +217,7 @@ def _assemble(asked: list[_Asked], problems: Problems, reader: PromptReader) -> 
         recipe=Recipe(**recipe),
         written=frozenset(recipe),
         prompts=tuple(prompt for prompt in prompts if prompt),
+        flux_guidance=flux_guidance,
     )
 
 

@@ -13,6 +13,7 @@ from core.formats.prompt_lines import Problems, read_text
 from core.formats.prompt_subject import subject_of_category
 from core.formats.prompt_text import expectation_from_text
 from core.formats.prompt_weights import CHUNK
+from core.formats.sampler_names import unknown_sampler
 from core.nouns import TIERS, Expectation, Origin, Prompt, Recipe
 
 _PROMPT_KEYS = {
@@ -20,6 +21,7 @@ _PROMPT_KEYS = {
 }  # fmt: skip
 _EXPECT_KEYS = {"background", "regions", "accessories", "expression"}
 _DECIMALS = {"guidance"}
+_PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 _WHOLE = {"steps", "width", "height", "clip_skip", "token_length"}
 # The digits name the command line or workflow that a stored suite was drawn with.
 _RENDERER = re.compile(r"diffusers|(command|comfyui)(:[0-9a-f]{12})?")
@@ -94,6 +96,9 @@ def read_recipe(
     prefix, suffix = known.pop("prefix", ""), known.pop("suffix", "")
     if known.get("grid") == 0:  # TOML has no null: 0 says that the art has no pixel grid
         known["grid"] = None
+    if known.get("renderer", "diffusers") == "diffusers":
+        for key, trouble in _undrawable(known):
+            problems.add(lines.of(key, "recipe"), trouble)
     if "finishing" in known:
         known["finishing"] = _finishing(known, lines, problems, palettes or {})
     if "negative" in known:
@@ -124,6 +129,20 @@ def _finishing(
     if known.get("grid", 1) is None and steps != Finishing():
         problems.add(line, "finishing needs a grid, since it makes one pixel of each cell")
     return steps.text
+
+
+def _undrawable(known: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return (key, what is wrong) for what our own renderer cannot draw with; others may."""
+    troubles = [
+        (side, f"{side} must be a multiple of 8")
+        for side in ("width", "height")
+        if known.get(side, 0) % 8
+    ]
+    if known.get("precision", "auto") not in _PRECISIONS:
+        troubles.append(("precision", f"precision must be one of {', '.join(_PRECISIONS)}"))
+    if unknown := unknown_sampler(known.get("sampler", Recipe.sampler)):
+        troubles.append(("sampler", unknown))
+    return troubles
 
 
 def _recipe_trouble(key: str, value: Any) -> str | None:

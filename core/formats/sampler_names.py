@@ -82,6 +82,15 @@ _COMFYUI = {
 }
 
 
+def unknown_sampler(name: str) -> str | None:
+    """Return why a suite cannot ask for the sampler ``name``, as a clause; None where it can."""
+    try:
+        find_sampler(name)
+    except Fixable:
+        return f"the sampler '{name}' is not known; known are {', '.join(known_samplers())}"
+    return None
+
+
 def find_sampler(name: str) -> Sampler:
     """Return the sampler that ``name`` means.
 

@@ -20,7 +20,6 @@ from core.formats.base_model import vae_sha256
 from core.formats.checkpoint_file import facts
 from core.formats.checkpoint_header import Header, read_header
 from core.formats.checkpoint_metadata import storable
-from core.formats.prompt_suite import read_suite
 from core.nouns import Recipe
 from core.rules.beside import Decision
 from core.settings import load_settings
@@ -34,7 +33,7 @@ from daemon.neighbors import Neighbors
 from daemon.outbox import Outbox
 from daemon.preparation import Preparation
 from daemon.sharing import Sharing
-from daemon.suite_of_run import suited_to
+from daemon.suite_of_run import suite_of, suited_to
 from daemon.worker import Worker
 
 SD1 = ("model.diffusion_model.input_blocks.0.0.weight", "cond_stage_model.transformer.x")
@@ -285,18 +284,44 @@ def test_a_recipe_nobody_wrote_suits_its_base_model() -> None:
     [
         ("p.txt", "a cat\n", ("euler", "3.50", 30)),
         ("p.txt", "a cat --s 9 --l 5\n", ("euler", "5.00", 9)),
-        ("p.json", '[{"prompt": "a cat", "sample_sampler": "ddim"}]', ("ddim", "3.50", 30)),
+        ("p.txt", "a cat --n blurry --l 1 --g 4 --w 504\n", ("euler", "4.00", 30)),
+        ("p.json", '[{"prompt": "a cat", "sample_sampler": "ddim"}]', ("euler", "3.50", 30)),
         ("p.toml", '[recipe]\nsampler = "heun"\n[[prompt]]\ntext = "a cat"', ("heun", "3.50", 30)),
     ],
 )
 def test_what_a_suite_does_not_say_suits_its_base_model(
     name: str, text: str, found: tuple[str, str, int], tmp_path: Path
 ) -> None:
-    """Lines for a trainer name no sampler, and Flux knows one; a written one is refused in words."""
+    """Flux knows one sampler: a suite's own is refused in words, sd-scripts passes over its own.
+
+    So it does with a negative prompt, and rounds sizes to what Flux draws.
+    """
     (tmp_path / name).write_text(text)
-    loaded = read_suite(tmp_path / name)
-    recipe = suited_to(loaded.suite.recipe, "flux", loaded.written)
+    settings = load_settings(home=tmp_path, suite=tmp_path / name)
+    recipe = suite_of(settings, [], {}, (), "flux").suite.recipe
     assert (recipe.sampler, recipe.guidance, recipe.steps) == found
+    assert (recipe.negative, recipe.width % 16) == ("", 0)
+
+
+@pytest.mark.parametrize(
+    ("written", "kind", "size"),
+    [
+        ("1024,768", "sd1", (1024, 768)),
+        ("512px", "sd1", (512, 512)),
+        ("768\u00d7512 (bucketed)", "sdxl", (768, 512)),
+        ("as the images are", "sd1", (512, 512)),
+        (None, "sdxl", (1024, 1024)),
+    ],
+)
+def test_a_resolution_that_a_person_wrote_is_understood(
+    written: str | None, kind: str, size: tuple[int, int], tmp_path: Path
+) -> None:
+    """The column is text: what holds no size is as good as nothing, and the family's own counts."""
+    tags = json.dumps({"1_cat": {"a cat": 9, "a hat": 4, "a ball": 3}})
+    known = [{"facts": {"ss_tag_frequency": tags}}]
+    settings = load_settings(home=tmp_path)
+    recipe = suite_of(settings, known, {"resolution": written}, (), kind).suite.recipe
+    assert (recipe.width, recipe.height) == size
 
 
 @pytest.mark.parametrize("is_set", ["", '["python", "draw.py", "{prompt}"]'])

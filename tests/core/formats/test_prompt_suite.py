@@ -77,6 +77,13 @@ def test_a_toml_suite_is_read_with_recipe_strength_and_expectations(tmp_path: Pa
     assert (last.tier, last.seeds, last.trigger) == ("full", (42,), "")
 
 
+def test_another_renderer_may_have_other_samplers(tmp_path: Path) -> None:
+    """What our own cannot draw is refused where our own draws."""
+    text = '[recipe]\nrenderer = "command"\nsampler = "restart"\n[[prompt]]\ntext = "x"'
+
+    assert loaded(tmp_path, "a.toml", text).suite.recipe.sampler == "restart"
+
+
 def test_tiers_hold_the_smaller_ones(tmp_path: Path) -> None:
     """Quick within medium within full."""
     suite = loaded(tmp_path, "a.toml", TOML).suite
@@ -124,6 +131,10 @@ def test_all_problems_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
         ('[recipe]\nstrength = 3\n[[prompt]]\ntext="x"', "strength"),
         ('[recipe]\nwidth = -5\n[[prompt]]\ntext="x"', "width"),
         ("prompt = 3", "[[prompt]]"),
+        ('[prompt]\nsubset = ["x"]', "line 1: subsets are written as [[prompt.subset]]"),
+        ('[recipe]\nwidth = 500\n[[prompt]]\ntext="x"', "line 2: width must be a multiple of 8"),
+        ('[recipe]\nsampler = "warp"\n[[prompt]]\ntext="x"', "line 2: the sampler 'warp'"),
+        ('[recipe]\nprecision = "int8"\n[[prompt]]\ntext="x"', "line 2: precision"),
     ],
 )
 def test_what_is_not_understood_is_refused_with_its_name(
@@ -164,6 +175,25 @@ def test_sample_prompts_of_the_trainer_bring_recipe_and_seeds(tmp_path: Path) ->
     assert [(prompt.text, prompt.seeds) for prompt in suite.prompts] == [("pink hair", (1, 2))]
 
 
+def test_options_are_read_as_the_trainer_reads_them(tmp_path: Path) -> None:
+    """Letters in either case; sides are rounded down to 8, and never below 64; a thousand steps."""
+    found = loaded(tmp_path, "p.txt", "a --N blurry --W 500 --h\t40 --S 5000 --l 1 --g 3.5\n")
+
+    assert found.suite.recipe == Recipe(
+        negative="blurry", width=496, height=64, steps=1000, guidance="1.00"
+    )
+    assert found.flux_guidance == "3.50"
+    assert loaded(tmp_path, "p.txt", "a --g 3.5").suite.recipe == Recipe(guidance="3.50")
+
+
+def test_a_null_in_json_is_a_value_that_is_not_written(tmp_path: Path) -> None:
+    """Programs write it for what they do not set; the word None is drawn by nobody."""
+    plain = loaded(tmp_path, "p.json", '[{"prompt": "a"}]')
+    text = '[{"prompt": "a", "negative_prompt": null, "seed": null}]'
+
+    assert loaded(tmp_path, "p.json", text) == plain
+
+
 def test_sample_prompts_as_toml_and_json_are_read_too(tmp_path: Path) -> None:
     """The two structured forms of sd-scripts give the same suite."""
     toml = loaded(
@@ -184,6 +214,8 @@ def test_sample_prompts_as_toml_and_json_are_read_too(tmp_path: Path) -> None:
         ("a --s 20\nb --s 30", "line 2: steps is 30 here but 20 on line 1"),
         ("--d 4", "line 1: the prompt is empty"),
         ("a --d -4", "line 1: seed '-4'"),
+        ("a --w=512", "line 1: unknown option '--w=512'"),
+        ("a\nb --ss warp 9", "line 2: the sampler 'warp 9' is not known"),
     ],
 )
 def test_options_that_cannot_be_kept_are_told_with_their_line(
@@ -193,7 +225,9 @@ def test_options_that_cannot_be_kept_are_told_with_their_line(
     assert told in complaint(tmp_path, "p.txt", text)
 
 
-@pytest.mark.parametrize("body", ["{", "3", '[{"prompt": "a", "colour": 1}]', "[]"])
+@pytest.mark.parametrize(
+    "body", ["{", "3", '[{"prompt": "a", "colour": 1}]', "[]", '[{"prompt": ["a"]}]']
+)
 def test_broken_json_is_refused(tmp_path: Path, body: str) -> None:
     """Bad syntax, the wrong shape, unknown keys and nothing at all."""
     assert "was not loaded" in complaint(tmp_path, "p.json", body)
