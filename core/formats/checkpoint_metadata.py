@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _UNSET = {"", "none", "null"}
 _LONGEST_TEXT = 500  # characters of a name or note that are kept
 _LONGEST_JSON = 8_000_000  # characters of a JSON value that are parsed; tags can be many
+_LONGEST_KEPT = 20_000  # characters of a value that is stored
+_TAGS = "ss_tag_frequency"  # how often each tag stands in the captions of each folder
 _SHA256 = re.compile(r"^(?:0x)?([0-9a-fA-F]{64})$")
 _OPTIMIZER = re.compile(r"^([\w.]+)")
 _MODEL_TYPES = {"sd1": "SD15", "sdxl": "SDXL"}
@@ -34,13 +36,47 @@ def clean(text: str) -> str:
 def storable(metadata: Mapping[str, str]) -> dict[str, str]:
     """Return all metadata as a database can take it: odd characters escaped, long values cut.
 
-    At most 300 values of 20,000 characters each; a value that was cut ends in "...".
+    At most 300 values of 20,000 characters each; a value that was cut ends in "...". Of too many
+    tags the most frequent are kept, since trigger word and test prompts are found among them.
     """
-    return {clean(key): _cut(value) for key, value in list(metadata.items())[:300]}
+    kept = {clean(key): _cut(value) for key, value in list(metadata.items())[:300]}
+    tags = metadata.get(_TAGS, "")
+    if _LONGEST_KEPT < len(tags) <= _LONGEST_JSON and (frequent := _most_frequent(tags)):
+        kept[_TAGS] = frequent
+    return kept
 
 
 def _cut(value: str) -> str:
-    return shown(value) if len(value) <= 20_000 else shown(value[:20_000]) + "..."
+    if len(value) <= _LONGEST_KEPT:
+        return shown(value)
+    return shown(value[:_LONGEST_KEPT]) + "..."
+
+
+def _most_frequent(text: str) -> str | None:
+    """Return kohya's tag counts with as many of the most frequent tags as fit, in their order."""
+    try:
+        told = json.loads(text)
+        counts = {
+            (folder, tag): int(count)
+            for folder, tags in told.items()
+            for tag, count in tags.items()
+        }
+    except (ValueError, RecursionError, AttributeError, TypeError, OverflowError):
+        return None
+    kept: dict[str, dict[str, int]] = {folder: {} for folder in told}
+    room = _LONGEST_KEPT - len(json.dumps(kept))
+    if room < 0:
+        return None
+    chosen = set()
+    for each in sorted(counts, key=lambda each: -counts[each]):
+        room -= len(json.dumps({each[1]: counts[each]}))  # its brackets pay for ", " between two
+        if room < 0:
+            break
+        chosen.add(each)
+    for (folder, tag), count in counts.items():
+        if (folder, tag) in chosen:
+            kept[folder][tag] = count
+    return json.dumps(kept)
 
 
 class Values:

@@ -27,6 +27,7 @@ from core.formats.checkpoint_file import (
     why_not_tested,
     with_companion,
 )
+from core.formats.prompt_trigger import trigger_of_metadata
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -269,6 +270,26 @@ def test_metadata_can_be_stored_whatever_it_holds() -> None:
     assert len(found["c"]) == 20_003
     assert len(found) == 300
     json.dumps(found).encode("ascii")
+
+
+def test_of_too_many_tags_the_frequent_ones_are_kept() -> None:
+    """A folder of a thousand captions: its trigger word is found, and its tags stay JSON."""
+    rare = {f"hair no. {number} with \u201cbeads\u201d": 1 for number in range(1000)}
+    tags = {"1_rare": rare, "2_punk": {"blue": 60, "punk": 200, "hat": 30}}
+    counted = {"1_rare": {"img_count": 10}, "2_punk": {"img_count": 200}}
+    told = {"ss_tag_frequency": json.dumps(tags), "ss_dataset_dirs": json.dumps(counted)}
+    found = storable(told)
+    kept = json.loads(found["ss_tag_frequency"])
+    assert list(kept["2_punk"]) == ["blue", "punk", "hat"]
+    assert 0 < len(kept["1_rare"]) < 1000
+    assert len(found["ss_tag_frequency"]) <= 20_000
+    assert trigger_of_metadata(found) == trigger_of_metadata(told) == "punk"
+
+
+@pytest.mark.parametrize("tags", ["x" * 30_000, "[1]" + " " * 30_000, '{"a": 1}' + " " * 30_000])
+def test_tags_that_are_none_are_cut_like_any_text(tags: str) -> None:
+    """Somebody else wrote them."""
+    assert len(storable({"ss_tag_frequency": tags})["ss_tag_frequency"]) == 20_003
 
 
 LAYOUTS = {
