@@ -20,6 +20,7 @@ _PARTS = {
     "diffusion_model_": "unet",  # ComfyUI, ai-toolkit, OneTrainer
     "lycoris_": "unet",  # LyCORIS' own wrapper, SimpleTuner
     "text_encoder_": "text_encoder",
+    "text_encoders_clip_l_transformer_": "text_encoder",  # ComfyUI, OneTrainer
 }
 _PARTS_OF_TRANSFORMERS = {
     "transformer_": "transformer",
@@ -35,15 +36,22 @@ _PARTS_OF_TRANSFORMERS = {
     "lora_te2_": "text_encoder_2",
     "clip_l_": "text_encoder",
     "clip_g_": "text_encoder_2",
+    "text_encoders_clip_l_transformer_": "text_encoder",
+    "text_encoders_clip_g_transformer_": "text_encoder_2",
 }
-_T5 = ("lora_te3_", "t5xxl_")
-_PARTS_OF_ONE = {"lora_te_": "text_encoder"}
+_T5 = ("lora_te3_", "t5xxl_", "text_encoders_t5xxl_transformer_")
+_PARTS_OF_ONE = {
+    "lora_te_": "text_encoder",
+    "clip_l_": "text_encoder",  # OneTrainer
+    "text_encoders_clip_h_transformer_": "text_encoder",  # SD 2
+}
 _PARTS_OF_TWO = {
     "lora_te1_": "text_encoder",
     "clip_l_": "text_encoder",  # OneTrainer
     "lora_te2_": "text_encoder_2",
     "clip_g_": "text_encoder_2",
     "text_encoder_2_": "text_encoder_2",
+    "text_encoders_clip_g_transformer_": "text_encoder_2",
 }
 _OLDER = (  # diffusers' attention processors, before version 0.22
     (re.compile(r"_processor_(to_[qkv])$"), r"_\1"),

@@ -374,7 +374,9 @@ ONETRAINER: dict[str, Callable[[str, str], str]] = {
     "KOHYA_LORA": lambda part, name: f"{part}_{name.replace('.', '_')}",
     "LEGACY_LORA": lambda part, name: f"{part}.{name}",
     "COMFY_LORA": lambda part, name: (
-        f"diffusion_model.{name}" if part == "lora_unet" else f"text_encoder.{name}"
+        f"diffusion_model.{name}"
+        if part == "lora_unet"
+        else f"text_encoders.clip_l.transformer.{name}"
     ),
 }
 

@@ -64,7 +64,8 @@ def test_all_other_spellings_of_an_sdxl_base_are_known(fresh_sdxl: Callable[[], 
                 name if "projection" in name else f"text_model.{name.removeprefix('text_model.')}"
             )
             flat = full.replace(".", "_")
-            for spelling in (f"{part}.{full}", f"{kohya}_{flat}", f"{clip}.{full}"):
+            comfy = f"text_encoders.{clip}.transformer.{full}"
+            for spelling in (f"{part}.{full}", f"{kohya}_{flat}", f"{clip}.{full}", comfy):
                 assert names.find(spelling) == f"{part}.{name}"
     assert names.find("lora_te_text_model_encoder_layers_0_mlp_fc1") is None
     assert names.family == "sdxl"
