@@ -38,6 +38,8 @@ def best_slot(
     are for one look: while images are drawn, they are told with "so far". ``noun`` is what a unit
     is called ("prompts"), and ``to_come`` says on how many units images are still to be drawn.
     """
+    if len(scores) == 1:
+        return BestSlot(sentence=_alone(next(iter(scores)), to_come), paired=None)
     units = len(common_units(scores))
     pairs = len(scores) * (len(scores) - 1) // 2
     paired = compare_paired(scores, level=1 - ALPHA / max(1, pairs))
@@ -92,6 +94,11 @@ def _undecided(paired: Paired, level: Sequence[str], over: str) -> str:
         f"No slot is shown to score best: {paired.best} has the highest mean, "
         f"{_lead(paired, level[0], first=True)}, {over}{rest}."
     )
+
+
+def _alone(name: str, to_come: int) -> str:
+    rest = "wait for the rest" if to_come else "the others have none"
+    return f"Which slot scores best is not known: only {name} has scores; {rest}."
 
 
 def _too_few(units: int, noun: str, to_come: int) -> str:

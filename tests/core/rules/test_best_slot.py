@@ -59,6 +59,13 @@ def test_of_too_few_units_the_reason_is_told(units: int, told: str) -> None:
     assert f"{told} of the prompts {have} a score in every slot, and 3" in found.sentence
 
 
+def test_a_slot_that_alone_has_scores_is_not_told_as_too_few_prompts() -> None:
+    """The others are still to be drawn, or cannot be."""
+    found = best_slot(scores({"base": 0.0}), noun="prompts", to_come=4)
+    assert found.sentence.endswith("only base has scores; wait for the rest.")
+    assert best_slot(scores({"base": 0.0}), noun="prompts").sentence.endswith("others have none.")
+
+
 def test_more_slots_need_more_proof() -> None:
     """The interval holds whichever of all pairs the scores pick."""
     two = best_slot(scores({"a": 0.0, "b": 0.3}), noun="prompts").paired
