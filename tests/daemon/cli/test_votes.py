@@ -138,7 +138,6 @@ def test_the_owners_own_script_reads_the_export_unchanged(
         capture_output=True,
         text=True,
         check=False,
-        timeout=50,
     )
     assert said.returncode == 0, said.stderr
     found = json.loads(_run(monkeypatch, dsn, "stats", made.id, "--json"))["result"]
