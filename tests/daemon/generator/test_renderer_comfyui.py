@@ -93,7 +93,7 @@ def job_of(folder: Path, *loras: LoraFile, prompt: str = "a cat") -> DrawJob:
 def draw(renderer: ComfyUIRenderer, job: DrawJob, **changes: Any) -> list[dict[str, Any]]:
     """Draw and return the events."""
     events: list[dict[str, Any]] = []
-    facts = {"image_timeout": 20.0, "should_stop": lambda: False} | changes
+    facts = {"image_timeout": 240.0, "should_stop": lambda: False} | changes
     renderer.draw(job, events.append, **facts)
     return events
 

@@ -6,8 +6,6 @@ import dataclasses
 import json
 import os
 import sys
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from daemon.generator.client import Interrupted, Refused
 from daemon.generator.job import DrawJob, DrawSample, LoraFile
 from daemon.generator.renderer_command import CommandRenderer
 from daemon.generator.renderers import Renderers, renderer_identity
+from whole_program import wait_for
 
 DRAW = """
 import argparse, json, os
@@ -71,7 +70,7 @@ def job_of(folder: Path, *loras: LoraFile, prompt: str = "a cat", count: int = 1
 def draw(renderer: Any, job: DrawJob, **changes: Any) -> list[dict[str, Any]]:
     """Draw and return the events."""
     events: list[dict[str, Any]] = []
-    facts = {"image_timeout": 30.0, "should_stop": lambda: False} | changes
+    facts = {"image_timeout": 240.0, "should_stop": lambda: False} | changes
     renderer.draw(job, events.append, **facts)
     return events
 
@@ -166,27 +165,26 @@ def test_a_command_that_hangs_is_ended_with_all_it_started(
     script: Callable[..., CommandRenderer], tmp_path: Path
 ) -> None:
     """By the time limit, and at once when the daemon stops."""
+    told = tmp_path / "pid"
     hang = (
-        "import subprocess, sys, time\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
-        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid))\n"
-        "time.sleep(60)\n"
+        "import os, subprocess, sys, time\n"
+        "child = subprocess.Popen(['sleep', '900'])\n"
+        f"open({str(tmp_path / 'unfinished')!r}, 'w').write(str(child.pid))\n"
+        f"os.rename({str(tmp_path / 'unfinished')!r}, {str(told)!r})\n"
+        "time.sleep(900)\n"
     )
     with pytest.raises(Interrupted, match="within 1 s") as late:
         draw(script(hang), job_of(tmp_path), image_timeout=1.0)
     assert late.value.kind == "timeout"
-    child = int((tmp_path / "pid").read_text())
-    until = time.monotonic() + 5  # the system takes a moment to end it
-    while psutil.pid_exists(child) and psutil.Process(child).status() != "zombie":
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    stop = threading.Event()
-    threading.Timer(0.3, stop.set).start()
-    began = time.monotonic()
+    told.unlink(missing_ok=True)
     with pytest.raises(Interrupted) as stopped:
-        draw(script(hang), job_of(tmp_path), should_stop=stop.is_set)
+        draw(script(hang), job_of(tmp_path), image_timeout=240.0, should_stop=told.exists)
     assert stopped.value.kind == "stopped"
-    assert time.monotonic() - began < 5
+    child = int(told.read_text())
+    wait_for(
+        lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie",
+        what="the end of what it started",
+    )
 
 
 def test_a_changed_command_line_is_another_renderer(

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from core.errors import Fixable
+from core.formats.base_model import base_sha256
 from core.formats.sampler_names import find_sampler, known_samplers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from daemon.generator.job import DrawJob
     from daemon.generator.studio import Studio
@@ -51,6 +56,30 @@ def test_an_unknown_sampler_is_answered_with_the_known_ones(name: str) -> None:
     """A person can mend the name at once."""
     with pytest.raises(Fixable, match=r"dpm\+\+ 2m karras"):
         find_sampler(name)
+
+
+def test_a_folder_decides_no_part_of_the_sampler(
+    base: Path, studio: Studio, make_job: Callable[..., DrawJob], tmp_path: Path
+) -> None:
+    """Who saved it with another sampler's sigmas has not changed what "euler" means."""
+    folder = tmp_path / "saved"
+    shutil.copytree(base, folder)
+    config = folder / "scheduler" / "scheduler_config.json"
+    told = json.loads(config.read_text()) | {
+        "_class_name": "DPMSolverMultistepScheduler",
+        "algorithm_type": "sde-dpmsolver++",
+        "use_exponential_sigmas": True,
+    }
+    config.write_text(json.dumps(told))
+    other = {"base_path": folder, "base_sha256": base_sha256(folder)}
+    for name in ("euler", "dpm++ 2s karras"):
+        job = make_job(count=1)
+        job = dataclasses.replace(job, recipe=dataclasses.replace(job.recipe, sampler=name))
+        found = dataclasses.replace(job, out=tmp_path / "other", **other)
+        for one in (job, found):
+            studio.draw(one)
+        images = [np.asarray(Image.open(one.out / "s0.png")) for one in (job, found)]
+        assert (images[0] == images[1]).all()
 
 
 @pytest.mark.filterwarnings("ignore")  # diffusers' arithmetic on tensors, thousands of times

@@ -156,6 +156,26 @@ def test_a_file_with_a_hole_is_refused(
     assert caught.value.kind == "no_base"
 
 
+def test_the_text_encoder_of_an_older_file_is_read(
+    made: Callable[[str], Made], studio: Studio, make_job: MakeJob, tmp_path: Path
+) -> None:
+    """NovelAI's names have one level less: the same picture, and a hole is refused as ever."""
+    model, start = made("sd1"), "cond_stage_model.transformer."
+    older = {key.replace(f"{start}text_model.", start): one for key, one in model.tensors.items()}
+    one = small_job(make_job, *hashed(tmp_path / "older.safetensors", older), "older")
+    many = small_job(make_job, model.folder, base_sha256(model.folder), "many")
+    studio.draw(one)
+    studio.draw(many)
+    assert (drawn(one) == drawn(many)).all()
+    for gone in (
+        "encoder.layers.0.self_attn.q_proj.weight",
+        "embeddings.position_embedding.weight",
+    ):
+        rest = {key: one for key, one in older.items() if key != start + gone}
+        with pytest.raises(JobError, match=r"not complete: .* text.encoder"):
+            studio.draw(small_job(make_job, *hashed(tmp_path / "hole.safetensors", rest), "out"))
+
+
 def test_a_vae_with_a_hole_is_refused(
     made: Callable[[str], Made], studio: Studio, make_job: MakeJob, tmp_path: Path
 ) -> None:
