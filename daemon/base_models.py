@@ -9,9 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import Fixable
-from core.formats.base_model import base_sha256, find_base, find_named_base, hub_cache, vae_sha256
+from core.formats.base_model import (
+    WHY_PICKLED,
+    base_sha256,
+    find_base,
+    find_named_base,
+    hub_cache,
+    is_pickled,
+    vae_sha256,
+)
 from core.nouns import digest
 from core.settings import Settings
+from core.store.registration import UNKNOWN_BASE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +44,7 @@ class BaseModels:
         if path is None and not is_needed and not named:
             return None
         if path is None:
-            asked = "you named" if named else "the checkpoints name"
-            raise Fixable(
-                f"No base model: {asked} {named or name!r}, and it was looked for "
-                "by name and by hash in the setting base_models, in the model folders of this machine "
-                "and in its hub cache. Nothing is fetched from a hub: download the model, or start "
-                "again with --base-model PATH, or add it to base_models in epochwatch.toml."
-            )
+            raise Fixable(f"No base model: {_why_not_found(named, name)}")
         sha256 = self.hashed(path)
         self.found[sha256] = path
         return sha256
@@ -89,6 +92,27 @@ class BaseModels:
 
     def _search_folders(self) -> list[Path]:
         return [self.settings.home / "models", Path.home() / "models", hub_cache(os.environ)]
+
+
+def _why_not_found(named: str | None, name: str) -> str:
+    """Return what was looked for and what to do, after a colon; ``named`` by a person."""
+    if not named and name == UNKNOWN_BASE:
+        return (
+            "the checkpoints name none. Start again with --base-model PATH, the model they were "
+            "trained on."
+        )
+    asked = f"{'you named' if named else 'the checkpoints name'} {named or name!r}"
+    if is_pickled(Path(named or name)):
+        return (
+            f"{asked}, which is pickled: {WHY_PICKLED}. Take the .safetensors version of this "
+            "model, or convert it, and start again with --base-model PATH."
+        )
+    return (
+        f"{asked}, and it was looked for by name and by hash in the setting base_models, in the "
+        "model folders of this machine and in its hub cache. Nothing is fetched from a hub: "
+        "download the model, or start again with --base-model PATH, or add it to base_models in "
+        "epochwatch.toml."
+    )
 
 
 def _fingerprint(path: Path) -> str:

@@ -21,6 +21,7 @@ FAMILIES = {"sd1": "SD 1", "sd2": "SD 2", "sdxl": "SDXL", "sd3": "SD 3", "flux":
 ONE_FILE = ("sd1", "sd2", "sdxl")  # families that are drawn from one file
 _MEMBERS = frozenset({".safetensors", ".json", ".txt"})
 _PICKLED = frozenset({".bin", ".ckpt", ".pt", ".pth"})
+WHY_PICKLED = "opening it can run code from whoever made it, so it is never opened"
 _UNUSED = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
 _PIPELINES = (  # how the class in model_index.json begins, the more telling ones first
     ("StableDiffusionXL", "sdxl"),
@@ -176,7 +177,7 @@ def _files_of(part: Path, root: Path) -> Iterator[str]:
     """Yield the paths, relative to ``root``, of the files of ``part`` that decide what it does."""
     files = [file for file in part.rglob("*") if file.is_file()]
     safe = any(file.suffix == ".safetensors" for file in files)
-    pickled = [file for file in files if file.suffix.lower() in _PICKLED]
+    pickled = [file for file in files if is_pickled(file)]
     if pickled and not safe:
         _refuse_pickle(pickled[0])
     for file in files:
@@ -186,12 +187,17 @@ def _files_of(part: Path, root: Path) -> Iterator[str]:
             yield relative.as_posix()
 
 
+def is_pickled(path: Path) -> bool:
+    """Say whether a model is pickled, by its suffix."""
+    return path.suffix.lower() in _PICKLED
+
+
 def _refuse_pickle(path: Path) -> None:
     """Raise Fixable when ``path`` is a pickle by its suffix."""
-    if path.suffix.lower() in _PICKLED:
+    if is_pickled(path):
         message = (
-            f"{path} is pickled: opening it can run code from whoever made it, so it is never "
-            "opened. Use the .safetensors version of this model, or convert it."
+            f"{path} is pickled: {WHY_PICKLED}. Use the .safetensors version of this model, or "
+            "convert it."
         )
         raise Fixable(message)
 
@@ -293,5 +299,9 @@ def _candidates(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _plain(name: str) -> str:
-    """Return ``name`` as it is compared: lower case, no suffix."""
-    return name.lower().strip().removesuffix(".safetensors")
+    """Return ``name`` as it is compared: lower case, no suffix.
+
+    A model that a trainer read from a pickle may be here converted: its hash tells that it is
+    another file.
+    """
+    return name.lower().strip().removesuffix(".safetensors").removesuffix(".ckpt")

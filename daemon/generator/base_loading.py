@@ -34,6 +34,21 @@ _MERGED = (
     "text_encoder_2",
     "text_encoder_3",
 )  # the parts that a LoRA can change
+_OF_A_SAMPLER = frozenset(  # what a folder's own scheduler is set to, and the recipe's is not
+    {
+        "algorithm_type",
+        "euler_at_final",
+        "final_sigmas_type",
+        "interpolation_type",
+        "lower_order_final",
+        "solver_order",
+        "solver_type",
+        "use_beta_sigmas",
+        "use_exponential_sigmas",
+        "use_karras_sigmas",
+        "use_lu_lambdas",
+    }
+)
 _OTHER_NOISE = ("EDM", "FlowMatch")  # schedulers whose steps are no betas
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -43,7 +58,7 @@ class Base:
     """A resident base model with what was built around it."""
 
     pipeline: Any
-    scheduler_config: dict[str, Any]  # the base's own, before any sampler replaced it
+    scheduler_config: dict[str, Any]  # the base's own, without what a sampler decides
     noise: NoiseSchedule  # what the base says itself
     merger: Merger
     encoder: PromptEncoder | FlowEncoder
@@ -100,7 +115,7 @@ def load_base(job: DrawJob, device: torch.device, precision: str) -> Base:
         part.requires_grad_(requires_grad=False).eval()
     return Base(
         pipeline=pipeline,
-        scheduler_config=dict(pipeline.scheduler.config),
+        scheduler_config=_scheduler_config(pipeline, kind),
         noise=NoiseSchedule() if kind in FLOW else _noise(job.base_path),
         merger=Merger(parts),
         encoder=FlowEncoder(pipeline, kind) if kind in FLOW else _encoder(pipeline),
@@ -126,6 +141,14 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+
+def _scheduler_config(pipeline: Any, kind: str) -> dict[str, Any]:
+    """Return how the base model sees noise; all it says of a flow, whose sampler is its own."""
+    config = dict(pipeline.scheduler.config)
+    if kind in FLOW:
+        return config
+    return {key: value for key, value in config.items() if key not in _OF_A_SAMPLER}
 
 
 def _encoder(pipeline: Any) -> PromptEncoder:

@@ -12,7 +12,11 @@ from typing import Any
 import diffusers
 import safetensors
 import torch
-from diffusers.loaders.single_file_utils import SingleFileComponentError
+from diffusers.loaders.single_file_utils import (
+    SingleFileComponentError,
+    create_diffusers_clip_model_from_ldm,
+)
+from transformers import CLIPTextModel
 
 from core.formats.base_model import FAMILIES, ONE_FILE, base_name
 from core.formats.checkpoint_header import Header, read_header
@@ -23,6 +27,7 @@ from daemon.generator.noise_schedule import Prediction
 
 CONFIGS = Path(__file__).parent / "configs"  # a diffusers folder without weights per family
 _UNET = "model.diffusion_model."
+_CLIP = "cond_stage_model.transformer."
 _FIRST = f"{_UNET}input_blocks.0.0.weight"
 _TELLING = f"{_UNET}output_blocks.11.1.transformer_blocks.0.norm1.bias"
 _SPREAD_OF_V = 0.09
@@ -37,7 +42,7 @@ def open_single_file(path: Path, family: str, dtype: torch.dtype, **parts: Any) 
         JobError: "no_base", a variant of the family that is not drawn, or tensors are missing.
         ValueError: the shapes are not those of the family.
     """
-    _refuse_variants(path, family)
+    header = _refuse_variants(path, family)
     xl = family == "sdxl"
     pipeline_class = (
         diffusers.StableDiffusionXLPipeline if xl else diffusers.StableDiffusionPipeline
@@ -45,6 +50,10 @@ def open_single_file(path: Path, family: str, dtype: torch.dtype, **parts: Any) 
     tokenizers = {"tokenizer": clip_tokenizer(_ZEROS) if family == "sd2" else clip_tokenizer()}
     if xl:
         tokenizers["tokenizer_2"] = clip_tokenizer(_ZEROS)
+    if family == "sd1" and not any(
+        name.startswith(f"{_CLIP}text_model.") for name in header.tensors
+    ):
+        parts = {"text_encoder": _older_text_encoder(path, dtype), **parts}
     try:
         pipeline = pipeline_class.from_single_file(
             str(path.resolve()),
@@ -64,6 +73,34 @@ def open_single_file(path: Path, family: str, dtype: torch.dtype, **parts: Any) 
         if isinstance(part, torch.nn.Module) and any(one.is_meta for one in part.parameters()):
             raise JobError("no_base", _incomplete(path, f"tensors of its {name} are missing"))
     return pipeline
+
+
+def _older_text_encoder(path: Path, dtype: torch.dtype) -> Any:
+    """Return the text encoder of a file from 2022, whose names have one level less.
+
+    NovelAI's model and the merges made of it are written so; sd-scripts (library/model_util.py)
+    and ComfyUI put the level back, too.
+
+    Raises:
+        JobError: "no_base", there is none.
+    """
+    with safetensors.safe_open(path.resolve(), framework="pt") as file:
+        tensors = {
+            name.replace(_CLIP, f"{_CLIP}text_model."): file.get_tensor(name)
+            for name in file.keys()  # noqa: SIM118 - not a mapping
+            if name.startswith(_CLIP)
+        }
+    try:
+        return create_diffusers_clip_model_from_ldm(
+            CLIPTextModel,
+            tensors,
+            subfolder="text_encoder",
+            config=str(CONFIGS / "sd1"),
+            torch_dtype=dtype,
+            local_files_only=True,
+        )
+    except (ValueError, NotImplementedError) as error:
+        raise JobError("no_base", _incomplete(path, "it has no whole text encoder")) from error
 
 
 def open_vae(path: Path, family: str, dtype: torch.dtype) -> Any:
@@ -103,8 +140,8 @@ def likely_prediction(path: Path, family: str) -> Prediction:
     return "v_prediction" if float(spread) > _SPREAD_OF_V else "epsilon"
 
 
-def _refuse_variants(path: Path, family: str) -> None:
-    """Raise for a relative of the family that needs more than a prompt, or another noise."""
+def _refuse_variants(path: Path, family: str) -> Header:
+    """Return the header; raise for a relative that needs more than a prompt, or another noise."""
     header = read_header(path.resolve())
     if not isinstance(header, Header):
         message = f"The base model {path} cannot be read: {header.reason}"
@@ -123,6 +160,7 @@ def _refuse_variants(path: Path, family: str) -> None:
             f" Choose an {FAMILIES[family]} model that predicts epsilon or v."
         )
         raise JobError("no_base", message)
+    return header
 
 
 def _incomplete(path: Path, what: str) -> str:

@@ -141,7 +141,8 @@ def test_a_base_is_found_by_path_name_alias_and_hash(tmp_path: Path) -> None:
     hub = folder(tmp_path / "hub" / "models--org--sd-v1" / "snapshots" / "abc")
     search = [tmp_path / "missing", models, tmp_path / "hub"]
     assert find_base(str(file), {}, []) == file
-    for name in ("v1-5.safetensors", "V1-5", r"C:\models\v1-5.safetensors", base_sha256(file)):
+    names = ("v1-5.safetensors", "V1-5", r"C:\models\v1-5.safetensors", "/trained/on/v1-5.ckpt")
+    for name in (*names, base_sha256(file)):
         assert find_base(name, {}, search) == file
     assert find_base("tiny", {}, search) == directory
     assert find_base("org/sd-v1", {}, search) == hub

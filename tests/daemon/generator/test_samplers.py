@@ -58,6 +58,7 @@ def test_an_unknown_sampler_is_answered_with_the_known_ones(name: str) -> None:
         find_sampler(name)
 
 
+@pytest.mark.filterwarnings("ignore")  # diffusers' arithmetic on tensors
 def test_a_folder_decides_no_part_of_the_sampler(
     base: Path, studio: Studio, make_job: Callable[..., DrawJob], tmp_path: Path
 ) -> None:
