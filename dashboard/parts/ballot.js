@@ -339,6 +339,11 @@ function start(root, data, onEnd) {
     const typing = at.closest("input:not([type=checkbox], [type=radio], [type=range]), textarea, select, [contenteditable=true]");
     // Space presses whatever button or switch outside the ballot has the focus.
     if (typing || (event.key === " " && !box.contains(at) && at.closest("button, input, a, summary, [role=button], [role=tab]"))) return;
+    // Of the ballot's own it presses the one that the Tab key has led to; held down, not again and again.
+    if ((event.key === " " || event.key === "Enter") && at.matches(".ewb button:focus-visible")) {
+      if (event.repeat) event.preventDefault();
+      return;
+    }
     const place = "1234".indexOf(event.key);
     const hand = place >= 0 && current && current.pictures.length > 2 ? () => pick(place) : KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!hand || (at === range && event.key.startsWith("Arrow"))) return;
@@ -356,7 +361,7 @@ function start(root, data, onEnd) {
     else if (hit.dataset.view) turnTo(hit.dataset.view);
     else if (stage.dataset.view === "side") pick(Number(hit.dataset.place));
     else if (stage.dataset.view === "flip") turnTo("flip");
-    if (hit.tagName === "BUTTON") hit.blur(); // space is a tie, not another press of this button
+    if (hit.tagName === "BUTTON" && event.detail) hit.blur(); // space is a tie, not another press of this button
   }
   function onMove(event) {
     if (!box.classList.contains("ewb-lens")) return;

@@ -3,9 +3,11 @@
 SELECT g.id, g.run_id, tr.run_name, g.body ->> 'title' AS title,
        jsonb_array_length(g.body -> 'slots') AS slots, g.by_whom, g.created_at, t.wanted, t.drawn,
        t.defects, q.parked_reason, coalesce(q.waiting_reason, g.body ->> 'waiting') AS waiting_reason,
-       (SELECT count(DISTINCT v.serving_id) FROM epochwatch.servings s
-        JOIN epochwatch.votes v ON v.serving_id = s.id
-        WHERE s.comparison = g.id AND s.purpose = 'vote') AS votes
+       (SELECT count(*) FROM epochwatch.servings s
+        WHERE s.comparison = g.id AND s.purpose = 'vote' AND (
+            SELECT v.choice FROM epochwatch.votes v WHERE v.serving_id = s.id
+            ORDER BY v.revision DESC LIMIT 1
+        ) NOT IN ('undone', 'skip')) AS votes
 FROM epochwatch.grids g
 LEFT JOIN public.training_runs tr ON tr.id = g.run_id
 LEFT JOIN LATERAL (

@@ -302,9 +302,14 @@ def test_a_pair_is_looked_at_in_every_way_before_it_is_answered(page: Any, house
     page.wait_for_timeout(LOOK_MS)
     page.keyboard.press("f")
     page.keyboard.press("ArrowRight")
-    shown(page, second)
+    third = shown(page, second)
+    page.wait_for_timeout(LOOK_MS)
+    page.locator("[data-vote=both_bad]").focus()
+    page.keyboard.press("Space")  # presses the button that has the focus: no tie
+    shown(page, third)
     settle(page)
-    assert [each["choice"] for each in house.answers(house.pair, "Looker")] == ["skip", "right"]
+    choices = [each["choice"] for each in house.answers(house.pair, "Looker")]
+    assert choices == ["skip", "right", "both_bad"]
 
 
 def test_the_last_answer_of_a_sitting_can_be_taken_back_by_tap(page: Any, house: House) -> None:
@@ -421,9 +426,13 @@ def test_a_guest_votes_by_tap_on_one_comparison_only(browser: Any, house: House)
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
     tab.wait_for_timeout(LOOK_MS)
     tab.locator(".ewb-pic").nth(1).tap()
-    shown(tab, first)
+    second = shown(tab, first)
+    tab.locator("[data-view=flip]").last.tap()
+    tab.wait_for_timeout(LOOK_MS)
+    tab.locator("[data-vote=left]").tap()  # in the place of the pictures, which a tap flips now
+    shown(tab, second)
     settle(tab)
-    assert [each["choice"] for each in house.answers(house.pair, "Nadia")] == ["right"]
+    assert [each["choice"] for each in house.answers(house.pair, "Nadia")] == ["right", "left"]
     assert "epoch 7" not in tab.content()
     assert complaints == []
     tab.get_by_role("button", name="I am done").tap()

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from core.errors import Fixable
-from core.store import guest_links, voting
+from core.store import comparisons, guest_links, voting
 from core.store.database import Database
 from seeded_comparison import Made, compared
 
@@ -238,6 +238,18 @@ def test_blind_sittings_that_go_on_are_known_with_their_votes(
     assert (found.id, found.judge, found.via, found.given) == (mara.id, "Mara", "account", 1)
     assert found.comparison == made.id
     assert found.slots == tuple(slot.key for slot in made.slots)
+
+
+def test_a_skip_and_what_was_taken_back_are_no_votes(connection: Connection, made: Made) -> None:
+    """The list of comparisons counts what stands and says something of a slot."""
+    counting = voting.begin(connection, made.id, "Counter", "local")
+    before = {line.id: line.votes for line in comparisons.comparisons(connection)}
+    for unit, choice in enumerate(("left", "skip", "undone", "tie")):
+        name = show(connection, made, counting, unit)
+        assert name is not None
+        voting.answer(connection, counting, name, 0, choice)
+    after = {line.id: line.votes for line in comparisons.comparisons(connection)}
+    assert after[made.id] - before[made.id] == 2
 
 
 def test_a_sitting_goes_on_as_it_was_begun_unless_it_is_begun_anew(
