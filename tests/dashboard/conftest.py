@@ -16,6 +16,12 @@ from dashboard import access, link
 QUALITY: dict[int | None, float] = {None: 0.2, 1: 0.5, 2: 0.8, 3: 1.0}
 
 
+@pytest.fixture(autouse=True)
+def _patient_first_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the first page of a process wait for the database however slow the machine is."""
+    monkeypatch.setattr(link, "_FIRST_WAIT_S", 240.0)
+
+
 @pytest.fixture
 def own_dsn(fresh_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Let the views of this process speak to a database of their own."""

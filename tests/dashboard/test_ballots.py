@@ -329,7 +329,7 @@ def test_a_deleted_comparison_is_said_in_words(desk: Desk) -> None:
     refused = desk.post("/vote/next", ticket)
     assert (refused.status_code, "not there any more" in refused.json()["error"]) == (409, True)
     assert desk.post("/vote/end", ticket).status_code == 200
-    page = AppTest.from_file(str(VIEWS / "vote.py"), default_timeout=20)
+    page = AppTest.from_file(str(VIEWS / "vote.py"), default_timeout=240)
     page.query_params["sitting"] = f"{gone.id}-{ticket['ticket']}"
     with desk.database.transaction() as connection:
         connection.execute(
@@ -343,7 +343,7 @@ def test_a_deleted_comparison_is_said_in_words(desk: Desk) -> None:
 @pytest.mark.parametrize("view", ["vote", "compare", "run", "try_it"])
 def test_no_number_in_an_address_breaks_a_page(desk: Desk, view: str) -> None:
     """However long it is: Python reads no more than 4300 digits."""
-    page = AppTest.from_file(str(VIEWS / f"{view}.py"), default_timeout=20)
+    page = AppTest.from_file(str(VIEWS / f"{view}.py"), default_timeout=240)
     for name in ("id", "run", "try"):
         page.query_params[name] = "9" * 5000
     page.query_params["sitting"] = f"{'9' * 5000}-x"

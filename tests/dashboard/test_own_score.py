@@ -39,7 +39,7 @@ def run_page(
         link.shared_link.cache_clear()
         access.shared_key.cache_clear()
         try:
-            page = AppTest.from_file(str(VIEW), default_timeout=30)
+            page = AppTest.from_file(str(VIEW), default_timeout=240)
             page.query_params["run"] = str(made.live)
             yield page.run(), made
         finally:

@@ -215,7 +215,7 @@ def _area(page: AppTest) -> Any:
 
 def test_a_person_checks_and_sets_a_plan_on_the_page(house: House) -> None:
     """A mistake comes with its line; the plan stands for the command line too, and its state is shown."""
-    page = AppTest.from_file(str(VIEW), default_timeout=40).run()
+    page = AppTest.from_file(str(VIEW), default_timeout=240).run()
     assert not page.exception
     assert "This run has no plan" in words_of(page)
     _area(page).set_value(TEXT.replace('"average"', '"beauty"')).run()
@@ -234,7 +234,7 @@ def test_a_person_checks_and_sets_a_plan_on_the_page(house: House) -> None:
     assert standing is not None
     assert [each.state for each in standing.gates] == ["passed", "pending"]
     assert (registered.by_whom, registered.after_results) == ("ann", True)
-    again = AppTest.from_file(str(VIEW), default_timeout=40).run()
+    again = AppTest.from_file(str(VIEW), default_timeout=240).run()
     assert not again.exception
     words = words_of(again)
     assert "This plan was set after results existed." in words

@@ -94,7 +94,7 @@ def test_the_result_proposes_weights_until_they_are_adopted(made: tuple[Database
         assert learning.proposal(connection) is None
         connection.execute(b"TRUNCATE epochwatch.servings, epochwatch.votes")
     _vote_for_the_straighter(database, drawn, blind=True)
-    page = AppTest.from_file(str(VIEW), default_timeout=60)
+    page = AppTest.from_file(str(VIEW), default_timeout=240)
     page.query_params["id"] = str(drawn.id)
     page.session_state[f"reveal-{drawn.id}"] = True
     said = _words_of(page)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 from dashboard.link import Away
 from dashboard.pulse import Pulse
@@ -10,32 +11,24 @@ from dashboard.pulse import Pulse
 
 def test_many_listeners_share_one_look_and_the_last_one_ends_it() -> None:
     """Ten browsers cost what one costs, and none costs nothing."""
-    state = {"n": 1}
-    pulse = Pulse(lambda: state["n"], every=0.02)
+    states = itertools.count(1)  # another one at each look
+    pulse = Pulse(lambda: next(states), every=0.02)
 
-    async def story() -> tuple[list[list[str]], int, int]:
-        async def hear(count: int) -> list[str]:
-            heard = []
-            stream = pulse.listen()
-            async for each in stream:
-                heard.append(each)
-                if len(heard) == count:
-                    break
-            await stream.aclose()
-            return heard
+    async def hear() -> list[str]:
+        stream = pulse.listen()
+        heard = [await anext(stream) for _ in range(3)]
+        await stream.aclose()
+        return heard
 
-        tasks = [asyncio.create_task(hear(2)) for _ in range(10)]
-        await asyncio.sleep(0.1)
-        state["n"] = 2
-        heard = await asyncio.gather(*tasks)
-        await asyncio.sleep(0.1)
-        before = pulse.looks
-        await asyncio.sleep(0.1)
-        return list(heard), before, pulse.looks
+    async def story() -> list[list[str]]:
+        heard = await asyncio.gather(*(hear() for _ in range(10)))
+        looking = pulse._task
+        assert looking is not None
+        await looking  # it ends by itself
+        return list(heard)
 
-    heard, before, after = asyncio.run(story())
-    assert heard == [["1", "2"]] * 10
-    assert before == after < 15
+    assert asyncio.run(story()) == [["1", "2", "3"]] * 10
+    assert pulse.looks == 3
 
 
 def test_an_outage_is_a_state_like_any_other() -> None:

@@ -33,7 +33,7 @@ def _page(monkeypatch: pytest.MonkeyPatch, home: Path, dsn: str, view: str) -> s
     link.shared_link.cache_clear()
     access.shared_key.cache_clear()
     try:
-        shown = AppTest.from_file(str(VIEWS / f"{view}.py"), default_timeout=20).run()
+        shown = AppTest.from_file(str(VIEWS / f"{view}.py"), default_timeout=240).run()
         assert not shown.exception
         return " ".join(str(each.proto) for each in shown.main)
     finally:

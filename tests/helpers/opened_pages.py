@@ -13,7 +13,7 @@ def opened(view: str, judge: str = "", **query: Any) -> AppTest:
     """Return a view that was run without an error, in a browser that has said who ``judge`` is."""
     # The first page links to others, which only the frame around them knows.
     file = "frame.py" if view == "live" else f"views/{view}.py"
-    page = AppTest.from_file(str(ROOT / "dashboard" / file), default_timeout=20)
+    page = AppTest.from_file(str(ROOT / "dashboard" / file), default_timeout=240)
     if judge:
         page.session_state["judge"] = judge
     for name, value in query.items():
