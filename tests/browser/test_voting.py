@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+import urllib.parse
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -23,10 +24,10 @@ from core.store.database import Database
 from core.store.files import open_store
 from dashboard.access import read_key, sign
 from seeded_comparison import Made, compare
-from served_dashboard import CHROMIUM, FLAGS, complaints, dashboard
+from served_dashboard import CHROMIUM, PATIENCE_MS, complaints, dashboard, real_browser
 from throwaway_postgres import ThrowawayServer, throwaway_server
 
-sync_api = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("playwright.sync_api")
 LOOK_MS = 270  # a little over the quarter of a second in which a new pair takes no answer
 SEEN_MS = 810  # a little over the time below which a judge is said to be too fast to look
 SERVINGS = 200
@@ -104,20 +105,18 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A browser."""
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with real_browser() as chromium:
         yield chromium
-        chromium.close()
 
 
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
     """A page that notes every error."""
     context = browser.new_context(viewport={"width": 1400, "height": 900})
+    context.set_default_timeout(PATIENCE_MS)
     tab = context.new_page()
     tab.errors = []
     tab.on("pageerror", lambda error: tab.errors.append(str(error)))
-    tab.set_default_timeout(45_000)
     yield tab
     assert tab.errors == []
     context.close()
@@ -152,39 +151,51 @@ def settle(tab: Any) -> None:
     )
 
 
+def prefetched(tab: Any, address: str) -> str:
+    """Open a desk, wait until every picture on it is in the browser, and return what is shown."""
+    fetched: set[str] = set()
+    tab.on("requestfinished", lambda request: fetched.add(urllib.parse.urlsplit(request.url).path))
+    with tab.expect_response(lambda answer: answer.url.endswith("/vote/next")) as told:
+        tab.goto(address)
+    servings = told.value.json()["desk"]["servings"]
+    wanted = {each for one in servings for each in (*one["pictures"], *one["small"])}
+    assert len(servings) > 1
+    while not wanted <= fetched:
+        tab.wait_for_timeout(50)
+    return shown(tab)
+
+
 @pytest.mark.story
-@pytest.mark.timeout(900)
-def test_sixty_blind_votes_from_the_keyboard_take_less_than_two_minutes(
+def test_thirty_blind_votes_from_the_keyboard_take_less_than_a_minute(
     page: Any, house: House
 ) -> None:
-    """Name, sixty keys, each after a look that nobody calls too short, and the result follows."""
+    """Name, thirty keys, each after a look that nobody calls too short, and the result follows."""
     page.goto(f"{house.url}/vote?id={house.pair.id}")
     page.get_by_label("Your name").fill("Mara")
     page.get_by_role("button", name="Vote", exact=True).click()
     now = shown(page)
-    started = time.monotonic()
-    for number in range(60):
+    marks = [time.monotonic()]
+    for number in range(30):
         page.wait_for_timeout(SEEN_MS)
         page.keyboard.press(("ArrowLeft", "ArrowRight", "ArrowLeft", " ", "b")[number % 5])
         now = shown(page, now)
-    seconds = time.monotonic() - started
+        marks.append(time.monotonic())
     settle(page)
     answers = house.answers(house.pair, "Mara")
-    print(f"60 votes: {seconds:.1f} s, {seconds / 60:.2f} s a vote with {SEEN_MS} ms to look")
-    assert seconds < 120
-    assert len(answers) == 60
+    # The middle one: a machine that pauses now and then says nothing about voting.
+    assert np.median(np.diff(marks)) < 2
+    assert len(answers) == 30
     assert Counter(each["choice"] for each in answers) == {
-        "left": 24,
-        "right": 12,
-        "tie": 12,
-        "both_bad": 12,
+        "left": 12,
+        "right": 6,
+        "tie": 6,
+        "both_bad": 6,
     }
     assert all(each["milliseconds"] >= 800 for each in answers)
     (mara,) = judge_checks(as_votes(house.votes(house.pair, "Mara")))
     assert not [flag for flag in mara.flags if "too fast" in flag]
     page.get_by_role("button", name="End and see which was which").first.click()
-    page.locator("[data-part=poll]").wait_for()
-    assert "epoch 7" in page.locator("[data-part=poll]").inner_text()
+    page.locator("[data-part=poll]", has_text="epoch 7").wait_for()
     page.get_by_role("tab", name="Judges").click()
     line = page.locator("tr", has=page.locator("td >> text=Mara"))
     line.wait_for()
@@ -193,9 +204,8 @@ def test_sixty_blind_votes_from_the_keyboard_take_less_than_two_minutes(
 
 def test_the_next_pair_is_there_before_the_click(page: Any, house: House) -> None:
     """No picture is asked for between an answer and the next pair."""
-    page.goto(house.address(house.session(house.pair, "Prefetch")))
-    first = shown(page)
-    page.wait_for_timeout(1200)
+    first = prefetched(page, house.address(house.session(house.pair, "Prefetch")))
+    page.wait_for_timeout(LOOK_MS)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.keyboard.press("ArrowLeft")
@@ -331,9 +341,8 @@ def test_the_last_answer_of_a_sitting_can_be_taken_back_by_tap(page: Any, house:
 
 def test_answers_given_without_a_line_are_kept_and_stored_once(page: Any, house: House) -> None:
     """Lost before the server, lost on the way back, and a reload in between."""
-    page.goto(house.address(house.session(house.pair, "Line")))
-    first = shown(page)
-    page.wait_for_timeout(1000)
+    first = prefetched(page, house.address(house.session(house.pair, "Line")))
+    page.wait_for_timeout(LOOK_MS)
     page.context.set_offline(True)
     page.keyboard.press("ArrowLeft")
     second = shown(page, first)
@@ -364,7 +373,7 @@ def test_the_database_goes_away_during_a_vote(page: Any, house: House) -> None:
     """The answer waits in the browser and is stored when it is back."""
     page.goto(house.address(house.session(house.pair, "Outage")))
     first = shown(page)
-    page.wait_for_timeout(1000)
+    page.wait_for_timeout(LOOK_MS)
     house.postgres.stop()
     try:
         page.keyboard.press("ArrowLeft")
@@ -398,6 +407,7 @@ def test_pictures_not_drawn_yet_are_waited_for_with_progress(page: Any, house: H
     while page.locator(".ewb-idle").count() == 0:
         page.wait_for_timeout(LOOK_MS)
         page.keyboard.press("ArrowLeft")
+        settle(page)  # before, there may be nothing to show for a moment
         page.wait_for_function(
             "before => document.querySelector('.ewb-idle')"
             " || document.querySelector('.ewb').dataset.shown !== before",
@@ -418,6 +428,7 @@ def test_a_guest_votes_by_tap_on_one_comparison_only(browser: Any, house: House)
     context = browser.new_context(
         viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
     )
+    context.set_default_timeout(PATIENCE_MS)
     tab = context.new_page()
     complaints: list[str] = []
     tab.on("console", lambda message: complaints.append(message.text))
@@ -462,7 +473,7 @@ def _call(house: House, what: str, session: voting.Session, **body: Any) -> tupl
         headers={"Content-Type": "application/json", "Origin": house.url},
     )
     started = time.perf_counter()
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=120) as answer:
         return json.load(answer), time.perf_counter() - started
 
 
@@ -497,7 +508,7 @@ def _sides(house: House, addresses: list[str]) -> np.ndarray:
     sides = []
     for address in addresses:
         started = time.perf_counter()
-        with urllib.request.urlopen(house.url + address, timeout=10) as answer:
+        with urllib.request.urlopen(house.url + address, timeout=120) as answer:
             file = answer.read()
             sides.append(_features(address, answer.headers, file, time.perf_counter() - started))
             assert answer.headers["cache-control"] == "no-store"
@@ -552,7 +563,7 @@ def test_nothing_but_the_pixels_tells_the_sides_apart(house: House) -> None:
     Of the large pictures and of the small ones, each by themselves and both together.
     """
     left = {"large", "small", "both", "timing of large", "timing of small"}
-    for _ in range(2):  # a coin leaves 42 to 58 % once in fifty times; twice running, hardly ever
+    for _ in range(3):  # a coin leaves 42 to 58 % once in fifty times; thrice running, never
         features, truth = _watch(house)
         assert (features[:, :, :3] == 0).all()  # lengths and number of headers
         told = {

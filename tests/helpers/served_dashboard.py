@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from free_ports import free_port
 
@@ -24,6 +25,21 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
 ]
+
+PATIENCE_MS = 120_000  # what is waited for comes in a second, or on a slow machine in ten
+
+
+@contextmanager
+def real_browser() -> Iterator[Any]:
+    """Yield a browser."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=FLAGS, timeout=PATIENCE_MS
+        )
+        yield chromium
+        chromium.close()
 
 
 @contextmanager
