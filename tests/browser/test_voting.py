@@ -166,30 +166,32 @@ def prefetched(tab: Any, address: str) -> str:
 
 
 @pytest.mark.story
-def test_thirty_blind_votes_from_the_keyboard_take_less_than_a_minute(
+def test_sixty_blind_votes_from_the_keyboard_take_less_than_two_minutes(
     page: Any, house: House
 ) -> None:
-    """Name, thirty keys, each after a look that nobody calls too short, and the result follows."""
+    """Name, sixty keys, each after a look that nobody calls too short, and the result follows."""
     page.goto(f"{house.url}/vote?id={house.pair.id}")
     page.get_by_label("Your name").fill("Mara")
     page.get_by_role("button", name="Vote", exact=True).click()
     now = shown(page)
     marks = [time.monotonic()]
-    for number in range(30):
+    for number in range(60):
         page.wait_for_timeout(SEEN_MS)
         page.keyboard.press(("ArrowLeft", "ArrowRight", "ArrowLeft", " ", "b")[number % 5])
         now = shown(page, now)
         marks.append(time.monotonic())
     settle(page)
     answers = house.answers(house.pair, "Mara")
-    # The middle one: a machine that pauses now and then says nothing about voting.
-    assert np.median(np.diff(marks)) < 2
-    assert len(answers) == 30
+    # By the middle one: a machine that pauses now and then says nothing about voting.
+    seconds = 60 * float(np.median(np.diff(marks)))
+    print(f"60 votes: {seconds:.1f} s with {SEEN_MS} ms to look at each")
+    assert seconds < 120
+    assert len(answers) == 60
     assert Counter(each["choice"] for each in answers) == {
-        "left": 12,
-        "right": 6,
-        "tie": 6,
-        "both_bad": 6,
+        "left": 24,
+        "right": 12,
+        "tie": 12,
+        "both_bad": 12,
     }
     assert all(each["milliseconds"] >= 800 for each in answers)
     (mara,) = judge_checks(as_votes(house.votes(house.pair, "Mara")))
