@@ -13,7 +13,7 @@ from core.rules.advice import Advice
 from core.rules.alerting import Event, Told, events
 from core.rules.learning_rate import Schedule, schedule_of_run
 from core.rules.measured_rate import MeasuredRate, continued, reaching, stored_rate
-from core.rules.overfitting import SetLevel, warnings
+from core.rules.overfitting import SetLevel, caution, warnings
 from core.rules.saturation import saturated
 from core.rules.scoring import floor_for_display
 from core.store.database import Connection, Database, Row, bump, row, rows, run
@@ -124,7 +124,11 @@ class Judge:
         images = {place: [each for _, each in epoch.measured] for place, epoch in epochs.items()}
         still = [said] if (said := saturated(images, advice.unit)) else []
         said_of_sets = warnings(sets, advice.unit)
-        advice = replace(advice, reasons=(*advice.reasons, *said_of_sets, *still))
+        advice = replace(
+            advice,
+            sentence=advice.sentence + caution(sets, advice.pick, advice.unit),
+            reasons=(*advice.reasons, *said_of_sets, *still),
+        )
         evidence = digest([evidence, [level.as_json() for level in sets.values()], *still])
         if self._seen.get(run_id) == evidence:
             run(connection, "results.confirm_advice", run_id=run_id, seen=over["seen"])

@@ -149,7 +149,7 @@ def _kept(
 ) -> tuple[list[Kept], dict[str, str | None]]:
     """Return the files that must outlive the machine, and the address of each."""
     live = {each["sha256"] for each in production}
-    said = {each["key"]: each["error"] for each in actions if each["kind"] == "keep"}
+    said = {each["key"]: _why_undone(each) for each in actions if each["kind"] == "keep"}
     kept, wanted = [], {}
     for each in checkpoints:
         roles = ["the pick"] if each["position"] == advice.get("pick") else []
@@ -162,6 +162,17 @@ def _kept(
             kept.append(Kept(name=name, stored=bool(each["uri"]), trouble=trouble))
             wanted[name] = each["uri"]
     return kept, wanted
+
+
+def _why_undone(action: Row) -> str | None:
+    """Return what copying said last; where it was given up, that only a person can help."""
+    if action["error"] is None:
+        return None
+    said = str(action["error"])
+    if action["state"] != "failed":
+        return said
+    said = said.rstrip(".")
+    return f"{said}. It is not tried again: save the file by hand, and do not wait for it."
 
 
 def _is_waited_for(action: Row) -> bool:

@@ -156,6 +156,18 @@ def warnings(levels: Mapping[int, SetLevel], unit: str) -> tuple[str, ...]:
     return tuple(said)
 
 
+def caution(levels: Mapping[int, SetLevel], pick: int | None, unit: str) -> str:
+    """Return what the advice adds where it names a position that is over-trained; "" where not.
+
+    The score sees single images: one that copies the training images well scores well.
+    """
+    if pick is None or pick not in levels or not levels[pick].overtrained:
+        return ""
+    sound = [place for place in levels if place < pick and not levels[place].overtrained]
+    other = f": compare it with {unit} {max(sound)} before you ship" if sound else ""
+    return f" It looks over-trained, which no score of an image shows{other}."
+
+
 def _level(epoch: EpochSet, first: EpochSet, no_training: str) -> SetLevel:
     diversity, copies, gap = _diversity(epoch, first), copies_of(epoch), _gap(epoch, first)
     reasons = {}

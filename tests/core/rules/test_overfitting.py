@@ -22,6 +22,7 @@ from core.rules.overfitting import (
     EpochSet,
     SetImage,
     Spread,
+    caution,
     clopper_pearson,
     set_levels,
     warnings,
@@ -88,6 +89,17 @@ def test_all_three_signs_make_over_fitting() -> None:
     over, collapse = warnings(found, "epoch")
     assert over.startswith("From epoch 9 on it looks over-trained: images of one prompt")
     assert "50 % as much as at first" in collapse
+
+
+def test_advice_that_names_an_over_trained_epoch_says_so() -> None:
+    """It scores best because each image is good; the one before it is what to hold against it."""
+    bad = _epoch(9, spread=0.4, copies=12, seen=8.0, held=5.0)
+
+    found = set_levels([_epoch(1), _epoch(4), bad], no_training=NO_DATA)
+
+    assert "over-trained" in (said := caution(found, 9, "epoch"))
+    assert said.endswith(": compare it with epoch 4 before you ship.")
+    assert caution(found, 4, "epoch") == caution(found, None, "epoch") == ""
 
 
 @pytest.mark.parametrize(

@@ -86,9 +86,7 @@ def _waiting(mark: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def _waited(mark: Path, *more: str, run: str = "punk") -> tuple[int, dict[str, Any]]:
-    done = subprocess.run(
-        _words(mark, *more, run=run), capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(_words(mark, *more, run=run), capture_output=True, text=True, check=False)
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
 
@@ -149,7 +147,7 @@ def test_a_checkpoint_that_arrives_last_is_waited_for(house: House, tmp_path: Pa
         ("UPDATE epochwatch.weights SET uri = NULL", "Not in the store yet: epoch 2, the pick"),
         ((f"UPDATE epochwatch.weights SET uri = NULL WHERE sha256 = '{LAST}'; UPDATE epochwatch.actions"
          f" SET state = 'failed', error = 'disk full' WHERE key = 'keep/{LAST}'"),
-         "Not in the store yet: epoch 3, to be kept: disk full"),
+         "Not in the store yet: epoch 3, to be kept: disk full. It is not tried again"),
         ("DELETE FROM epochwatch.advice", "not judged"),
         (("INSERT INTO epochwatch.trainers (host, pid, started_at, run_id, state)"
          " SELECT 'pod', 1, now(), id, 'training' FROM public.training_runs"), "still running"),
