@@ -16,7 +16,9 @@ from functools import lru_cache
 
 import torch
 
-Tensors = Mapping[str, torch.Tensor]  # by role
+from daemon.generator import adapter_turns
+from daemon.generator.adapter_turns import TURNS, Tensors
+
 Recipe = Callable[[Tensors], torch.Tensor]
 
 
@@ -79,10 +81,16 @@ RECIPES: Mapping[frozenset[str], Recipe] = {
 
 def rank(tensors: Tensors) -> int | None:
     """Return the inner dimension that alpha is divided by; None where there is none."""
-    for role in ("down", "hada_w1_b", "lokr_w1_b", "lokr_w2_b"):
+    for role in ("down", "hada_w1_b", "lokr_w1_b", "lokr_w2_b", "b2"):
         if role in tensors:
             return int(tensors[role].shape[0])
     return None
+
+
+def check(tensors: Tensors) -> None:
+    """Raise ValueError when ``tensors`` do not fit each other, whatever weight they change."""
+    if not adapter_turns.turns(tensors):
+        shape(tensors)
 
 
 def shape(tensors: Tensors) -> tuple[int, ...]:
@@ -115,12 +123,19 @@ class Change:
     scale: float = 1.0  # alpha / rank
     magnitude: torch.Tensor | None = None  # DoRA: (out, 1) for each row or (1, in) for each column
 
+    @property
+    def turns(self) -> bool:
+        """Whether what is added depends on the weight it is added to."""
+        return adapter_turns.turns(self.tensors)
+
     def fits(self, size: torch.Size) -> bool:
         """Say whether the change has the form of a weight of ``size``.
 
         A linear change fits a 1x1 convolution and the other way around: trainers write both. LoHa
         and LoKr write the change of a convolution flat.
         """
+        if self.turns:
+            return adapter_turns.fits(self.tensors, size)
         own = shape(self.tensors)
         flat = (size[0], math.prod(size[1:]))
         if _trimmed(own) != _trimmed(size) and own != flat:
@@ -136,6 +151,8 @@ class Change:
         strength * (decomposed - weight).
         """
         tensors = {role: one.to(weight.device, torch.float32) for role, one in self.tensors.items()}
+        if self.turns:
+            return TURNS[frozenset(tensors)](tensors, weight) * self.scale
         # Every recipe is linear in each of its tensors: scaling the smallest costs least.
         smallest = min(tensors, key=lambda role: tensors[role].numel())
         tensors[smallest] = tensors[smallest] * self.scale
@@ -172,12 +189,14 @@ class Rows:
     def fits(self, size: torch.Size) -> bool:
         """Say whether the rows have the form of a weight of ``size``.
 
-        DoRA's magnitude by input spans all rows, of which each layer here has its own: refused.
+        DoRA's magnitude by input spans all rows, and so do rotations, of which each layer here has
+        its own: refused.
         """
         whole = torch.Size((self.total, *size[1:]))
         return (
             size[0] == self.stop - self.start
             and self.change.magnitude is None
+            and not self.change.turns
             and self.change.fits(whole)
         )
 

@@ -19,6 +19,7 @@ _PARTS = {
     "lora_unet_": "unet",
     "diffusion_model_": "unet",  # ComfyUI, ai-toolkit, OneTrainer
     "lycoris_": "unet",  # LyCORIS' own wrapper, SimpleTuner
+    "oft_unet_": "unet",  # kohya's OFT
     "text_encoder_": "text_encoder",
     "text_encoders_clip_l_transformer_": "text_encoder",  # ComfyUI, OneTrainer
 }

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from daemon.generator.adapter_math import RECIPES, Change, rank
+from daemon.generator.adapter_turns import turns
 
 _ENDINGS: Mapping[str, tuple[str, ...]] = {  # role -> endings; " bias" marks what is no weight
     "down": (
@@ -34,6 +35,9 @@ _ENDINGS: Mapping[str, tuple[str, ...]] = {  # role -> endings; " bias" marks wh
     "diff bias": (".diff_b", ".b_norm"),
     "alpha": (".alpha",),
     "dora_scale": (".dora_scale",),
+    "oft_blocks": (".oft_blocks",),
+    "rescale": (".rescale",),
+    **{role: (f".{role}.weight",) for role in ("a1", "a2", "b1", "b2")},
     "magnitude": (".lora_magnitude_vector", ".lora_magnitude_vector.weight"),
     **{
         role: (f".{role}",)
@@ -86,11 +90,15 @@ def group(
     changes: list[Change] = []
     for (module, parameter), one in sorted(found.items(), key=lambda item: item[0]):
         alpha, magnitude = one.pop("alpha", None), _magnitude(one)
-        if frozenset(one) not in RECIPES:
+        if "oft_blocks" in one:  # whose alpha is no scale
+            one["constraint"] = torch.tensor(0.0 if alpha is None else float(alpha))
+        if not (frozenset(one) in RECIPES or (turns(one) and magnitude is None)):
             incomplete.append(module)
             continue
         inner = rank(one)
-        if alpha is None or inner is None:
+        if "oft_blocks" in one:
+            scale = 1.0
+        elif alpha is None or inner is None:
             scale = scale_without_alpha(module, inner)
         else:
             scale = float(alpha) / inner if inner else 0.0

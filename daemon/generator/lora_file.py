@@ -27,8 +27,8 @@ from daemon.generator.adapter_tensors import PEFT, group
 from daemon.generator.job import JobError
 
 _FOREIGN = (  # part of a tensor's name -> what it belongs to; the more telling ones first
-    (r"oft_blocks|oft_diag|\.oft_", "OFT"),
-    (r"\.(a1|a2|b1|b2|bm)\.weight$", "LyCORIS GLoRA"),
+    (r"oft_diag|\.oft_(?!blocks$)", "OFT of PEFT or OneTrainer"),
+    (r"\.bm\.weight$", "LyCORIS GLoRA with a Tucker core"),
     (r"\.on_input$|\.ia3_", "IA3"),
     (r"\.(q_layer|p_layer|lambda_layer)", "T-LoRA"),
     (r"\.vera_lambda", "VeRA"),
@@ -137,8 +137,8 @@ def _refuse_foreign(name: str, tensors: Mapping[str, torch.Tensor]) -> None:
         if count:
             message = (
                 f"{name} is {kind}: {count} of its {len(tensors)} tensors cannot be merged by this "
-                "version, which knows LoRA, LoCon, DoRA, LoHa, LoKr and full differences. It was "
-                "not drawn, since without them the image would not be this checkpoint's."
+                "version, which knows LoRA, LoCon, DoRA, LoHa, LoKr, GLoRA, OFT and full "
+                "differences. It was not drawn, since without them the image would not be this checkpoint's."
             )
             raise JobError("bad_lora", message)
 
@@ -216,7 +216,7 @@ def _changes(
         raise JobError("bad_lora", message)
     for change in grouped.changes:
         try:
-            adapter_math.shape(change.tensors)
+            adapter_math.check(change.tensors)
         except ValueError as error:
             message = f"{file}: {error} in {change.module}."
             raise JobError("bad_lora", message) from error

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from lycoris.modules.boft import ButterflyOFTModule
+from lycoris.modules.diag_oft import DiagOFTModule
 from lycoris.modules.full import FullModule
+from lycoris.modules.glora import GLoRAModule
 from lycoris.modules.locon import LoConModule
 from lycoris.modules.loha import LohaModule
 from lycoris.modules.lokr import LokrModule
@@ -15,7 +18,7 @@ from peft import LoHaConfig, LoKrConfig, LoraConfig, get_peft_model, get_peft_mo
 from torch import nn
 
 from daemon.generator.adapter_config import AdapterConfig
-from daemon.generator.adapter_math import Change, shape
+from daemon.generator.adapter_math import Change, Rows, shape
 from daemon.generator.adapter_tensors import group
 
 if TYPE_CHECKING:
@@ -80,6 +83,11 @@ def close(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
         (LokrModule, {**SMALL, **BY_INPUT}),
         (LokrModule, {"lora_dim": 2, "factor": 4, **DORA}),
         (FullModule, {}),
+        (GLoRAModule, {}),
+        (DiagOFTModule, {"rescaled": True}),
+        (DiagOFTModule, {"constraint": 0.01}),
+        (ButterflyOFTModule, {"lora_dim": 18, "rescaled": True}),
+        (ButterflyOFTModule, {"lora_dim": 18, "constraint": 0.01}),
     ],
 )
 def test_it_merges_what_lycoris_trains(kind: Any, options: dict[str, Any], layer: str) -> None:
@@ -197,6 +205,12 @@ def test_tensors_that_do_not_fit_each_other_are_told() -> None:
         ((8, 6), {"diff": (8, 6)}, (1, 6), True),
         ((8, 6), {"diff": (8, 6)}, (6, 1), False),
         ((8,), {"diff": (8,)}, (8, 1), False),
+        ((8, 6), {"oft_blocks": (2, 4, 4), "constraint": ()}, None, True),
+        ((6, 8), {"oft_blocks": (2, 4, 4), "constraint": ()}, None, False),
+        ((8, 6), {"oft_blocks": (8,), "constraint": ()}, None, False),
+        ((8, 6), {"oft_blocks": (8, 8), "constraint": ()}, None, False),
+        ((8, 6), {"a1": (6, 2), "a2": (2, 6), "b1": (8, 2), "b2": (2, 6)}, None, True),
+        ((8, 6), {"a1": (8, 2), "a2": (2, 8), "b1": (8, 2), "b2": (2, 6)}, None, False),
     ],
 )
 def test_a_change_fits_weights_of_its_form_alone(
@@ -214,3 +228,11 @@ def test_a_change_fits_weights_of_its_form_alone(
         magnitude=None if magnitude is None else torch.ones(magnitude),
     )
     assert change.fits(torch.Size(size)) is fits
+
+
+def test_rows_of_a_whole_are_not_turned() -> None:
+    """A rotation mixes rows of all the layers that its file keeps as one, so it has no part."""
+    tensors = {"oft_blocks": torch.ones(4, 3, 3), "constraint": torch.zeros(())}
+    change = Change(module="x", parameter="weight", tensors=tensors)
+    assert change.fits(torch.Size((12, 6)))
+    assert not Rows(change=change, start=0, stop=4, total=12).fits(torch.Size((4, 6)))

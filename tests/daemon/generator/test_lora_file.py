@@ -55,8 +55,8 @@ def test_peft_takes_its_scale_from_the_configuration_beside_it(
 @pytest.mark.parametrize(
     ("extra", "kind"),
     [
-        ("oft_unet_x.oft_blocks", "OFT"),
-        (f"{KOHYA}.a1.weight", "GLoRA"),
+        (f"{KOHYA}.oft_R.weight", "OFT"),
+        (f"{KOHYA}.bm.weight", "GLoRA"),
         (f"{KOHYA}.on_input", "IA3"),
         (f"{KOHYA}.p_layer.weight", "T-LoRA"),
         ("bundle_emb.punk.string_to_param", "an embedding"),
@@ -89,6 +89,8 @@ def test_other_adapters_are_refused_by_name(extra: str, kind: str, make_lora: Ma
             "2 empty tensors of 3.*rank is 0",
         ),
         (kohya(**{f"{KOHYA}.hada_w1_a": torch.ones(8, 2)}), "1 modules are incomplete"),
+        (kohya(**{f"{KOHYA}.oft_blocks": torch.ones(2, 4, 4)}), "1 modules are incomplete"),
+        ({f"{KOHYA}.a1.weight": UP, f"{KOHYA}.a2.weight": DOWN}, "1 modules are incomplete"),
         (kohya(**{f"{KOHYA}.lora_mid.weight": torch.ones(3, 3, 3, 3)}), "do not fit"),
         ({f"{KOHYA}.lokr_w1": DOWN, f"{KOHYA}.lokr_w2_a": UP}, "1 modules are incomplete"),
         (
