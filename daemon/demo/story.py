@@ -150,9 +150,11 @@ def print_summary(service: Service, folder: Path, *, is_served: bool) -> None:
             f"  stop advised   after epoch {first_stop['latest']}, naming epoch {first_stop['pick']}"
         )
     print(f"  report         {report}")
-    home = shlex.quote(str(service.settings.home))
-    served_at = dashboard_address(service.settings) if is_served else None
-    print(
-        f"  dashboard      {served_at or f'EPOCHWATCH_HOME={home} epochwatch dashboard'}",
-        flush=True,
-    )
+    served_at = dashboard_address(service.settings) if is_served else _again(service.settings)
+    print(f"  dashboard      {served_at}", flush=True)
+
+
+def _again(settings: Settings) -> str:
+    """Return the command that shows it once more, wherever it was installed."""
+    program = Path(sys.executable).with_name("epochwatch")
+    return shlex.join(["env", f"EPOCHWATCH_HOME={settings.home}", str(program), "dashboard"])
