@@ -72,7 +72,7 @@ def test_a_bad_file_is_permanent_and_the_child_lives_on(
     pid = generator.pid
     name = next(iter(good))
     broken = make_lora({**good, name: torch.full_like(good[name], torch.nan)}, "client-nan")
-    foreign = make_lora({**good, "oft_unet_x.oft_blocks": torch.ones(2)}, "client-oft")
+    foreign = make_lora({**good, "oft_unet_x.oft_R.weight": torch.ones(2)}, "client-oft")
     half = make_lora(
         {key.replace("lora_te_", "lora_te3_"): one for key, one in good.items()}, "client-half"
     )
