@@ -13,9 +13,9 @@ from core.store import migrate
 from core.store.files import open_store
 from databases import new_database
 from seeded_history import seed
-from served_dashboard import CHROMIUM, FLAGS, dashboard
+from served_dashboard import CHROMIUM, PATIENCE_MS, dashboard, real_browser
 
-sync_api = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("playwright.sync_api")
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium here"),
@@ -29,12 +29,10 @@ def page(server_dsn: str, tmp_path: Path) -> Iterator[tuple[Any, str, str]]:
         migrate.migrate(dsn)
         with psycopg.connect(dsn) as connection:
             made = seed(connection, open_store(tmp_path / "store"))
-        with dashboard(tmp_path, dsn) as (url, _), sync_api.sync_playwright() as playwright:
-            chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        with dashboard(tmp_path, dsn) as (url, _), real_browser() as chromium:
             tab = chromium.new_page()
-            tab.set_default_timeout(40_000)
+            tab.set_default_timeout(PATIENCE_MS)
             yield tab, f"{url}/run?run={made.live}", dsn
-            chromium.close()
 
 
 def _said(dsn: str) -> list[tuple[str, ...]]:
@@ -55,9 +53,9 @@ def test_one_click_objects_and_another_takes_it_back(page: tuple[Any, str, str])
     button = box.locator('[data-wrong="style too_high"]')
     button.click()
     box.locator("li >> text=Nadia: style is too high").wait_for()
-    assert button.get_attribute("aria-pressed") == "true"
+    box.locator('[data-wrong="style too_high"][aria-pressed="true"]').wait_for()
     assert _said(dsn) == [("style", "too_high", "Nadia")]
     button.click()
     box.locator('[data-wrong="style too_high"][aria-pressed="false"]').wait_for()
-    assert box.locator(".ew-wrong li").count() == 0
+    box.locator(".ew-wrong li").wait_for(state="detached")
     assert _said(dsn)[-1] == ("style", "withdrawn", "Nadia")

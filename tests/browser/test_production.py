@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +27,10 @@ from daemon.actions.promote import Promoter
 from daemon.planner import plan
 from daemon.preparation import save_document
 from seeded_history import HOSTILE, Seeded, looks, seed, sha, sprite
+from served_dashboard import CHROMIUM, PATIENCE_MS, real_browser
 from throwaway_postgres import throwaway_server
 from whole_program import Program
 
-CHROMIUM = os.environ.get("EPOCHWATCH_TEST_BROWSER") or "/usr/bin/chromium"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = [
     pytest.mark.browser,
@@ -149,10 +148,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A browser."""
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with real_browser() as chromium:
         yield chromium
-        chromium.close()
 
 
 @pytest.fixture
@@ -162,7 +159,7 @@ def page(browser: Any) -> Iterator[Any]:
     tab = context.new_page()
     errors: list[str] = []
     tab.on("pageerror", lambda error: errors.append(str(error)))
-    tab.set_default_timeout(45_000)
+    tab.set_default_timeout(PATIENCE_MS)
     yield tab
     assert errors == []
     assert tab.evaluate("window.pwned") is None
@@ -172,10 +169,10 @@ def page(browser: Any) -> Iterator[Any]:
 def _choose(page: Any, label: str, option: str) -> None:
     """Choose an option of a select box; news that redraws the page may close it once."""
     wanted = page.get_by_role("option", name=option, exact=True)
-    for _ in range(4):
+    for _ in range(12):
         page.get_by_role("combobox", name=label).first.click()
         try:
-            wanted.click(timeout=4000)
+            wanted.click(timeout=10_000)
         except sync_api.TimeoutError:
             page.keyboard.press("Escape")
         else:
@@ -185,6 +182,7 @@ def _choose(page: Any, label: str, option: str) -> None:
 
 def _promote(page: Any, *, reason: str) -> None:
     page.get_by_role("button", name="Promote").click()
+    page.get_by_role("button", name="Yes, put it into production").wait_for()
     page.get_by_label("Your name").last.fill("Nadia")
     page.get_by_label("Why anyway").or_(page.get_by_label("Note")).first.fill(reason)
     page.get_by_role("button", name="Yes, put it into production").click()
@@ -202,11 +200,10 @@ def test_a_candidate_is_checked_promoted_and_rolled_back(page: Any, house: House
     page.locator("text=Say who you are").wait_for()
     page.get_by_role("button", name="No", exact=True).click()
     _promote(page, reason=f"the best so far {HOSTILE}")
-    page.locator("text=is on its way to production").wait_for()
+    page.locator("text=epoch 7 is on its way to production").wait_for()
     house.act()
-    page.locator("[data-part=live]").wait_for()
-    assert "epoch 7 is in production" in page.locator("[data-part=live]").inner_text()
-    assert page.locator("text=<script>window.pwned=1</script>").count() >= 1
+    page.locator("[data-part=live]", has_text="epoch 7 is in production").wait_for()
+    page.locator("text=<script>window.pwned=1</script>").first.wait_for()
     live = read_live(house.home / "production")
     assert live is not None
     assert (live["position"], live["promoted_by"], live["trigger"]) == (7, "Nadia", "punk")
@@ -214,13 +211,14 @@ def test_a_candidate_is_checked_promoted_and_rolled_back(page: Any, house: House
 
     _choose(page, "epoch", "6")
     page.locator("[data-part=checklist] >> text=/a score of 8/").wait_for()
-    page.get_by_role("button", name="Promote anyway").click()
+    page.get_by_role("button", name=re.compile(r"^Promote anyway.*epoch 6")).click()
+    page.get_by_role("button", name="Yes, put it into production").wait_for()
     page.get_by_label("Your name").last.fill("Nadia")
     page.get_by_role("button", name="Yes, put it into production").click()
     page.locator("text=To do it anyway, give a reason").wait_for()
     page.get_by_label("Why anyway").fill("calmer lines")
     page.get_by_role("button", name="Yes, put it into production").click()
-    page.locator("text=is on its way to production").wait_for()
+    page.locator("text=epoch 6 is on its way to production").wait_for()
     house.act()
     page.locator("[data-part=live] >> text=epoch 6").wait_for()
 
@@ -230,7 +228,7 @@ def test_a_candidate_is_checked_promoted_and_rolled_back(page: Any, house: House
     page.locator("text=Say who you are").wait_for()
     page.get_by_label("Your name").first.fill("Nadia")
     page.get_by_role("button", name="Go back to it").click()
-    page.locator("text=is on its way to production").wait_for()
+    page.locator("text=epoch 7 is on its way to production").wait_for()
     house.act()
     page.locator("[data-part=live] >> text=epoch 7").wait_for()
     page.locator("text=went back from number 2").first.wait_for()
@@ -296,11 +294,12 @@ def test_a_phone_shows_it_without_sideways_scrolling(
 ) -> None:
     """At 390 pixels the page is as wide as the screen."""
     context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark")
+    context.set_default_timeout(PATIENCE_MS)
     tab = context.new_page()
     tab.goto(f"{house.url}/{place}")
     tab.get_by_role("combobox", name="Run").first.wait_for()
-    tab.wait_for_timeout(1000)
-    assert tab.evaluate("document.querySelector('.stMain').scrollWidth") <= 390
+    tab.locator(".stApp[data-test-script-state=notRunning]").wait_for()
+    tab.wait_for_function("document.querySelector('.stMain').scrollWidth <= 390")
     context.close()
 
 
