@@ -60,6 +60,12 @@ def draw(found: Sequence[BlindSitting]) -> None:
         _who(found)
 
 
+def ask_who(found: Sequence[BlindSitting]) -> None:
+    """Ask who looks, where nobody has said so."""
+    if not _is_known():
+        _choose(found)
+
+
 def in_words(found: Sequence[BlindSitting]) -> str:
     """Return who votes blind on what: "you vote blind on comparison 3"."""
     who = "you" if _is_known() else _some(list(dict.fromkeys(each.judge for each in found)))
@@ -136,6 +142,11 @@ def _who(sittings: Sequence[BlindSitting]) -> None:
             )
         )
     )
+    _choose(sittings)
+
+
+def _choose(sittings: Sequence[BlindSitting]) -> None:
+    names = list(dict.fromkeys(each.judge for each in sittings))
     said = st.selectbox(
         "Who are you?",
         [*names, _SOMEBODY_ELSE],

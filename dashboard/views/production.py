@@ -13,6 +13,7 @@ from core.errors import EpochwatchError
 from core.store import gallery, promotions
 from core.store.database import Connection
 from core.store.promotions import Promotion
+from core.store.voting import BlindSitting
 from core.versions import versions
 from dashboard import accounts, writes
 from dashboard.link import Away
@@ -41,17 +42,18 @@ def page_body() -> None:
         )
     else:
         _live(reads, live, known)
-    _candidate(reads, live)
+    asked = _candidate(reads, live)
     if known:
         sheet.put(sheet.heading("History"))
         sheet.put(promoted.history(known, live))
-    _versions(reads)
+    _versions(reads, asked=asked)
 
 
-def _versions(reads: Reads) -> None:
+def _versions(reads: Reads, *, asked: bool) -> None:
     """Show how often people prefer each run's pick to the base model, run after run.
 
-    But those whom this judge votes on blind: their rate would move with each vote.
+    But those whom this judge votes on blind: their rate would move with each vote. Who looks is
+    ``asked`` once on a page.
     """
     sheet.put(
         sheet.heading(
@@ -59,13 +61,13 @@ def _versions(reads: Reads) -> None:
         )
     )
     lines: list[VersionRate] = []
-    hidden: list[str] = []
+    hidden: dict[str, tuple[BlindSitting, ...]] = {}
     for each in reads.ask(versions):
         won = each.against_base
         if won is None or won.tally.win_rate is None:
             continue
         if sittings := curtain.about(reads, won.tally.a, won.tally.b):
-            hidden.append(f"{each.version}, while {curtain.in_words(sittings)}")
+            hidden[each.version] = sittings
             continue
         lines.append(
             VersionRate(
@@ -77,7 +79,10 @@ def _versions(reads: Reads) -> None:
             )
         )
     if hidden:
-        sheet.put(sheet.note(f"Left out: {'; '.join(hidden)}."))
+        words = (f"{version}, while {curtain.in_words(found)}" for version, found in hidden.items())
+        sheet.put(sheet.note(f"Left out: {'; '.join(words)}."))
+        if not asked:
+            curtain.ask_who([each for found in hidden.values() for each in found])
     if lines:
         chart = versions_chart(lines, theme=charts.theme())
         st.altair_chart(chart, theme=None, width="stretch", key="versions")
@@ -157,10 +162,11 @@ def _is_named(judge: str) -> bool:
     return bool(judge.strip())
 
 
-def _candidate(reads: Reads, live: Promotion | None) -> None:
+def _candidate(reads: Reads, live: Promotion | None) -> bool:
+    """Show the checklist of one epoch; say whether it is hidden from a judge who votes blind."""
     runs = [run for run in reads.ask(gallery.runs) if run.checkpoints]
     if not runs:
-        return
+        return False
     sheet.put(sheet.heading("Candidate", "the owner's checklist, held against one epoch"))
     by_id = {run.id: run for run in runs}
     first, second = st.columns([3, 2])
@@ -179,7 +185,7 @@ def _candidate(reads: Reads, live: Promotion | None) -> None:
     )
     if not positions:
         sheet.put(sheet.empty("This run has no checkpoint that could go to production."))
-        return
+        return False
     pick = (reads.ask(gallery.run, run_id) or {}).get("best_epoch")
     unit = by_id[run_id].position_unit or "epoch"
     position = second.selectbox(
@@ -190,28 +196,29 @@ def _candidate(reads: Reads, live: Promotion | None) -> None:
         key=f"candidate-at-{run_id}",
     )
     strict = st.checkbox("Strict: every criterion, proven and known", key="candidate-strict")
-    _checked(reads, run_id, position, strict=strict, live=live)
+    return _checked(reads, run_id, position, strict=strict, live=live)
 
 
 def _checked(
     reads: Reads, run_id: int, position: int, *, strict: bool, live: Promotion | None
-) -> None:
+) -> bool:
     try:
         seen = reads.ask(_look, run_id, position, strict)
     except Away:
         raise
     except EpochwatchError as trouble:
         sheet.put(sheet.empty(str(trouble)))
-        return
+        return False
     if seen.slot is not None and (sittings := curtain.about(reads, seen.slot)):
         curtain.draw(sittings)  # its pictures and the votes on it bear its name here
-        return
+        return True
     sheet.put(promoted.checklist(seen.checked))
     _pictures(reads, run_id, position, str(seen.record["unit"]), key="candidate-pictures")
     if live is not None and live.sha256 == seen.rows.checkpoint["sha256"]:
         sheet.put(sheet.empty("It is in production."))
-        return
-    _decision(run_id, position, seen, strict=strict)
+    else:
+        _decision(run_id, position, seen, strict=strict)
+    return False
 
 
 def _look(

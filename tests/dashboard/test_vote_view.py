@@ -88,6 +88,11 @@ def test_what_moves_with_each_vote_is_hidden_on_the_page_production(
     page.selectbox(key=f"candidate-at-{_run(house)}").set_value(2).run()
     assert "win rate" in words_of(page)  # nobody votes on epoch 2
     assert left_out in words_of(page)
+    other = opened("production")
+    other.selectbox(key=f"candidate-at-{_run(house)}").set_value(2).run()
+    assert "Left out: punk, while Ann votes blind" in words_of(other)
+    other.selectbox(key=f"who-{voted.comparison}").set_value("somebody else").run()
+    assert "Left out" not in words_of(other)
     with house.database.transaction() as connection:
         voting.end(connection, voted.id)
     page.selectbox(key=f"candidate-at-{_run(house)}").set_value(3).run()
