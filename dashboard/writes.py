@@ -120,9 +120,10 @@ def try_out(
 def open_sitting(comparison: int, judge: str) -> voting.Session | None:
     """Return the sitting that would go on if its judge pressed Vote. Raises Away, or Fixable."""
     judge = storable(acting(judge, "voter"), voting.LONGEST_NAME)
+    via: voting.Via = "account" if current() else "local"
     with shared_link().transaction() as connection:
         found = voting.open_session(connection, comparison, judge)
-    return found if found is not None and found.via == _via() else None
+    return found if found is not None and found.via == via else None
 
 
 def begin_sitting(
@@ -133,14 +134,11 @@ def begin_sitting(
     Raises Away, or Fixable without a name.
     """
     judge = acting(judge, "voter")
+    via: voting.Via = "account" if current() else "local"
     with shared_link().transaction() as connection:
         return voting.begin(
-            connection, comparison, judge, _via(), blind=blind, budget=budget, anew=anew
+            connection, comparison, judge, via, blind=blind, budget=budget, anew=anew
         )
-
-
-def _via() -> voting.Via:
-    return "account" if current() else "local"
 
 
 def end_sitting(session_id: int) -> None:

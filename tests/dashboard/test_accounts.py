@@ -42,9 +42,12 @@ DECIDING: dict[str, Callable[[], Any]] = {
     "compare": lambda: writes.compare(1, ["base", "pick"], BY),
     "try_out": lambda: writes.try_out(1, [], prompt="", negative="", seed=1, by_whom=BY),
     "set_plan": lambda: writes.set_plan(1, BY, by_whom=BY),
+    "invite": lambda: writes.invite(1, "Nadia", hours=48, by_whom=BY),
+    "revoke": lambda: writes.revoke("0" * 64),
 }
 JUDGING: dict[str, Callable[[], Any]] = {
     "log_score": lambda: writes.log_score(SCORE),
+    "open_sitting": lambda: writes.open_sitting(1, BY),
     "begin_sitting": lambda: writes.begin_sitting(1, BY, blind=True, budget=None),
     "end_sitting": lambda: writes.end_sitting(1),
     "show_names": lambda: writes.show_names(1),
