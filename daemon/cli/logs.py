@@ -19,7 +19,9 @@ def start_logs(settings: Settings, *, quiet: bool = False) -> None:
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if settings.log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=24)
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), pad_event_to=24, sort_keys=False
+        )
     )
     structlog.configure(
         processors=[

@@ -33,6 +33,14 @@ def test_foreign_text_forges_no_line(form: str, capsys: pytest.CaptureFixture[st
         assert sign not in said
 
 
+def test_a_line_says_first_what_it_is_about(capsys: pytest.CaptureFixture[str]) -> None:
+    """An alert's title stands before its long body, not behind it."""
+    start_logs(load_settings())
+    structlog.get_logger().info("alert", title="stop", body="Because.")
+    said = capsys.readouterr().err
+    assert said.index("title") < said.index("body")
+
+
 def test_json_lines_are_json(capsys: pytest.CaptureFixture[str]) -> None:
     """A log collector reads them as they are."""
     start_logs(load_settings(log_format="json"))
