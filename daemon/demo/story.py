@@ -56,7 +56,7 @@ def tell(*, epochs: int, end: bool, seed: int, with_dashboard: bool) -> None:
                 stack.enter_context(served(settings))
             stack.enter_context(stopped_by_signals(service))
             command = trainer_command(folder, epochs=epochs, seed=seed)
-            stack.enter_context(_told(service, folder, command, end=end, is_served=with_dashboard))
+            stack.enter_context(beside(service, folder, command, end=end, is_served=with_dashboard))
             service.run()
         print_summary(service, folder, is_served=False)
 
@@ -84,7 +84,7 @@ def demo_settings() -> Settings:
 
 
 @contextlib.contextmanager
-def _told(
+def beside(
     service: Service, folder: Path, command: list[str], *, end: bool, is_served: bool
 ) -> Iterator[None]:
     """Train beside the daemon; when all is judged, print the summary, and stop if that was wished."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from daemon.demo.story import MODEL, QUIET, demo_settings
+from daemon.demo.story import MODEL, QUIET, beside, demo_settings
 
 LOAD = """
 import sys
@@ -48,3 +51,14 @@ def test_the_demo_touches_nothing_that_is_in_use(
     assert told.production_folder == tmp_path / "demo" / "production"
     assert told.price_per_hour is None, "nothing is rented, so no bill is spoken of"
     assert told.device == "cpu", "how this machine draws is the machine's"
+
+
+def test_a_trainer_that_fails_ends_the_demo(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing more is to come: nobody should wait for it."""
+    service: Any = SimpleNamespace(stopping=threading.Event())
+    failing = [sys.executable, "-c", "raise SystemExit(3)"]
+    with beside(service, tmp_path, failing, end=False, is_served=False):
+        assert service.stopping.wait(timeout=60)
+    assert "trainer failed" in capsys.readouterr().err
