@@ -31,6 +31,9 @@ def over(
     missing = comparison.wanted - comparison.drawn
     if not comparison.planned or missing > _lost(comparison):
         return _said(_to_come(connection, session, comparison), waiting=True)
+    if not _has_pair(comparison):
+        why = "" if session.via == "guest" else " The page Compare says why."
+        return _said(f"No two images of one prompt could be drawn.{why}", finished=True)
     if unranked:
         pairs = "1 pair is" if unranked == 1 else f"{unranked} pairs are"
         words = f"No more can be ranked at once; {pairs} left. Turn ranking off above to see them."
@@ -48,6 +51,14 @@ def _lost(comparison: Comparison) -> int:
         for unit in comparison.units
         for picture in unit.pictures.values()
     )
+
+
+def _has_pair(comparison: Comparison) -> bool:
+    drawn = (
+        [picture for picture in unit.pictures.values() if picture.image_sha256 is not None]
+        for unit in comparison.units
+    )
+    return any(len(pictures) > 1 for pictures in drawn)
 
 
 def _to_come(connection: Connection, session: Session, comparison: Comparison) -> str:

@@ -8,11 +8,13 @@ import pytest
 from house import House
 from opened_pages import opened, words_of
 
+from core.formats.prompt_suite import read_suite_text
+from core.nouns import Prompt, Recipe, Suite
 from core.store import voting
 from core.store.comparisons import comparison, comparisons
 from core.wishes import ask_comparison
 from daemon.planner import plan
-from dashboard.parts import curtain
+from dashboard.parts import curtain, prompt_choice
 
 QUALITY: dict[int | None, float] = {None: 0.2, 1: 0.5, 2: 0.8, 3: 1.0}
 
@@ -219,3 +221,15 @@ def test_a_comparison_by_category_is_made_on_the_page(house: House) -> None:
     assert made is not None
     assert (made.title, made.drawn) == ("base / epoch 3 on categories", 4)
     assert [unit.category for unit in made.units] == ["characters", "tiles"]
+
+
+def test_the_template_begins_with_the_runs_trigger_word() -> None:
+    """Whatever signs it has; without one the template is as it is shipped."""
+    own = Suite(
+        name="own", recipe=Recipe(), prompts=(Prompt(name="a", text="a", trigger='sks "x"'),)
+    )
+    read = read_suite_text(prompt_choice._template(own), "categories").suite
+    assert len(read.prompts) == 12
+    assert all(each.text.startswith('sks "x"') for each in read.prompts)
+    plain = Suite(name="own", recipe=Recipe(), prompts=())
+    assert 'prefix = "pixel art"' in prompt_choice._template(plain)
