@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,17 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from core.formats.prompt_suite import read_suite
 from core.store.database import Database
 from daemon.demo.story import MODEL
 from daemon.outbox import pixels_of
+from served_dashboard import PATIENCE_MS, real_browser
 from whole_program import SMALL_SUITE, Program, advised_on, drop, select, wait_for
 
 pytestmark = [pytest.mark.story, pytest.mark.browser, pytest.mark.timeout(900)]
-BROWSER = os.environ.get("EPOCHWATCH_TEST_BROWSER") or "/usr/bin/chromium"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 PER_EPOCH = """
     SELECT g.position, gs.prompt_name, i.image_sha256 FROM epochwatch.grids g
     JOIN epochwatch.grid_samples gs ON gs.grid_id = g.id
@@ -33,14 +31,10 @@ PER_EPOCH = """
 @pytest.fixture
 def page() -> Iterator[Page]:
     """Give a tab of a real browser."""
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=BROWSER, args=[*FLAGS, "--disable-background-networking"]
-        )
+    with real_browser() as chromium:
         tab = chromium.new_page(viewport={"width": 1440, "height": 1000})
-        tab.set_default_timeout(120_000)
+        tab.set_default_timeout(PATIENCE_MS)
         yield tab
-        chromium.close()
 
 
 def test_a_checkpoint_lands_and_a_verdict_appears_in_the_browser(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,13 +15,9 @@ from PIL import Image
 from core.charts.progress import Progress
 from core.reports.run_report import Cell, GridRow, Planned, Story, run_report
 from core.rules.gates import ExpectationState, GateState
+from served_dashboard import CHROMIUM, PATIENCE_MS, real_browser
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = os.environ.get("EPOCHWATCH_TEST_BROWSER") or "/usr/bin/chromium"
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update",
-]  # fmt: skip
+pytest.importorskip("playwright.sync_api")
 in_a_browser = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium here")
 no_chart = Progress(averages={})  # a second less for each page
 XSS = (
@@ -98,10 +93,8 @@ def _planned(text: str | None = None) -> Planned:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Give a browser."""
-    with sync_api.sync_playwright() as play:
-        started = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with real_browser() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture
@@ -113,6 +106,7 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Any]:
         path = tmp_path / f"{len(pages)}.html"
         path.write_text(html, encoding="utf-8")
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        page.set_default_timeout(PATIENCE_MS)
         pages.append(page)
         page.asked = []
         page.on("request", lambda request: page.asked.append(request.url))
