@@ -127,5 +127,5 @@ def compared(server_dsn: str, labels: Sequence[str]) -> Iterator[tuple[Database,
         migrate(dsn)
         with psycopg.connect(dsn) as connection:
             made = compare(connection, MemoryStore(), labels)
-        with Database(dsn) as database:
+        with Database(dsn, wait_seconds=60) as database:
             yield database, made
