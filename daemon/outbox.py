@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from core.errors import Fixable
 from core.metrics import TrainingProfile, measure, shrink_to_cells
@@ -150,15 +151,23 @@ def pixels_of(png: bytes) -> np.ndarray[Any, Any]:
 
 
 def pixels_of_file(path: Path) -> np.ndarray[Any, Any]:
-    """Return (H, W, 3) uint8 pixels of a still image.
+    """Return (H, W, 3) uint8 pixels of a still image, turned as its EXIF says and viewers show it.
 
     Raises Fixable when the file is missing or no image that can be read.
     """
     try:
         with Image.open(path, formats=["PNG", "JPEG", "WEBP", "GIF", "BMP"]) as picture:
-            return np.asarray(on_white(picture))
+            return np.asarray(on_white(_upright(picture)))
     except (OSError, ValueError, Image.DecompressionBombError) as trouble:
         raise Fixable(f"{path} cannot be read as an image: {trouble}") from trouble
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Return a picture turned by its EXIF; as it is stored where that cannot be read."""
+    try:
+        return ImageOps.exif_transpose(picture)
+    except (SyntaxError, ValueError, TypeError, KeyError, struct.error):
+        return picture
 
 
 def _save(connection: Connection, sample_id: str, rubric: str, measured: Measurement) -> None:

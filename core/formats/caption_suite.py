@@ -259,7 +259,10 @@ def _recolored(phrase: str, name: str, role: str) -> str | None:
     word = next(iter(_colors_in(phrase, role)), None)
     swapped = phrase
     if word and not word.startswith("#"):
-        pattern = r"[\s_-]+".join(map(re.escape, word.split()))
+        # "silver or white" is how "silver white" is read
+        spelled = [re.escape(part) for part in word.split() if part != "or"]
+        pattern = r"[\s_-]+(?:or[\s_-]+)?".join(spelled)
+        pattern += rf"(?:[\s_-]+(?:{'|'.join(BASIC_TERMS)})\b)?"  # "navy blue" is read as "navy"
         swapped = re.sub(pattern, name, phrase, count=1, flags=re.IGNORECASE)
     swapped = re.sub(r"#[0-9a-fA-F]{6}\b", COLOR_NAMES[name].hex, swapped)
     return swapped if swapped != phrase else None

@@ -67,6 +67,7 @@ white ffffff white|whitesmoke f5f5f5 white|yellow ffff00 yellow|yellowgreen 9acd
 # Words of captions that CSS does not know; and, with a hyphen so that no caption can say them,
 # labeled shades that CSS is poor in.
 _EVERYDAY = """
+amber f0a028 orange|golden ffd700 yellow,orange
 auburn 8a3324 brown,red,orange|blond f0d27a yellow,orange,brown|blonde f0d27a yellow,orange,brown
 bronze cd7f32 brown,orange|brunette 5a3825 brown|burgundy 800020 red,purple,brown
 caramel b5722f brown,orange|charcoal 36454f gray,black|chestnut 954535 brown,red

@@ -321,10 +321,11 @@ def _color_trouble(color: Any) -> str | None:
 
 
 def _color_parts(color: str) -> list[str]:
-    """Return the colors of a pattern such as "blue and white"."""
-    return [part.strip() for part in re.split(r"\band\b|[,/&+]", color.lower())]
+    """Return the colors of a pattern such as "blue and white", or "blue or white"."""
+    return [part.strip() for part in re.split(r"\b(?:and|or)\b|[,/&+]", color.lower())]
 
 
 def _tidy_color(color: str) -> str:
     """Return a checked color with its hex codes in lower case and six digits."""
-    return " and ".join(normal_hex(part) or part for part in _color_parts(color))
+    joined = " or " if re.search(r"\bor\b", color.lower()) else " and "
+    return joined.join(normal_hex(part) or part for part in _color_parts(color))

@@ -12,9 +12,11 @@ from core.nouns import Expectation
 
 REGIONS: dict[str, str] = {
     "background": "background",
+    "backgrounds": "background",
     "bg": "background",
     "backdrop": "background",
     "hair": "hair",
+    "hairs": "hair",
     "haired": "hair",
     "skin": "skin",
     "skinned": "skin",
@@ -23,6 +25,7 @@ REGIONS: dict[str, str] = {
     "eyed": "eyes",
     "lips": "lips",
     "lip": "lips",
+    "lipped": "lips",
     "lipstick": "lips",
 }
 _STREAKS = frozenset(("tips", "streak", "streaks", "highlights", "roots"))
@@ -34,6 +37,7 @@ _SKIN_TONES = frozenset(
         "beige", "peach", "deep",
     )
 )  # fmt: skip
+_COLORED_LATER = frozenset(("background", "hair"))  # "long hair, pink": but "closed eyes, black"
 _NOT_A_SHADE = frozenset(("solid", "plain"))
 _HAIR_BY_ITSELF = frozenset(("blonde", "blond", "brunette", "redhead"))
 # Things that are named after a region but are not it.
@@ -58,12 +62,22 @@ ACCESSORIES: dict[str, str] = {
 }  # fmt: skip
 _NO = frozenset(("no", "without", "not", "minus", "never"))
 _BREAKS = frozenset(("and", "with", "on", "in", "wearing", "has", "having", "against", "over"))
-_LINKS = frozenset(("is", "are", "color", "colour", "colored", "of", "in", "a", "an", "the"))
+_LINKS = frozenset(
+    (
+        "is", "are", "color", "colour", "colored", "coloured", "dyed", "that", "which", "from",
+        "of", "in", "a", "an", "the",
+    )
+)  # fmt: skip
 
 # Kinds of pieces that end the search for a noun's colors, before and after the first one is found.
 _ENDS = ("region", "thing", "break", "no", "join")
 _ENDS_AFTER_COLOR = ("region", "thing", "break", "no", "word", "link")
 
+# "ff69b4" or "0xff69b4": no English word has letters and digits mixed like that
+_BARE_HEX = re.compile(
+    r"(?<![#\w])(?:0x([0-9a-f]{6})|((?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{6}|0{6}|f{6}))\b"
+)
+_HALVES = re.compile(r"(\bhalf [a-z ]+),(?=\s*half\b)")
 _TOKEN = re.compile(r"#[0-9a-f]+|[a-z]+|[&/+]|[,;.\n]")
 
 
@@ -92,15 +106,16 @@ def _pieces(text: str) -> list[_Piece]:
     """Return a prompt as pieces, color phrases taken together."""
     spelled = plain_text(text).lower().replace("_", " ").replace("-", " ")
     spelled = re.sub(r"\beye patch\b", "eyepatch", spelled)
-    tokens = _TOKEN.findall(spelled)
+    spelled = _HALVES.sub(r"\1", _BARE_HEX.sub(_with_mark, spelled))
+    tokens = [word for word in _TOKEN.findall(spelled) if word != "or"]
     pieces: list[_Piece] = []
     at = 0
     while at < len(tokens):
         length = _color_length(tokens, at)
         if length:
             color = _Piece(kind="color", text=" ".join(tokens[at : at + length]))
-            if pieces and _is_one_color(pieces[-1], color):
-                color = _closer(pieces.pop(), color)
+            if pieces and pieces[-1].kind == "color":
+                color = _side_by_side(pieces.pop(), color)
             pieces.append(color)
         else:
             pieces.append(_piece(tokens[at], tokens[at + 1] if at + 1 < len(tokens) else ""))
@@ -108,9 +123,18 @@ def _pieces(text: str) -> list[_Piece]:
     return pieces
 
 
-def _is_one_color(first: _Piece, second: _Piece) -> bool:
-    """Return whether two colors side by side are one, such as "navy blue" or "emerald green"."""
-    return first.kind == "color" and bool(_terms(first) & _terms(second))
+def _with_mark(bare: re.Match[str]) -> str:
+    return f"#{bare[1] or bare[2]}"
+
+
+def _side_by_side(first: _Piece, second: _Piece) -> _Piece:
+    """Return two colors without a word between them as one.
+
+    "Navy blue" and "emerald green" are the shade; "silver white" is either, or between them.
+    """
+    if _terms(first) & _terms(second):
+        return _closer(first, second)
+    return _Piece(kind="color", text=f"{first.text} or {second.text}")
 
 
 def _closer(first: _Piece, second: _Piece) -> _Piece:
@@ -146,7 +170,8 @@ def _name_length(tokens: list[str], at: int) -> int:
 def _piece(word: str, following: str) -> _Piece:
     """Return one word of a prompt as a piece."""
     if word.startswith("#"):
-        value = normal_hex(word)
+        # the opacity of "#rrggbbaa" says nothing of the color
+        value = normal_hex(word[:-2] if len(word) == 9 else word)
         return _Piece(kind="hex", text=value) if value else _Piece(kind="word", text=word)
     if word in REGIONS and following not in _NOT_THE_REGION:
         return _Piece(kind="region", text=REGIONS[word])
@@ -193,12 +218,16 @@ def expectation_from_text(text: str) -> Expectation:
     before or after the noun. Words for the tone of a person's skin are not colors.
     """
     found = _Found()
-    region = ""  # the last region named, to which a bare hex in the next phrase still belongs
+    region = ""  # the last region named, to which a bare color in the next phrase still belongs
     for phrase in _phrases(_pieces(text)):
         if all(piece.kind in ("hex", "join") for piece in phrase):
             for piece in phrase:
                 if region and piece.kind == "hex" and region not in found.hexes:
                     found.bind(region, piece)
+            continue
+        if region in _COLORED_LATER and [piece.kind for piece in phrase] == ["color"]:
+            if found.color(region) is None:
+                found.bind(region, phrase[0])
             continue
         region = _read_phrase(phrase, found) or ""
     plain = plain_text(text)
@@ -227,11 +256,13 @@ def _read_phrase(phrase: list[_Piece], found: _Found) -> str | None:
     """Bind the colors and things of one phrase; return the last region it names."""
     nouns = [at for at, piece in enumerate(phrase) if piece.kind in ("region", "thing")]
     has_hair = any(phrase[at].text == "hair" for at in nouns)
+    nouns_first = _nouns_come_first(phrase)
     last: str | None = None
     taken = 0  # pieces before this index are spoken for
     for at in nouns:
-        before = [i for i in _colors_before(phrase, taken, at) if not _denied_color(phrase, i)]
-        after = _colors_after(phrase, at)
+        before = [] if nouns_first else _colors_before(phrase, taken, at)
+        before = [i for i in before if not _denied_color(phrase, i)]
+        after = _right_after(phrase, at) if nouns_first else _colors_after(phrase, at)
         if _denied(phrase, at) or (phrase[at].text == _OF_HAIR and not has_hair):
             taken = at + 1
             continue
@@ -268,11 +299,17 @@ def _colors_before(phrase: list[_Piece], start: int, noun: int) -> list[int]:
     return colors[::-1]
 
 
-def _colors_after(phrase: list[_Piece], noun: int) -> list[int]:
-    """Return the indices of the colors right after a noun ("hair is pink", "hair #ff69b4").
+def _nouns_come_first(phrase: list[_Piece]) -> bool:
+    """Return whether each of several regions is followed by its color: "eyes blue hair pink"."""
+    told = [piece.kind for piece in phrase if piece.kind in ("region", "thing", "hex", "color")]
+    regions = [at for at, piece in enumerate(phrase) if piece.kind == "region"]
+    alternate = all(kind != "region" for kind in told[1::2]) and "thing" not in told
+    in_pairs = len(regions) > 1 and len(told) == 2 * len(regions) and alternate
+    return in_pairs and all(_right_after(phrase, at) for at in regions)
 
-    A color that stands right before the next noun is that noun's.
-    """
+
+def _right_after(phrase: list[_Piece], noun: int) -> list[int]:
+    """Return the indices of the colors that follow a noun with nothing but links between."""
     colors: list[int] = []
     for at in range(noun + 1, len(phrase)):
         kind = phrase[at].kind
@@ -280,6 +317,15 @@ def _colors_after(phrase: list[_Piece], noun: int) -> list[int]:
             colors.append(at)
         elif kind not in ("link", "join"):
             break
+    return colors
+
+
+def _colors_after(phrase: list[_Piece], noun: int) -> list[int]:
+    """Return the indices of the colors right after a noun ("hair is pink", "hair #ff69b4").
+
+    A color that stands right before the next noun is that noun's.
+    """
+    colors = _right_after(phrase, noun)
     end = (colors[-1] if colors else noun) + 1
     while end < len(phrase) and phrase[end].kind == "word":
         end += 1

@@ -26,15 +26,17 @@ from core.metrics.color_words import Painted, Target, resolve
 from core.metrics.misplaced import Place, cells_elsewhere, said_of
 from core.metrics.profile import TrainingProfile
 from core.metrics.regions import (
+    EACH_OF_FIGURE,
     RegionMap,
     Tones,
     hair_is_two_toned,
+    kept_figures,
     least_area,
-    mapped_figures,
     palette_figures,
     settled,
     tones_of,
 )
+from core.metrics.several import EACH, missing
 from core.metrics.things import NO_SCORES, Things, look_for_things
 from core.nouns import Expectation
 
@@ -71,6 +73,7 @@ class Promises:
     regions: Mapping[str, RegionAnswer | Unmeasured]
     things: Things = field(default_factory=Things)
     misplaced: Mapping[str, int] = field(default_factory=dict)  # cells elsewhere in its color
+    missing: Mapping[str, Sequence[str]] = field(default_factory=dict)  # of several colors
 
     @cached_property
     def purity(self) -> float | None:
@@ -166,7 +169,21 @@ def judge_promises(
     )
     if profile and profile.off:
         promises = _without_unproven(promises, profile)
-    return _with_misplaced(promises, cells, ground)
+    return _with_misplaced(_with_missing(promises, cells, expect), cells, ground)
+
+
+def _with_missing(promises: Promises, cells: Painted, expect: Expectation) -> Promises:
+    """Return the promises with those of several colors of one thing that are hardly there."""
+    asked = {name: color for name, color in expect.regions if name in promises.kept}
+    if isinstance(promises.background, ColorFigures) and expect.background:
+        asked["background"] = expect.background
+    places = {name: answer.place for name, answer in promises.kept.items()}
+    found = {}
+    for name, color in asked.items():
+        place = places.get(name)
+        mask = place.mask if place else ring_mask(*cells.number.shape)
+        found[name] = missing(cells, mask.astype(float), color, place.each if place else EACH)
+    return replace(promises, missing={name: gone for name, gone in found.items() if gone})
 
 
 def _with_misplaced(promises: Promises, cells: Painted, ground: tuple[Target, ...]) -> Promises:
@@ -235,7 +252,7 @@ def _judge_region(
         purity=None,
         two_toned=False,
         how=how,
-        place=Place(mask=figure, targets=targets, least=least),
+        place=Place(mask=figure, targets=targets, least=least, each=EACH_OF_FIGURE * least),
     )
 
 
@@ -266,7 +283,7 @@ def _by_map(
     if tones and region.purity > 0 and len(targets) == 1:
         relative = min(100.0, 100 * tones.purity / region.purity)
     return RegionAnswer(
-        figures=mapped_figures(cells, region, targets),
+        figures=kept_figures(cells, region, targets, background.rgb),
         tones=tones,
         purity=relative,
         two_toned=bool(

@@ -4,8 +4,9 @@ Not the bottom, which a bust touches; and by geometry, never by the color that w
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import Self
 
 import numpy as np
 from scipy import ndimage
@@ -23,6 +24,7 @@ from core.metrics.color import (
     pairs_of,
 )
 from core.metrics.color_words import CellMatch, Painted, Shades, Target, by_shape, paint
+from core.metrics.several import share_there
 
 # neighbors within a picture of a stack, not from one to the next
 _BESIDE = np.stack([np.zeros((3, 3)), ndimage.generate_binary_structure(2, 1), np.zeros((3, 3))])
@@ -53,6 +55,14 @@ class ColorFigures:
     def score(self) -> float:
         """The graded score: a plainly green background must not count as 0 for one wrong shade."""
         return 0.5 * self.match + 0.3 * self.closeness + 0.2 * self.hue
+
+    def times(self, share: float) -> Self:
+        """Return the figures less what is missing, for a share of 0-1."""
+        if share == 1.0:
+            return self
+        return replace(
+            self, match=share * self.match, closeness=share * self.closeness, hue=share * self.hue
+        )
 
     @property
     def is_wrong(self) -> bool:
@@ -115,8 +125,10 @@ def _medoids(shades: Shades, groups: Sequence[Numbers]) -> list[int]:
 
 
 def background_figures(cells: Painted, targets: tuple[Target, ...]) -> ColorFigures:
-    """Return how the ring answers to the promised color or, for a pattern, to any of its colors."""
-    return figures_of(cells.match(targets, ring_mask(*cells.number.shape)))
+    """Return how the ring answers to the promised color or, for a pattern, to all of its colors."""
+    ring = ring_mask(*cells.number.shape)
+    figures = figures_of(cells.match(targets, ring))
+    return figures.times(share_there(cells, ring.astype(float), targets))
 
 
 def foreground_mask(cells: Bytes, background: Background) -> Bools:

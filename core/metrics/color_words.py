@@ -5,7 +5,7 @@ A word such as "pink" is no single hex: its cells are named by the nearest label
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 
 import numpy as np
@@ -59,6 +59,7 @@ class Target:
     is_word: bool
     lightness: tuple[float, float]  # OKLab L that "dark" or "light" allows; (0, 1) otherwise
     reach: float  # CIEDE2000 from ``rgb`` within which the term counts
+    either: bool = False  # it may be missing where another one is there: "silver or white"
 
     @cached_property
     def lab(self) -> Floats:
@@ -136,9 +137,18 @@ def resolve(text: str) -> tuple[Target, ...]:
 
     More than one color is a promised pattern. Empty when any part is not a color we know.
     """
-    parts = [part.strip() for part in re.split(r"\band\b|[,/&+]", text.lower()) if part.strip()]
-    targets = [_resolve_one(part) for part in parts]
-    return tuple(target for target in targets if target) if all(targets) else ()
+    targets = [target for part in parts_of(text) if (target := _resolve_one(part))]
+    if len(targets) < len(parts_of(text)):
+        return ()
+    either = re.search(r"\bor\b", text.lower()) is not None
+    return tuple(replace(target, either=True) if either else target for target in targets)
+
+
+def parts_of(text: str) -> list[str]:
+    """Return the single colors of an expectation, in lower case."""
+    return [
+        part.strip() for part in re.split(r"\b(?:and|or)\b|[,/&+]", text.lower()) if part.strip()
+    ]
 
 
 @cache

@@ -3,7 +3,7 @@
 The same questions as ``measure`` asks, answered cell by cell; changes no number.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,13 +23,14 @@ from core.metrics.color import (
     merge_palette,
     rgb_of_hex,
 )
-from core.metrics.color_words import Target, match_cells, paint, resolve
+from core.metrics.color_words import Target, match_cells, paint, parts_of, resolve
 from core.metrics.findings import RIGHT
 from core.metrics.look import COLOR_CELLS, Look, look_at
 from core.metrics.measure import measure
 from core.metrics.pixel_art import flat_mask, orphan_mask
 from core.metrics.profile import TrainingProfile
 from core.metrics.regions import SURE, RegionMap, settled
+from core.metrics.several import EACH
 from core.nouns import Expectation, Measurement
 
 _SMALLEST_ENTRY = 0.004  # of the cells: two cells of 24x24
@@ -167,29 +168,43 @@ def _comparisons(
     cells: Bytes, expect: Expectation, ground: Background, places: Places
 ) -> tuple[Comparison, ...]:
     """Return each promise that is a color beside what was found for it."""
-    found = []
+    found: list[Comparison] = []
     if expect.background:
         how = f"the border, {ground.solid:.0f} % in one color"
-        found.append(_compared("background", expect.background, ground.rgb[None], how))
+        ring = cells[ring_mask(*cells.shape[:2])]
+        found += _compared("background", expect.background, ground.rgb[None], ring, how)
     figure = cells[foreground_mask(cells, ground)]
     for name, color in expect.regions:
         if name in places:
             region, targets = places[name]
             inside = region.sure_cells(cells, ground.rgb, targets)
             main = merge_palette(inside).rgb[:1]
-            found.append(_compared(name, color, main, f"where {region.images} images have it"))
+            found += _compared(name, color, main, inside, f"where {region.images} images have it")
         else:
-            entries = merge_palette(figure if len(figure) else cells.reshape(-1, 3)).rgb
-            found.append(_compared(name, color, entries, "the closest in the figure"))
-    return tuple(each for each in found if each)
+            inside = figure if len(figure) else cells.reshape(-1, 3)
+            entries = merge_palette(inside).rgb
+            found += _compared(name, color, entries, inside, "the closest in the figure")
+    return tuple(found)
 
 
-def _compared(name: str, promised: str, candidates: Bytes, how: str) -> Comparison | None:
-    """Return the closest of (n, 3) candidate colors beside the promise; None for no color."""
+def _compared(
+    name: str, promised: str, main: Bytes, inside: Bytes, how: str
+) -> Iterator[Comparison]:
+    """Give each promised color beside what was found for it; nothing where it is no color.
+
+    A single one is held against the (n, 3) ``main`` colors, and each of several against all that a
+    place has of at least a streak: the (m, 3) cells ``inside``.
+    """
     targets = resolve(promised)
-    if not targets:
-        return None
-    wanted = np.concatenate([target.rgb for target in targets])
+    if len(targets) > 1:
+        palette = merge_palette(inside)
+        main = palette.rgb[palette.share >= min(EACH / 2, palette.share[0])]
+    for part, target in zip(parts_of(promised), targets, strict=False):
+        yield _nearest(name, part if len(targets) > 1 else promised, main, target.rgb, how)
+
+
+def _nearest(name: str, promised: str, candidates: Bytes, wanted: Bytes, how: str) -> Comparison:
+    """Return the closest of (n, 3) candidate colors beside (k, 3) that a promise stands for."""
     difference = delta_e(lab(candidates)[:, None], lab(wanted)[None])
     which, nearest = np.unravel_index(difference.argmin(), difference.shape)
     return Comparison(

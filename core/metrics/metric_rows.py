@@ -40,7 +40,7 @@ def _background_metrics(promises: Promises, ground: Background) -> dict[str, Met
     names = {"match": "in the promised color", "closeness": "close to it", "hue": "of its hue"}
     if isinstance(told, ColorFigures):
         count = promises.misplaced.get("background")
-        there = f"; {said_of(count)}" if count else ""
+        there = f"; {said_of(count)}" if count else _said_of_missing(promises, "background")
         metrics = {
             f"background_{name}": metric_value(
                 f"background_{name}", getattr(told, name), f"border cells {words}, %{there}"
@@ -66,7 +66,8 @@ def _region_metrics(promises: Promises) -> dict[str, MetricValue]:
             continue
         figures = answer.figures
         said = f"match {figures.match:.0f}, close {figures.closeness:.0f}, hue {figures.hue:.0f}"
-        metrics[f"region_{name}"] = metric_value("region", figures.score, f"{said}; {answer.how}")
+        said += f"; {answer.how}{_said_of_missing(promises, name)}"
+        metrics[f"region_{name}"] = metric_value("region", figures.score, said)
         if name == "hair":
             second = answer.tones.second if answer.tones else None
             said = "share of the hair in a second hue, %"
@@ -74,6 +75,12 @@ def _region_metrics(promises: Promises) -> dict[str, MetricValue]:
                 said = "too little of the hair's place is known to tell its hues"
             metrics["two_toned"] = metric_value("two_toned", second, said)
     return metrics
+
+
+def _said_of_missing(promises: Promises, name: str) -> str:
+    """Return which of several promised colors are hardly there, in words."""
+    gone = promises.missing.get(name, ())
+    return f"; hardly any {' or '.join(gone)} is there" if gone else ""
 
 
 def thing_metrics(things: Things) -> dict[str, MetricValue]:

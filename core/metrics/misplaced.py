@@ -7,6 +7,7 @@ import numpy as np
 
 from core.metrics.color import Bools
 from core.metrics.color_words import Painted, Target, match_cells
+from core.metrics.several import EACH
 
 _FEWEST = 4  # cells: fewer may be an eye or a stray one
 
@@ -18,6 +19,7 @@ class Place:
     mask: Bools  # (rows, columns)
     targets: tuple[Target, ...]
     least: float  # share of the cells elsewhere that has to show it
+    each: float = EACH  # share of the place that each of several colors has at least
 
 
 def cells_elsewhere(cells: Painted, places: Mapping[str, Place], wrong: set[str]) -> dict[str, int]:

@@ -21,8 +21,8 @@ from core.metrics.probe import Probe, learn_probe
 from core.metrics.regions import RegionMap, tones_of, weighted_figures
 from core.nouns import Expectation
 
-PROFILE_VERSION = 2
-_READABLE = (1, PROFILE_VERSION)  # the first had no probes, and nothing was ever off
+PROFILE_VERSION = 3
+_READABLE = (1, 2, PROFILE_VERSION)  # the first had no probes, and only the last has ``own``
 _FEWEST_FOR_ANCHORS = 10
 _INTRUDER_SHARE = 0.02  # of training images in which a color stands in for the region's own
 
@@ -134,7 +134,13 @@ class TrainingProfile:
 def _region_from_json(body: dict[str, Any]) -> RegionMap:
     """Return one region map from its JSON form."""
     rows = tuple(tuple(float(value) for value in row) for row in body["probability"])
-    return replace(RegionMap(**body), probability=rows, intruders=tuple(body["intruders"]))
+    match, closeness, hue = body.get("own", (0.0, 0.0, 0.0))
+    return replace(
+        RegionMap(**body),
+        probability=rows,
+        intruders=tuple(body["intruders"]),
+        own=(float(match), float(closeness), float(hue)),
+    )
 
 
 def learn_profile(
@@ -280,8 +286,21 @@ def _with_references(draft: RegionMap, told: list[tuple[Bytes, tuple[Target, ...
         tones_of(draft.sure_cells(cells, background_of(cells).rgb, targets))
         for cells, targets in told
     ]
+    own = [
+        weighted_figures(
+            paint([cells])[0],
+            draft.own_weights(cells, background_of(cells).rgb, targets),
+            targets,
+        )
+        for cells, targets in told
+    ]
     return replace(
         draft,
+        own=(
+            _nearly_all([figure.match for figure in own]),
+            _nearly_all([figure.closeness for figure in own]),
+            _nearly_all([figure.hue for figure in own]),
+        ),
         match=_nearly_all([figure.match for figure in figures]),
         closeness=_nearly_all([figure.closeness for figure in figures]),
         hue=_nearly_all([figure.hue for figure in figures]),

@@ -21,6 +21,7 @@ from core.metrics.color import (
     rgb_of_hex,
 )
 from core.metrics.color_words import Painted, Target, match_cells
+from core.metrics.several import share_there
 
 CORE = 0.3  # probability from which a cell belongs to a region
 SURE = (0.8, 0.65, 0.5)  # from which its hues are held against it: the first with enough cells
@@ -28,6 +29,7 @@ FEWEST_SURE = 8
 _SMALL = 24  # cells of a region that a step of one cell to the side may leave quite empty
 FEWEST_CORE, FEWEST_IMAGES = 4, 20
 SAME_HUE = 25.0  # degrees in OKLCh: shading, not a second color
+EACH_OF_FIGURE = 0.25  # of the least area that each of several promised colors has in a figure
 _LESSER_TONE = 15.0  # % of the cells that make a second tone
 _OUTLINE_LIGHTNESS = 0.2
 
@@ -49,6 +51,7 @@ class RegionMap:
     area: float  # median share of all cells in the region's color
     second_tone: float  # 95 % quantile of the second tone, %
     intruders: tuple[str, ...] = ()  # colors such as skin or a gold crown that often stand there
+    own: tuple[float, float, float] = (0.0, 0.0, 0.0)  # as above, where nothing else covers it
 
     @property
     def weights(self) -> Floats:
@@ -71,12 +74,28 @@ class RegionMap:
         grid = np.asarray(self.probability)
         sure = [grid >= level for level in SURE if np.count_nonzero(grid >= level) >= FEWEST_SURE]
         inside = cells[sure[0] if sure else grid >= CORE]
+        return inside[self._uncovered(inside, background, targets)]
+
+    def own_weights(self, cells: Bytes, background: Bytes, targets: tuple[Target, ...]) -> Floats:
+        """Return (rows, columns): the probability of cells that most training images give to it.
+
+        0 where the background or an intruder covers them, as in ``sure_cells``.
+        """
+        grid = np.asarray(self.probability)
+        sure = grid >= SURE[-1]
+        place = sure if np.count_nonzero(sure) >= FEWEST_SURE else grid >= CORE
+        weights = np.zeros(grid.shape)
+        weights[place] = grid[place] * self._uncovered(cells[place], background, targets)
+        return weights
+
+    def _uncovered(self, inside: Bytes, background: Bytes, targets: tuple[Target, ...]) -> Bools:
+        """Return which (n, 3) cells nothing else covers; all of them where hardly any would be."""
         colors = lab(inside)
         other = delta_e(colors, lab(background)) <= MERGE
         for value in self.intruders:
             other |= delta_e(colors, lab(rgb_of_hex(value))) <= MATCH
-        kept = ~other | match_cells(inside, targets).match
-        return inside[kept] if np.count_nonzero(kept) >= FEWEST_CORE else inside
+        kept: Bools = ~other | match_cells(inside, targets).match
+        return kept if np.count_nonzero(kept) >= FEWEST_CORE else np.ones_like(kept)
 
 
 def weighted_figures(cells: Painted, weights: Floats, targets: tuple[Target, ...]) -> ColorFigures:
@@ -84,15 +103,38 @@ def weighted_figures(cells: Painted, weights: Floats, targets: tuple[Target, ...
     inside = weights > 0
     answer = cells.match(targets, inside)
     share = weights[inside] / weights[inside].sum()
-    return ColorFigures(
+    figures = ColorFigures(
         match=100 * float(share @ answer.match),
         closeness=100 * float(share @ answer.closeness),
         hue=100 * float(share @ answer.hue),
     )
+    return figures.times(share_there(cells, weights, targets))
+
+
+def kept_figures(
+    cells: Painted, region: RegionMap, targets: tuple[Target, ...], background: Bytes
+) -> ColorFigures:
+    """Return agreement of a region with its promise, 100 being what training images reach.
+
+    Rare shapes reach it too, and a large region with a part in another color has as many cells of
+    the promised one: so it is no better than among the cells that nothing else covers. A map that
+    was learned before those were told apart (``own``) does not know that.
+    """
+    figures = mapped_figures(cells, region, targets)
+    if not any(region.own):
+        return figures
+    weights = region.own_weights(cells.cells, background, targets)
+    own = weighted_figures(cells, weights, targets)
+    match, closeness, hue = region.own
+    return ColorFigures(
+        match=min(figures.match, _at_most(own.match, match)),
+        closeness=min(figures.closeness, _at_most(own.closeness, closeness)),
+        hue=min(figures.hue, _at_most(own.hue, hue)),
+    )
 
 
 def mapped_figures(cells: Painted, region: RegionMap, targets: tuple[Target, ...]) -> ColorFigures:
-    """Return agreement of a region with its promise, 100 being what training images reach."""
+    """Return agreement by all cells of a region's place, 100 being what training images reach."""
     raw = weighted_figures(cells, region.weights, targets)
     return ColorFigures(
         match=_relative(raw.match, region.match),
@@ -125,6 +167,11 @@ def _relative(value: float, reference: float) -> float:
     return min(100.0, 100 * value / reference) if reference > 0 else value
 
 
+def _at_most(value: float, reference: float) -> float:
+    """Return ``value`` in % of a reference; 100, which limits nothing, where that is 0."""
+    return _relative(value, reference) if reference > 0 else 100.0
+
+
 def palette_figures(
     cells: Painted, figure: Bools, targets: tuple[Target, ...], least_area: float
 ) -> ColorFigures:
@@ -133,13 +180,16 @@ def palette_figures(
     The fallback where no map could be learned. ``figure`` marks the cells that are not background;
     ``least_area`` is the share of them that earns 100. Cells are taken from the closest on.
     """
-    answer = cells.match(targets, figure if figure.any() else np.ones_like(figure))
+    where = figure if figure.any() else np.ones_like(figure)
+    answer = cells.match(targets, where)
     needed = max(1, round(least_area * len(answer.match)))
-    return ColorFigures(
+    figures = ColorFigures(
         match=100 * min(1.0, float(np.count_nonzero(answer.match)) / needed),
         closeness=100 * (float(np.add.reduce(np.sort(answer.closeness)[-needed:])) / needed),
         hue=100 * min(1.0, float(np.count_nonzero(answer.hue)) / needed),
     )
+    each = EACH_OF_FIGURE * least_area
+    return figures.times(share_there(cells, where.astype(float), targets, each))
 
 
 def least_area(name: str, region: RegionMap | None) -> float:

@@ -23,17 +23,19 @@ class MetricSpec:
 METRICS: Mapping[str, MetricSpec] = MappingProxyType(
     {
         "background_match": MetricSpec(
-            meaning="% of border cells in the promised color", version=2
+            meaning="% of border cells in the promised color", version=3
         ),
         "background_closeness": MetricSpec(
-            meaning="closeness of border cells to the promise", version=2
+            meaning="closeness of border cells to the promise", version=3
         ),
-        "background_hue": MetricSpec(meaning="% of border cells in the promised hue class"),
+        "background_hue": MetricSpec(
+            meaning="% of border cells in the promised hue class", version=2
+        ),
         "background_solid": MetricSpec(
             meaning="% of border cells of one color", higher_is_better=None
         ),
         "region": MetricSpec(
-            meaning="graded agreement of a region with its promised color", version=2
+            meaning="graded agreement of a region with its promised color", version=3
         ),
         "accessory": MetricSpec(meaning="whether a promised thing is to be seen", version=2),
         "expression": MetricSpec(meaning="whether a face has the promised expression"),
@@ -47,7 +49,7 @@ METRICS: Mapping[str, MetricSpec] = MappingProxyType(
             meaning="% of the hair in a second hue, shades not counted",
             higher_is_better=False, version=2,
         ),
-        "color_accuracy": MetricSpec(meaning="agreement with all promised colors", version=2),
+        "color_accuracy": MetricSpec(meaning="agreement with all promised colors", version=3),
         "unique_colors": MetricSpec(
             meaning="palette entries after merging shades too alike to tell",
             high=16384.0, low=1.0, higher_is_better=None,
@@ -82,7 +84,7 @@ METRICS: Mapping[str, MetricSpec] = MappingProxyType(
         "style_quality": MetricSpec(meaning="pixel-art style against art drawn by people"),
         "style_against_training": MetricSpec(meaning="pixel-art style against the training images"),
         "all_promises": MetricSpec(
-            meaning="geometric mean of what was promised: all at once", version=2
+            meaning="geometric mean of what was promised: all at once", version=3
         ),
         "finishing_shift": MetricSpec(
             meaning="how far finishing moves the colors of the cells", higher_is_better=None
@@ -92,7 +94,7 @@ METRICS: Mapping[str, MetricSpec] = MappingProxyType(
             high=16384.0, low=1.0, higher_is_better=None,
         ),
         "unfinished_accuracy": MetricSpec(
-            meaning="agreement with all promised colors before finishing", version=2
+            meaning="agreement with all promised colors before finishing", version=3
         ),
     }
 )  # fmt: skip
@@ -107,7 +109,7 @@ SCORES: Mapping[str, MetricSpec] = MappingProxyType(
             meaning="edges on the grid .35, flat cells .25, palette .25, no photograph .15", high=10.0
         ),
         "prompt_adherence": MetricSpec(
-            meaning="mean of what the prompt promises", high=10.0, version=2
+            meaning="mean of what the prompt promises", high=10.0, version=3
         ),
     }
 )  # fmt: skip
@@ -132,7 +134,7 @@ ISSUES: Mapping[str, str] = MappingProxyType(
 
 
 # Raised when a threshold or a condition changes, so that the same image would get another flag.
-_NEWER = {"wrong_background": 2, "wrong_colors": 2, "misplaced_color": 2, "two_toned_hair": 2}
+_NEWER = {"wrong_background": 3, "wrong_colors": 3, "misplaced_color": 3, "two_toned_hair": 2}
 ISSUE_VERSIONS: Mapping[str, int] = MappingProxyType({**dict.fromkeys(ISSUES, 1), **_NEWER})
 
 

@@ -176,9 +176,9 @@ def _expected(prompt: str | None, background: str | None, regions: list[str]) ->
 
 
 def _color(text: str) -> str:
-    from core.formats.color_names import color_word, normal_hex
+    from core.metrics.color_words import resolve
 
-    if normal_hex(text) is None and color_word(text) is None:
+    if not resolve(text):
         raise Fixable(f"{text!r} is not a color; write #rrggbb, or a word such as 'dark green'.")
     return text
 

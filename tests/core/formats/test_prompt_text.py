@@ -1,5 +1,7 @@
 """What prompts promise."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,10 +61,27 @@ def test_a_detailed_caption_is_read_as_its_author_meant_it() -> None:
         ("#101010 hair with #ff69b4 streaks", None, {"hair": "#101010 and #ff69b4"}, ()),
         ("pink hair, fox with white tips", None, {"hair": "pink"}, ()),
         ("navy blue background", "navy", {}, ()),
-        ("emerald green hair, red orange background", "red and orange", {"hair": "emerald"}, ()),
+        ("emerald green hair, red orange background", "red or orange", {"hair": "emerald"}, ()),
         ("blue to purple gradient background", "blue and purple", {}, ()),
         ("hat-less punk never wearing a crown", None, {}, ()),
         ("with no green in the background", None, {}, ()),
+        (
+            "silver white hair, pink or blue background",
+            "pink or blue",
+            {"hair": "silver or white"},
+            (),
+        ),
+        ("FF69B4 hair, 0x50BE50 background", "#50be50", {"hair": "#ff69b4"}, ()),
+        ("#ff00ff80 hair, a decade of backgrounds", None, {"hair": "#ff00ff"}, ()),
+        ("long hair, pink, simple background, white", "white", {"hair": "pink"}, ()),
+        ("hair, pink dress, closed eyes, black", None, {}, ()),
+        ("eyes blue hair pink background white", "white", {"eyes": "blue", "hair": "pink"}, ()),
+        ("the background behind her blue hair is green", None, {"hair": "blue"}, ()),
+        ("half pink, half blue hair", None, {"hair": "pink and blue"}, ()),
+        ("hair dyed pink, background that is gold", "gold", {"hair": "pink"}, ()),
+        ("golden hair, amber eyes", None, {"eyes": "amber", "hair": "golden"}, ()),
+        ("background going from pink to blue", None, {}, ()),
+        ("gradient background from pink to blue", "pink and blue", {}, ()),
         ("", None, {}, ()),
         ("#zzz hair, ((((", None, {}, ()),
     ],
@@ -107,7 +126,7 @@ def test_whatever_is_promised_can_be_measured(words: list[str]) -> None:
     colors = [found.background, *(color for _, color in found.regions)]
 
     for color in filter(None, colors):
-        for part in color.split(" and "):
+        for part in re.split(" and | or ", color):
             assert normal_hex(part) or color_word(part)
 
 

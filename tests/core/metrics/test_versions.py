@@ -48,18 +48,18 @@ KNOWN_SCORES: dict[tuple[str, int], str] = {
         "10.0 9.97 9.91 9.81 9.59 9.31 9.19 10.0"
     ),
     ("style_match", 1): "10.0 10.0 9.69 9.3 8.94 8.66 8.41 8.22" + 16 * " 10.0",
-    ("prompt_adherence", 2): (
-        "10.0 9.79 9.5 9.09 8.54 6.5 3.39 0.95 "
+    ("prompt_adherence", 3): (
+        "10.0 9.79 9.5 9.09 8.54 6.5 3.38 0.9 "
         "10.0 9.67 9.14 8.81 8.71 8.62 8.05 6.67 "
         "10.0 9.95 9.84 9.69 9.32 8.85 8.02 6.67"
     ),
 }
 # ... and the steps of the three ladders that raise a flag under a version of it.
 KNOWN_FLAGS: dict[tuple[str, int], tuple[str, str, str]] = {
-    ("wrong_background", 2): ("7", "67", ""),
+    ("wrong_background", 3): ("7", "67", ""),
     ("noisy_background", 1): ("567", "3456", ""),
-    ("wrong_colors", 2): ("67", "", "67"),
-    ("misplaced_color", 2): ("7", "6", ""),
+    ("wrong_colors", 3): ("67", "", "67"),
+    ("misplaced_color", 3): ("7", "6", ""),
     ("two_toned_hair", 2): ("4567", "", "456"),
     ("random_pixels", 1): ("234567", "", ""),
     ("too_many_colors", 1): ("1234567", "", ""),
@@ -132,7 +132,7 @@ def test_scores_and_flags_explain_themselves() -> None:
     assert told["flags"]["wrong_colors"] == {
         "raised": True,
         "explanation": ISSUES["wrong_colors"],
-        "version": 2,
+        "version": 3,
     }
     assert blank["scores"]["style_match"]["value"] is None
     assert "one single color" in blank["scores"]["style_match"]["explanation"]

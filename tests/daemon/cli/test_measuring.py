@@ -125,6 +125,28 @@ def test_a_palette_or_an_opaque_alpha_changes_no_number(
     assert plain["prompt_adherence"] == 10
 
 
+def test_a_picture_is_measured_as_viewers_show_it(epochwatch: Any, here: Path) -> None:
+    """What EXIF says of which side is up is followed, and nothing else of it counts."""
+    drawn = Image.fromarray(Portrait().drawn(96))
+    drawn.save(here / "plain.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned by a quarter to the right
+    drawn.transpose(Image.Transpose.ROTATE_90).save(here / "lying.png", exif=exif)
+    plain, lying = json.loads(epochwatch("measure", "plain.png", "lying.png", *GREEN, "--json").out)
+
+    assert {**plain, "image": ""} == {**lying, "image": ""}
+
+
+def test_several_colors_may_be_given_by_hand(epochwatch: Any, here: Path) -> None:
+    """As a prompt and a suite may name them."""
+    Image.fromarray(Portrait().drawn(96)).save(here / "good.png")
+    asked = ("--region", "hair=pink and blue", "--background", "green or white", "--json")
+    [told] = json.loads(epochwatch("measure", "good.png", *asked).out)
+
+    assert told["metrics"]["region_hair"]["value"] == 50
+    assert told["metrics"]["background_match"]["value"] == 100
+
+
 def test_one_bad_file_spoils_none_of_the_others(epochwatch: Any, here: Path) -> None:
     """The good ones are printed, the bad ones named, and the exit code says that something failed."""
     Image.fromarray(Portrait().drawn(96)).save(here / "good.png")
