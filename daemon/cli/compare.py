@@ -126,8 +126,7 @@ def _wait(database: Database, grid_id: int, *, quiet: bool) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from core.errors import Fixable
-    from core.store.comparisons import comparison
-    from core.store.database import row
+    from core.store.comparisons import comparison, drawing_host
 
     columns = (
         TextColumn("drawing"),
@@ -145,7 +144,7 @@ def _wait(database: Database, grid_id: int, *, quiet: bool) -> None:
         while True:
             with database.transaction() as connection:
                 found = comparison(connection, grid_id)
-                drawing = row(connection, "comparisons.drawing_host")
+                drawing = drawing_host(connection)
             if found is None:
                 raise Fixable(f"Comparison {grid_id} was deleted meanwhile, and its run with it.")
             pictures = [each for unit in found.units for each in unit.pictures.values()]

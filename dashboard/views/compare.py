@@ -17,6 +17,7 @@ from dashboard.parts import (
     links,
     outage,
     prompt_choice,
+    remember,
     safe,
     sheet,
     side_by_side,
@@ -36,10 +37,6 @@ _ONE_OF_SOME = (
     "Pick with another LoRA",
     "My own choice",
 )
-
-
-def _remember(key: str) -> None:
-    st.query_params["id"] = str(st.session_state[key])
 
 
 @st.fragment(key="compare-sheet")
@@ -77,8 +74,8 @@ def _chosen(reads: Reads, lines: tuple[ComparisonLine, ...]) -> Comparison | Non
         index=list(by_id).index(current),
         key=f"comparison-{current}",
         format_func=lambda at: safe.plain(f"{at}  {by_id[at].title}"),
-        on_change=_remember,
-        args=(f"comparison-{current}",),
+        on_change=remember.chosen,
+        args=("id", f"comparison-{current}"),
         label_visibility="collapsed",
     )
     return reads.ask(comparisons.comparison, picked)

@@ -22,6 +22,7 @@ from dashboard.parts import (
     outage,
     own_score,
     plan_editor,
+    remember,
     safe,
     sheet,
     standing,
@@ -30,10 +31,6 @@ from dashboard.parts import (
     whole_sets,
 )
 from dashboard.reads import Reads, current_run, shared_reads
-
-
-def _remember(key: str) -> None:
-    st.query_params["run"] = str(st.session_state[key])
 
 
 def chosen(runs: tuple[gallery.RunLine, ...]) -> gallery.RunLine | None:
@@ -51,8 +48,8 @@ def chosen(runs: tuple[gallery.RunLine, ...]) -> gallery.RunLine | None:
         format_func=lambda at: safe.plain(
             f"{by_id[at].run_name}  ({by_id[at].status.replace('_', ' ')})"
         ),
-        on_change=_remember,
-        args=(f"run-{current.id}",),
+        on_change=remember.chosen,
+        args=("run", f"run-{current.id}"),
         label_visibility="collapsed",
     )
     return by_id[picked]

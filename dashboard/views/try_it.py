@@ -15,7 +15,7 @@ from core.store.tries import Try
 from core.trials import recipe_of
 from dashboard import accounts, images, writes
 from dashboard.link import Away
-from dashboard.parts import beat, links, outage, safe, sheet, trying, wall, who
+from dashboard.parts import beat, links, outage, remember, safe, sheet, trying, wall, who
 from dashboard.reads import Reads, shared_reads
 
 _NOTHING = "nothing"
@@ -199,10 +199,6 @@ def _download(made: Comparison, shown: Try, key: str, picture: SlotPicture) -> N
     )
 
 
-def _remember(key: str) -> None:
-    st.query_params["try"] = str(st.session_state[key])
-
-
 def _history(known: tuple[Try, ...], shown: Try) -> None:
     by_id = {each.id: each for each in (*known, shown)}
     if len(by_id) < 2:
@@ -214,8 +210,8 @@ def _history(known: tuple[Try, ...], shown: Try) -> None:
         index=list(by_id).index(shown.id),
         format_func=lambda at: safe.plain(f"{at}  {by_id[at].body['title']}"),
         key=key,
-        on_change=_remember,
-        args=(key,),
+        on_change=remember.chosen,
+        args=("try", key),
     )
 
 

@@ -24,6 +24,7 @@ from dashboard.parts import (
     poll,
     poll_pictures,
     proposal,
+    remember,
     safe,
     sheet,
     side_by_side,
@@ -32,10 +33,6 @@ from dashboard.parts import (
 from dashboard.reads import shared_reads
 
 _FIRST = ("epochwatch compare base pick --run NAME", "put the pick beside the base model")
-
-
-def _remember(key: str) -> None:
-    st.query_params["id"] = str(st.session_state[key])
 
 
 def chosen(lines: tuple[ComparisonLine, ...]) -> ComparisonLine | None:
@@ -52,8 +49,8 @@ def chosen(lines: tuple[ComparisonLine, ...]) -> ComparisonLine | None:
         index=list(by_id).index(current),
         key=key,
         format_func=lambda at: safe.plain(_line(by_id[at])),
-        on_change=_remember,
-        args=(key,),
+        on_change=remember.chosen,
+        args=("id", key),
         label_visibility="collapsed",
     )
     return by_id[picked]

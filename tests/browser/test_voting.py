@@ -246,6 +246,24 @@ def test_a_double_click_answers_one_pair_once(page: Any, house: House) -> None:
     assert choices == ["left", "both_bad"]
 
 
+def test_the_comparison_looked_at_stays_while_others_vote_on_it(page: Any, house: House) -> None:
+    """Its line in the list has other words by then; it is not the newest, which is shown first."""
+    page.goto(f"{house.url}/vote?id={house.pair.id}")
+    enter = page.get_by_role("button", name="Vote", exact=True)
+    enter.wait_for()
+    other = house.session(house.pair, "Meanwhile")
+    desk = _call(house, "next", other)[0]["desk"]
+    _call(
+        house, "answer", other, serving=desk["servings"][0]["id"], revision=0, choice="tie", note=""
+    )
+    enter.click()
+    page.get_by_text("Say who you are").wait_for()
+    page.get_by_label("Your name").fill("Stays")
+    enter.click()
+    shown(page)
+    assert len(house.votes(house.pair, "Stays")) > 0
+
+
 def test_two_tabs_store_each_answer_once_and_say_so(page: Any, house: House) -> None:
     """The same pairs are on both desks; the tab that comes second is told what stands."""
     session = house.session(house.pair, "Tabs")
