@@ -1,6 +1,7 @@
 """What every test may ask for: a running database server and a new database on it."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from whole_program import train
 # A test process a core, and a thread each, also in the programs they start: two processes with two
 # threads each on two cores wait for each other many times as long as they work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# In the background of a script Ctrl-C is ignored, and so it would be by all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples every time, and none that fails because the machine was busy just then.
 settings.register_profile(
