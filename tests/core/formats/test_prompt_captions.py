@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from core.formats.caption_suite import derive_suite
+from core.formats.caption_suite import _recolored, derive_suite
 from core.formats.prompt_suite import read_suite, write_suite_toml
 from core.formats.prompt_weights import Span, parse_prompt
 from core.nouns import Recipe
@@ -32,3 +32,16 @@ def test_captions_draw_literally(tmp_path: Path) -> None:
 def test_plain_captions_stay_as_they_are(caption: str) -> None:
     """Their images keep the ids they have."""
     assert derive_suite([caption], recipe=Recipe(), count=1).prompts[0].text == caption
+
+
+@pytest.mark.parametrize(
+    ("phrase", "swapped"),
+    [
+        ("navy blue hair", "pink hair"),
+        ("silver white hair", "pink hair"),
+        ("red hair", "pink hair"),
+    ],
+)
+def test_a_color_of_two_words_is_swapped_whole(phrase: str, swapped: str) -> None:
+    """An unseen combination asks for one color, not for the new one and what was left of the old."""
+    assert _recolored(phrase, "pink", "hair") == swapped
