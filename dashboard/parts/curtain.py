@@ -13,8 +13,7 @@ from core.errors import EpochwatchError
 from core.store import voting
 from core.store.voting import BlindSitting
 from dashboard import accounts, ballots, writes
-from dashboard.link import Away
-from dashboard.parts import own_score, safe, sheet
+from dashboard.parts import outage, own_score, safe, sheet
 from dashboard.parts.words import Said
 from dashboard.reads import Reads
 
@@ -201,10 +200,8 @@ def _which(sittings: Sequence[BlindSitting]) -> str:
 def _do(work: Callable[[], None], sitting: BlindSitting) -> None:
     try:
         work()
-    except Away:
-        st.error("Not done: the database is away. Try again when the line above is gone.")
     except EpochwatchError as trouble:
-        st.error(safe.markdown(trouble))
+        outage.say_why(trouble, "Not done")
     else:
         st.session_state[revealed(sitting.comparison)] = True
         st.rerun()

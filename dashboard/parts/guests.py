@@ -13,7 +13,6 @@ from core.store import guest_links
 from core.store.comparisons import ComparisonLine
 from core.store.guest_links import MOST_HOURS, GuestLink
 from dashboard import accounts, writes
-from dashboard.link import Away
 from dashboard.parts import outage, own_score, safe, sheet, words
 from dashboard.reads import shared_reads
 
@@ -58,7 +57,7 @@ def _make(line: ComparisonLine, name: str, hours: float) -> None:
             line.id, name, hours=hours, by_whom=own_score.judge() or "somebody"
         )
     except EpochwatchError as trouble:
-        _not_done(trouble)
+        outage.say_why(trouble, "Not done")
         return
     home = _home()
     st.code(f"{home}/guest/{token}", language=None, wrap_lines=True)
@@ -106,13 +105,6 @@ def _line(link: GuestLink) -> None:
         try:
             writes.revoke(link.token_sha256)
         except EpochwatchError as trouble:
-            _not_done(trouble)
+            outage.say_why(trouble, "Not done")
         else:
             st.rerun()
-
-
-def _not_done(trouble: EpochwatchError) -> None:
-    if isinstance(trouble, Away):
-        st.error("Not done: the database is away. Try again when the line above is gone.")
-    else:
-        st.error(safe.markdown(trouble))

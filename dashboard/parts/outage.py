@@ -7,8 +7,9 @@ from functools import wraps
 
 import streamlit as st
 
+from core.errors import EpochwatchError
 from dashboard.link import Away, shared_link
-from dashboard.parts import beat, sheet, words
+from dashboard.parts import beat, safe, sheet, words
 from dashboard.parts.words import Said
 from dashboard.reads import Reads, shared_reads
 
@@ -43,6 +44,14 @@ def line() -> None:
     """Say when the database is away; looks by itself, since silence makes no noise."""
     beat.listen_for_outages(state(shared_reads()), key="outage-beat")
     shown()
+
+
+def say_why(trouble: EpochwatchError, consequence: str) -> None:
+    """Say why what a person asked for did not happen; ``consequence`` such as "Not saved"."""
+    if isinstance(trouble, Away):
+        st.error(f"{consequence}: the database is away. Try again when the line above is gone.")
+    else:
+        st.error(safe.markdown(trouble))
 
 
 def guarded(view: Callable[[], None]) -> Callable[[], None]:

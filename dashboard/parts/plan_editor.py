@@ -15,8 +15,7 @@ from core.formats.run_plan_text import STARTER, plan_to_toml
 from core.store.database import Connection
 from core.store.gallery import PersonScore, Picture, RunLine
 from dashboard import accounts, writes
-from dashboard.link import Away
-from dashboard.parts import own_score, plan, safe, sheet, who
+from dashboard.parts import outage, own_score, plan, safe, sheet, who
 from dashboard.reads import Reads
 
 _MOST = 60_000  # characters
@@ -100,9 +99,7 @@ def _take(run: RunLine, text: str, by_whom: str, *, is_set: bool) -> None:
         return
     try:
         late = writes.set_plan(run.id, read, by_whom=by_whom)
-    except Away:
-        st.error("Not saved: the database is away. Try again when the line above is gone.")
     except EpochwatchError as trouble:
-        st.error(safe.markdown(trouble))
+        outage.say_why(trouble, "Not saved")
     else:
         st.toast(_OUTCOMES[late])

@@ -10,8 +10,7 @@ from core.errors import EpochwatchError
 from core.store.comparisons import ComparisonLine
 from core.store.voting import Session
 from dashboard import accounts, ballots, writes
-from dashboard.link import Away
-from dashboard.parts import safe, sheet, who
+from dashboard.parts import outage, sheet, who
 from dashboard.parts.words import Said
 
 
@@ -69,7 +68,7 @@ def _press(line: ComparisonLine, wish: Wish) -> None:
     try:
         before = writes.open_sitting(line.id, wish.judge)
     except EpochwatchError as trouble:
-        _not_begun(trouble)
+        outage.say_why(trouble, "Not begun")
         return
     if before is None or (before.blind, before.budget) == (wish.blind, wish.budget):
         _begin(line, wish)
@@ -108,19 +107,12 @@ def _begin(line: ComparisonLine, wish: Wish, *, anew: bool = False) -> None:
             line.id, wish.judge, blind=wish.blind, budget=wish.budget, anew=anew
         )
     except EpochwatchError as trouble:
-        _not_begun(trouble)
+        outage.say_why(trouble, "Not begun")
         return
     st.session_state["judge"] = session.judge
     st.query_params["id"] = str(line.id)
     st.query_params["sitting"] = f"{session.id}-{ballots.ticket(session.id)}"
     st.rerun()
-
-
-def _not_begun(trouble: EpochwatchError) -> None:
-    if isinstance(trouble, Away):
-        st.error("Not begun: the database is away. Try again when the line above is gone.")
-    else:
-        st.error(safe.markdown(trouble))
 
 
 def _kept(line: ComparisonLine) -> str:

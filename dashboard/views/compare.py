@@ -10,7 +10,6 @@ from core.nouns import SlotPart, decimal_text
 from core.store import comparisons, gallery
 from core.store.comparisons import Comparison, ComparisonLine
 from dashboard import accounts, writes
-from dashboard.link import Away
 from dashboard.parts import (
     beat,
     curtain,
@@ -194,10 +193,8 @@ def _ask(run_id: int, slots: list[str], over: Over, judge: str) -> None:
             seeds=over.seeds,
             suite=over.suite,
         )
-    except Away:
-        st.error("Not asked for: the database is away. Try again when the line above is gone.")
     except EpochwatchError as trouble:
-        st.error(safe.markdown(trouble))
+        outage.say_why(trouble, "Not asked for")
     else:
         st.query_params["id"] = str(made)
         st.rerun()

@@ -265,12 +265,8 @@ def _do(decide: Callable[[], int]) -> None:
     """Carry a decision to the database, and say what is in its way."""
     try:
         decide()
-    except Away:
-        st.error(
-            "Nothing was changed: the database is away. Try again when the line above is gone."
-        )
     except EpochwatchError as trouble:
-        st.error(safe.markdown(trouble))
+        outage.say_why(trouble, "Nothing was changed")
     else:
         st.session_state.pop(_ASKED, None)
         st.rerun()

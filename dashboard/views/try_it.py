@@ -129,10 +129,8 @@ def _ask(run_id: int, slots: list[str], prompt: str, negative: str, seed: int, j
             seed=seed,
             by_whom=judge or "somebody",
         )
-    except Away:
-        st.error("Not asked for: the database is away. Try again when the line above is gone.")
     except EpochwatchError as trouble:
-        st.error(safe.markdown(trouble))
+        outage.say_why(trouble, "Not asked for")
     else:
         st.query_params["try"] = str(made)
         st.rerun()
