@@ -25,7 +25,7 @@ _ATTEMPTS = 50  # to find a text that no other prompt of the suite has
 class PromptReader:
     """Turns what people write into the prompts of one suite."""
 
-    folder: Path  # of the suite: its wildcards are in "wildcards"
+    folder: Path | None  # of the suite: its wildcards are in "wildcards"; None: it was typed
     embeddings: Mapping[str, EmbeddingFile] = field(default_factory=dict)  # by name in lower case
     embeddings_folder: Path | None = None  # where these lie
     _files: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -76,6 +76,8 @@ class PromptReader:
 
     def _lines(self, name: str) -> tuple[str, ...]:
         """Return the options of a wildcard file, which is read once."""
+        if self.folder is None:
+            raise Fixable("it names a wildcard, which is a file beside a suite: write the words")
         if name not in self._files:
             self._files[name] = _read_wildcards(self.folder, name)
         return self._files[name]

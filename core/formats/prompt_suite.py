@@ -21,7 +21,7 @@ from core.formats.prompt_lines import (
     prompts_of_lines,
 )
 from core.formats.prompt_tables import Common, Lines, read_prompt, read_recipe
-from core.formats.prompt_weights import CHUNK, WILDCARD, prompt_chunks
+from core.formats.prompt_weights import CHUNK, prompt_chunks
 from core.nouns import TIERS, Expectation, Prompt, Recipe, Suite, Tier
 
 _JSON_PROMPT = r'(?<!\\)"prompt"\s*:'  # the key, which no text can hold unescaped
@@ -91,12 +91,8 @@ def read_suite_text(text: str, name: str, embeddings: Path | None = None) -> Loa
     Raises Fixable as ``read_suite`` does, and for wildcards, which are files in such a folder.
     """
     problems = Problems(source=name, consequence="nothing is compared")
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.startswith("#") and re.search(WILDCARD, re.sub(r"\\.", "", line)):
-            problems.add(number, "a wildcard is a file beside a suite: write the words")
-    problems.raise_if_any()
     reader = PromptReader(
-        folder=Path("nowhere"),  # without wildcards nothing is looked for in it
+        folder=None,
         embeddings=read_embeddings(embeddings),
         embeddings_folder=embeddings,
     )
@@ -123,8 +119,9 @@ def _from_toml(text: str, stem: str, problems: Problems, reader: PromptReader) -
         body = tomllib.loads(text)
     except tomllib.TOMLDecodeError as trouble:
         problems.add(None, f"not valid TOML: {trouble}")
-        problems.raise_if_any()
-        raise AssertionError("unreachable") from trouble
+    except (ValueError, RecursionError) as trouble:  # thousands of digits or of brackets
+        problems.add(None, f"not a suite that a person would write: {trouble}")
+    problems.raise_if_any()
     lines = Lines(text)
     if _is_sample_prompts(body):
         base = {key: value for key, value in body["prompt"].items() if key != "subset"}

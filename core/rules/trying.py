@@ -5,16 +5,14 @@ What is typed is foreign text: it is limited, cleaned and read by the parser of 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from core.errors import Fixable
 from core.formats.prompt_expansion import PromptReader
 from core.formats.prompt_text import expectation_from_text
-from core.formats.prompt_weights import CHUNK, WILDCARD, prompt_chunks
+from core.formats.prompt_weights import CHUNK, prompt_chunks
 from core.nouns import Expectation, Prompt, Recipe, Slot, digest
 from core.rules.comparing import wanted_bases
 
@@ -98,12 +96,7 @@ def _checked(text: str, name: str) -> str:
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     if len(line) > LONGEST:
         raise Fixable(f"The {name} has {len(line)} characters; {LONGEST} are read at most.")
-    if re.search(WILDCARD, re.sub(r"\\.", "", line)):
-        raise Fixable(
-            f"The {name} names a wildcard. Those are files beside a test suite: write the words."
-        )
     try:
-        # Without wildcards nothing is looked for in this folder.
-        return PromptReader(folder=Path("nowhere")).read(line, name=name)
+        return PromptReader(folder=None).read(line, name=name)
     except Fixable as trouble:
         raise Fixable(f"The {name} is not understood: {trouble}.") from None

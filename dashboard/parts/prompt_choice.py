@@ -14,6 +14,7 @@ import streamlit as st
 from core import wishes
 from core.errors import EpochwatchError
 from core.formats.prompt_suite import read_suite_text
+from core.formats.prompt_weights import escape
 from core.formats.seed_text import read_seeds
 from core.nouns import BLEEDING, Suite
 from core.settings import shared_settings
@@ -75,8 +76,9 @@ def _template(own: Suite) -> str:
     """Return the template with the run's trigger word, where it is known."""
     trigger = next((prompt.trigger for prompt in own.prompts if prompt.trigger), None)
     _, mark, body = _categories().partition('name = "categories"\n')
-    said = f"prefix = {json.dumps(trigger)}\n"
-    body = body if trigger is None else re.sub(r"^prefix = .*\n", lambda _: said, body)
+    if trigger is not None:
+        said = json.dumps(escape(trigger), ensure_ascii=False)  # TOML has no halves of characters
+        body = re.sub(r"^prefix = .*", lambda _: f"prefix = {said}", body)
     return mark + body
 
 

@@ -9,6 +9,7 @@ from house import House
 from opened_pages import opened, words_of
 
 from core.formats.prompt_suite import read_suite_text
+from core.formats.prompt_weights import spoken
 from core.nouns import Prompt, Recipe, Suite
 from core.store import voting
 from core.store.comparisons import comparison, comparisons
@@ -223,13 +224,12 @@ def test_a_comparison_by_category_is_made_on_the_page(house: House) -> None:
     assert [unit.category for unit in made.units] == ["characters", "tiles"]
 
 
-def test_the_template_begins_with_the_runs_trigger_word() -> None:
-    """Whatever signs it has; without one the template is as it is shipped."""
-    own = Suite(
-        name="own", recipe=Recipe(), prompts=(Prompt(name="a", text="a", trigger='sks "x"'),)
-    )
+@pytest.mark.parametrize("trigger", ['sks "x"', "miku (vocaloid)", "smile :)", "\N{ROSE} __x__"])
+def test_the_template_begins_with_the_runs_trigger_word(trigger: str) -> None:
+    """Whatever signs it has, which are no weights; without one the template is as it is shipped."""
+    own = Suite(name="own", recipe=Recipe(), prompts=(Prompt(name="a", text="a", trigger=trigger),))
     read = read_suite_text(prompt_choice._template(own), "categories").suite
     assert len(read.prompts) == 12
-    assert all(each.text.startswith('sks "x"') for each in read.prompts)
+    assert all(spoken(each.text).startswith(f"{trigger}, ") for each in read.prompts)
     plain = Suite(name="own", recipe=Recipe(), prompts=())
     assert 'prefix = "pixel art"' in prompt_choice._template(plain)

@@ -11,11 +11,12 @@ from core.formats.prompt_suite import (
     LoadedSuite,
     for_tier,
     read_suite,
+    read_suite_text,
     suite_from_json,
     suite_to_json,
     write_suite_toml,
 )
-from core.formats.prompt_weights import escape
+from core.formats.prompt_weights import escape, spoken
 from core.nouns import Expectation, Prompt, Recipe, Suite
 
 TOML = """
@@ -365,3 +366,20 @@ def test_break_makes_room_unless_a_length_is_written(tmp_path: Path) -> None:
 def test_what_would_be_ambiguous_is_told(tmp_path: Path, text: str, told: str) -> None:
     """Two prefixes, and two prompts for one image."""
     assert told in complaint(tmp_path, "a.toml", text)
+
+
+def test_a_typed_suite_has_no_wildcards_whatever_way_they_are_written() -> None:
+    """No folder lies beside it. What only looks like one, in a comment or escaped, is no wildcard."""
+    text = '# of __mine__\n[[prompt]] # and __yours__\ntext = "a \\\\_\\\\_hat\\\\_\\\\_"\n'
+    (prompt,) = read_suite_text(text, "categories").suite.prompts
+    assert spoken(prompt.text) == "a __hat__"
+    for hidden in ("__hat__", r"\u005f\u005fhat\u005f\u005f"):
+        with pytest.raises(Fixable, match="line 2: prompt 1: it names a wildcard"):
+            read_suite_text(f'[[prompt]]\ntext = "{hidden}"\n', "categories")
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "[" * 5000])
+def test_toml_beyond_what_python_reads_is_told(number: str) -> None:
+    """Thousands of digits or of brackets break no page."""
+    with pytest.raises(Fixable, match="not a suite that a person would write"):
+        read_suite_text(f"seeds = {number}", "categories")

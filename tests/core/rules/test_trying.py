@@ -39,6 +39,7 @@ def test_a_try_becomes_one_prompt_with_its_own_recipe() -> None:
         ("x" * (LONGEST + 1), "1500 are read at most"),
         ("a <lora:other:1> punk", "names a network"),
         ("a __colors__ punk", "names a wildcard"),
+        ("a __{a|b}__ punk", "names a wildcard"),
         ("a (punk", "not understood"),
         ("a BREAK b BREAK c BREAK d", "2 BREAKs at most"),
     ],
