@@ -30,7 +30,7 @@ from core.metrics.measure import measure
 from core.metrics.pixel_art import flat_mask, orphan_mask
 from core.metrics.profile import TrainingProfile
 from core.metrics.regions import SURE, RegionMap, settled
-from core.metrics.several import EACH
+from core.metrics.several import EACH, each_is_asked
 from core.nouns import Expectation, Measurement
 
 _SMALLEST_ENTRY = 0.004  # of the cells: two cells of 24x24
@@ -192,15 +192,18 @@ def _compared(
 ) -> Iterator[Comparison]:
     """Give each promised color beside what was found for it; nothing where it is no color.
 
-    A single one is held against the (n, 3) ``main`` colors, and each of several against all that a
-    place has of at least a streak: the (m, 3) cells ``inside``.
+    A single one, or one or the other, is held against the (n, 3) ``main`` colors, and each of
+    several against all that a place has of at least a streak: the (m, 3) cells ``inside``.
     """
     targets = resolve(promised)
-    if len(targets) > 1:
+    if each_is_asked(targets):
         palette = merge_palette(inside)
         main = palette.rgb[palette.share >= min(EACH / 2, palette.share[0])]
-    for part, target in zip(parts_of(promised), targets, strict=False):
-        yield _nearest(name, part if len(targets) > 1 else promised, main, target.rgb, how)
+        for part, target in zip(parts_of(promised), targets, strict=True):
+            yield _nearest(name, part, main, target.rgb, how)
+    elif targets:
+        wanted = np.concatenate([target.rgb for target in targets])
+        yield _nearest(name, promised, main, wanted, how)
 
 
 def _nearest(name: str, promised: str, candidates: Bytes, wanted: Bytes, how: str) -> Comparison:

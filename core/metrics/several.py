@@ -18,7 +18,7 @@ def share_there(
     ``weights`` (rows, columns) tell the place and how much each of its cells counts; a color that
     has less than ``least`` of it counts in part. 1 where one of them is enough.
     """
-    if not _each_is_asked(targets):
+    if not each_is_asked(targets):
         return 1.0
     return float(np.minimum(_shares(cells, weights, targets) / least, 1.0).mean())
 
@@ -26,7 +26,7 @@ def share_there(
 def missing(cells: Painted, weights: Floats, promised: str, least: float = EACH) -> list[str]:
     """Return those of several promised colors, such as "pink and blue", that are hardly there."""
     targets = resolve(promised)
-    if not _each_is_asked(targets):
+    if not each_is_asked(targets):
         return []
     shares = _shares(cells, weights, targets)
     return [
@@ -34,7 +34,8 @@ def missing(cells: Painted, weights: Floats, promised: str, least: float = EACH)
     ]
 
 
-def _each_is_asked(targets: Sequence[Target]) -> bool:
+def each_is_asked(targets: Sequence[Target]) -> bool:
+    """Say whether several colors are promised, and not one or the other of them."""
     return len(targets) > 1 and not any(target.either for target in targets)
 
 

@@ -85,3 +85,12 @@ def test_each_of_several_colors_is_drawn_beside_what_was_found(known: TrainingPr
         assert evidence is not None
         told = {each.promised: each.measured for each in evidence.comparisons}
         assert told == {PINK: PINK, BLUE: blue}
+
+
+def test_one_color_or_the_other_is_drawn_as_one_promise(known: TrainingProfile) -> None:
+    """Hair that is pink, as it may be, is not said to be another color than the blue it may be."""
+    expect = Expectation(regions=(("hair", f"{PINK} or {BLUE}"),))
+    _, evidence = evidence_of(ONE, expect=expect, grid=24, profile=known)
+    assert evidence is not None
+    (told,) = evidence.comparisons
+    assert (told.promised, told.wanted, told.measured) == (f"{PINK} or {BLUE}", PINK, PINK)
