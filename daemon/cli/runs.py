@@ -121,31 +121,34 @@ def log(
 
     with open_database(load_settings()) as database, database.transaction() as connection:
         run_id = run_called(connection, run)
-        _check_epoch(connection, run_id, epoch)
+        unit = _unit_of(connection, run_id, epoch)
         scores.add(connection, run_id, epoch, judge_name(), visual, style, prompt, notes)
         machine = _machine_score(connection, run_id, epoch)
     average = (visual + style + prompt) / 3
-    print(f"Epoch {epoch}: {average:.1f} logged.")
+    print(f"{unit.capitalize()} {epoch}: {average:.1f} logged.")
     print(_beside(machine, visual, style, prompt))
 
 
-def _check_epoch(connection: Connection, run_id: int, position: int) -> None:
-    """Refuse an epoch that a run does not have; one without any checkpoint is logged by hand.
+def _unit_of(connection: Connection, run_id: int, position: int) -> str:
+    """Return what a run's position is: an "epoch" or a "step".
+
+    One that the run does not have is refused; a run without any checkpoint is logged by hand.
 
     Raises Fixable that names the epochs there are.
     """
     from core.errors import Fixable
     from core.store.database import row, rows
 
+    about = row(connection, "runs.get", run_id=run_id) or {}
+    unit = "step" if about["position_unit"] == "step" else "epoch"
     known = {each["position"] for each in rows(connection, "checkpoints.current", run_id=run_id)}
     if not known:
-        return
+        return unit
     known |= {each["epoch"] for each in rows(connection, "runs.epochs", run_id=run_id)}
     if position not in known:
-        about = row(connection, "runs.get", run_id=run_id) or {}
-        unit = "step" if about["position_unit"] == "step" else "epoch"
         there = ", ".join(map(str, sorted(known)))
         raise Fixable(f"{about['run_name']} has no {unit} {position}; it has: {there}.")
+    return unit
 
 
 def _machine_score(connection: Connection, run_id: int, position: int) -> EpochScore | None:

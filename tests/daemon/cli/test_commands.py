@@ -295,7 +295,9 @@ def test_log_takes_the_run_in_progress(epochwatch: Any, add_run: Any, dsn: str) 
         found = connection.execute(
             "SELECT position, visual, style, prompt, note, judge <> '' FROM epochwatch.scores"
         ).fetchall()
+        connection.execute("UPDATE public.training_runs SET position_unit = 'step'")
     assert found == [(7, 8, Decimal("7.5"), 9, "eyes are right at last", True)]
+    assert epochwatch("log", 500, 8, 8, 8).out.startswith("Step 500: 8.0 logged.\n")
 
 
 def test_log_without_a_run_lists_the_runs(epochwatch: Any, add_run: Any) -> None:
