@@ -23,6 +23,10 @@ from core.store.database import Row
 from daemon.generator.suitability import FLOW
 from daemon.profiling import grid_of_images
 
+# "1024", "768x512", "768, 512"; no second number that says something else: "1024 (buckets 256-2048)"
+_SIZE = re.compile(
+    r"(?<![\d.,])(\d{2,4})(?!\d)(?:\s*(?:[x\u00d7*,]|by)\s*(\d{2,4})(?!\d))?", re.IGNORECASE
+)
 _MADE_FOR = {"sdxl": 1024, "sd3": 1024, "flux": 1024}  # pixels of a side; the others: 512
 _PASSED_OVER = {  # of sample prompts, by sd-scripts itself: it rounds sizes and has one sampler
     "sd3": frozenset({"width", "height", "sampler"}),
@@ -83,7 +87,8 @@ def _recipe_of(
     The size may have been written by a person, in any form; where it is not known it is the one
     that the base model's family was made for.
     """
-    sides = [int(side) for side in re.findall(r"\d{2,4}", about["resolution"] or "")[:2]]
+    written = _SIZE.search(about["resolution"] or "")
+    sides = [int(side) for side in written.groups() if side] if written else []
     sides = sides or [_MADE_FOR.get(kind, Recipe.width)]
     size = Recipe(width=sides[0], height=sides[-1])
     recipe = replace(size, **trained_recipe(metadata))  # type: ignore[arg-type]

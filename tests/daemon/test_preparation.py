@@ -309,6 +309,8 @@ def test_what_a_suite_does_not_say_suits_its_base_model(
         ("1024,768", "sd1", (1024, 768)),
         ("512px", "sd1", (512, 512)),
         ("768\u00d7512 (bucketed)", "sdxl", (768, 512)),
+        ("1024 (buckets 256-2048)", "sdxl", (1024, 1024)),
+        ("about 1,024", "sdxl", (1024, 1024)),
         ("as the images are", "sd1", (512, 512)),
         (None, "sdxl", (1024, 1024)),
     ],
