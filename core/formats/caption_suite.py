@@ -185,7 +185,7 @@ def _recombined(read: list[_Caption], count: int, dice: random.Random) -> list[_
         fresh = _new_mix(base, values, attempt, dice) if any(values.values()) else None
         if fresh is None:
             fresh = _shuffled(base, read, dice)
-        if _hides_the_hair(fresh) or fresh.text in texts:
+        if not fresh.text or _hides_the_hair(fresh) or fresh.text in texts:
             continue
         if fresh.values not in known or not fresh.values:
             texts.add(fresh.text)

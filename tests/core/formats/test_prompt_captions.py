@@ -45,3 +45,9 @@ def test_plain_captions_stay_as_they_are(caption: str) -> None:
 def test_a_color_of_two_words_is_swapped_whole(phrase: str, swapped: str) -> None:
     """An unseen combination asks for one color, not for the new one and what was left of the old."""
     assert _recolored(phrase, "pink", "hair") == swapped
+
+
+def test_a_caption_of_one_thing_makes_no_empty_prompt() -> None:
+    """As the tags of a checkpoint's header are: without its hat nothing of "a hat" is left."""
+    suite = derive_suite(["a cat", "a hat", "a ball"], recipe=Recipe())
+    assert {prompt.text for prompt in suite.prompts} == {"a cat", "a hat", "a ball"}
