@@ -19,7 +19,7 @@ from core.formats.prompt_weights import CHUNK, spoken
 from core.nouns import Recipe
 from core.rules.validity import trained_recipe
 from core.settings import Settings
-from core.store.database import Row
+from core.store.database import Row, storable
 from daemon.generator.suitability import FLOW
 from daemon.profiling import grid_of_images
 
@@ -136,15 +136,13 @@ def _captions_in_headers(known: list[Row]) -> list[str]:
             continue
         if isinstance(frequency, dict):
             tags = {
-                str(tag): count
+                storable(tag, len(tag)): count
                 for counts in frequency.values()
                 if isinstance(counts, dict)
                 for tag, count in counts.items()
                 if isinstance(count, int)
             }
-            return [
-                tag.strip() for tag in sorted(tags, key=lambda tag: -tags[tag])[:200] if tag.strip()
-            ]
+            return [tag for tag in sorted(tags, key=lambda tag: -tags[tag])[:200] if tag]
     return []
 
 

@@ -326,6 +326,14 @@ def test_a_resolution_that_a_person_wrote_is_understood(
     assert (recipe.width, recipe.height) == size
 
 
+def test_tags_of_a_header_lose_what_no_database_takes(tmp_path: Path) -> None:
+    """Anybody may have written the file: NUL and halves of characters would end the setting up."""
+    tags = json.dumps({"1_cat": {"a \x00cat": 9, "a \ud800hat": 4, "\x00": 3}})
+    known = [{"facts": {"ss_tag_frequency": tags}}]
+    suite = suite_of(load_settings(home=tmp_path), known, {"resolution": None}, (), "sd1").suite
+    assert {prompt.text for prompt in suite.prompts} == {"a cat", "a hat"}
+
+
 @pytest.mark.parametrize("is_set", ["", '["python", "draw.py", "{prompt}"]'])
 def test_a_suite_for_another_renderer_is_pinned_to_its_command(
     is_set: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
