@@ -21,6 +21,9 @@ from daemon.service import opened_clerk, stopped_by_signals
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _EVERY = ("0.0.0.0", "::")  # noqa: S104 - named, not listened on
+_DATABASE = {  # what says where it is, some of it more strongly than what we say
+    f"{prefix}DATABASE_URL{suffix}" for prefix in ("", "EPOCHWATCH_") for suffix in ("", "_FILE")
+}
 
 
 def dashboard(*, host: str | None, port: int | None, clerk: bool) -> None:
@@ -100,19 +103,24 @@ def dashboard_command(settings: Settings) -> list[str]:
 
 
 def dashboard_env(settings: Settings) -> dict[str, str]:
-    """Return the environment of the dashboard: our settings, and a one-time token off loopback."""
+    """Return the environment of the dashboard: our settings, and a one-time token off loopback.
+
+    It runs in another folder, where it finds neither the epochwatch.toml nor the paths of this one.
+    """
     env = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name.upper() not in _DATABASE},
         "EPOCHWATCH_HOME": str(settings.home),
         "EPOCHWATCH_IMAGE_STORE": settings.store_url,
+        "EPOCHWATCH_EMBEDDINGS": str(settings.embeddings or ""),
         "EPOCHWATCH_DASHBOARD_HOST": settings.dashboard_host,
         "EPOCHWATCH_DASHBOARD_PORT": str(settings.dashboard_port),
+        "EPOCHWATCH_DASHBOARD_URL": settings.dashboard_url,
     }
     for role in ("admins", "voters", "viewers"):
         env[f"EPOCHWATCH_{role.upper()}"] = ",".join(getattr(settings, role))
-    env.pop("DATABASE_URL", None)
-    if settings.database_url is not None:
-        env["DATABASE_URL"] = settings.database_url.get_secret_value()
+    for name in ("database_url", "s3_access_key", "s3_secret_key"):
+        if (secret := getattr(settings, name)) is not None:
+            env[f"EPOCHWATCH_{name.upper()}"] = secret.get_secret_value()
     address = dashboard_address(settings)
     if settings.has_accounts:
         print(f"Dashboard (people sign in): {settings.dashboard_url or address}", file=sys.stderr)

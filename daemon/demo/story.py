@@ -13,10 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from core.errors import Permanent
 from core.rules.wording import percent
 from core.settings import Settings, load_settings
 from core.store.database import row, rows
+from core.store.opening import open_dsn
 from daemon.actions.report import write_report
 from daemon.cli.dashboard import dashboard_address, free_port, served
 from daemon.cli.logs import start_logs
@@ -53,7 +56,9 @@ def tell(*, epochs: int, end: bool, seed: int, with_dashboard: bool) -> None:
     with opened(settings, [folder]) as service:
         with contextlib.ExitStack() as stack:
             if with_dashboard:
-                stack.enter_context(served(settings))
+                dsn = SecretStr(stack.enter_context(open_dsn(settings)))
+                shown = settings.model_copy(update={"database_url": dsn})  # whatever is set here
+                stack.enter_context(served(shown))
             stack.enter_context(stopped_by_signals(service))
             command = trainer_command(folder, epochs=epochs, seed=seed)
             stack.enter_context(beside(service, folder, command, end=end, is_served=with_dashboard))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -89,6 +90,33 @@ def test_where_people_sign_in_no_one_time_link_is_printed(
     assert "EPOCHWATCH_DASHBOARD_TOKEN" not in env
     assert env["EPOCHWATCH_VOTERS"] == "ann@example.org,@studio.example"
     assert env["EPOCHWATCH_ADMINS"] == ""
+
+
+def test_the_dashboard_has_the_settings_of_the_folder_it_was_started_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs elsewhere: their words, paths and secrets go with it, and no other database's name."""
+    (tmp_path / "embeddings").mkdir()
+    (tmp_path / "epochwatch.toml").write_text(
+        'database_url = "postgresql://somebody@localhost/ours"\n'
+        'dashboard_url = "https://epochs.example/"\nembeddings = "embeddings"\n'
+        's3_access_key = "known"\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings()
+    monkeypatch.setenv("EPOCHWATCH_DATABASE_URL_FILE", str(tmp_path / "theirs"))
+    env = dashboard_env(settings)
+    monkeypatch.chdir("/")
+    for name in [name for name in os.environ if name not in env]:
+        monkeypatch.delenv(name)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    there = load_settings()
+    assert (there.database_url, there.s3_access_key) == (
+        settings.database_url,
+        settings.s3_access_key,
+    )
+    assert (there.dashboard_url, there.embeddings) == (settings.dashboard_url, settings.embeddings)
 
 
 def test_doctor_knows_by_whom_people_sign_in(

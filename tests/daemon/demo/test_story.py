@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from daemon.cli.dashboard import dashboard_env
 from daemon.demo.story import MODEL, QUIET, beside, demo_settings
 
 LOAD = """
@@ -40,6 +41,7 @@ def test_the_demo_touches_nothing_that_is_in_use(
     """On a machine that is set up, nobody is alerted, nothing is promoted, and nothing costs money."""
     monkeypatch.setenv("EPOCHWATCH_HOME", str(tmp_path))
     monkeypatch.setenv("DATABASE_URL", "postgresql://somebody@localhost/real")
+    monkeypatch.setenv("EPOCHWATCH_DATABASE_URL", "postgresql://somebody@localhost/real")
     monkeypatch.setenv("EPOCHWATCH_IMAGE_STORE", "s3://real/bucket?endpoint=http://localhost:1")
     monkeypatch.setenv("EPOCHWATCH_ALERT_URLS", '["json://localhost:1"]')
     monkeypatch.setenv("EPOCHWATCH_PRODUCTION", str(tmp_path / "real"))
@@ -47,6 +49,7 @@ def test_the_demo_touches_nothing_that_is_in_use(
     monkeypatch.setenv("EPOCHWATCH_DEVICE", "cpu")
     told = demo_settings()
     assert (told.database_url, told.alert_urls, told.promote_hook) == (None, (), ())
+    assert not [name for name in dashboard_env(told) if "DATABASE_URL" in name]
     assert told.store_url == str(tmp_path / "demo" / "store")
     assert told.production_folder == tmp_path / "demo" / "production"
     assert told.price_per_hour is None, "nothing is rented, so no bill is spoken of"
