@@ -96,7 +96,7 @@ def derive_suite(
     more repeats the first that says it without it: it shows bleeding, and is in no score. Raises
     Fixable without any caption.
     """
-    read = [_read(caption) for caption in captions if caption.strip()]
+    read = [told for caption in captions if (told := _read(caption)).phrases]
     if not read:
         raise Fixable(
             "The training images have no captions, so no test prompts can be made of them; "

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import Fixable
 from core.formats.caption_suite import _recolored, derive_suite
 from core.formats.prompt_suite import read_suite, write_suite_toml
 from core.formats.prompt_weights import Span, parse_prompt
@@ -51,3 +52,11 @@ def test_a_caption_of_one_thing_makes_no_empty_prompt() -> None:
     """As the tags of a checkpoint's header are: without its hat nothing of "a hat" is left."""
     suite = derive_suite(["a cat", "a hat", "a ball"], recipe=Recipe())
     assert {prompt.text for prompt in suite.prompts} == {"a cat", "a hat", "a ball"}
+
+
+def test_a_caption_of_commas_says_nothing() -> None:
+    """A tagger that found no tag may leave one: it is passed over, and alone it is none."""
+    suite = derive_suite(["a cat", " , ,"], recipe=Recipe())
+    assert [prompt.text for prompt in suite.prompts] == ["a cat"]
+    with pytest.raises(Fixable, match="no captions"):
+        derive_suite([","], recipe=Recipe())
