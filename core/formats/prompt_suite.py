@@ -236,8 +236,9 @@ def _from_json(text: str, problems: Problems, reader: PromptReader) -> ReadPromp
         entries = json.loads(text)
     except json.JSONDecodeError as trouble:
         problems.add(trouble.lineno, f"not valid JSON: {trouble.msg}")
-        problems.raise_if_any()
-        raise AssertionError("unreachable") from trouble
+    except (ValueError, RecursionError) as trouble:  # thousands of digits or of brackets
+        problems.add(None, f"not a suite that a person would write: {trouble}")
+    problems.raise_if_any()
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         problems.add(None, "a JSON suite is a list of objects with a 'prompt' each")
         entries = []

@@ -82,7 +82,7 @@ RECIPES: Mapping[frozenset[str], Recipe] = {
 def rank(tensors: Tensors) -> int | None:
     """Return the inner dimension that alpha is divided by; None where there is none."""
     for role in ("down", "hada_w1_b", "lokr_w1_b", "lokr_w2_b", "b2"):
-        if role in tensors:
+        if role in tensors and tensors[role].dim():  # one number has none, and will fit nothing
             return int(tensors[role].shape[0])
     return None
 

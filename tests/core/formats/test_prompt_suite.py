@@ -379,7 +379,9 @@ def test_a_typed_suite_has_no_wildcards_whatever_way_they_are_written() -> None:
 
 
 @pytest.mark.parametrize("number", ["9" * 5000, "[" * 5000])
-def test_toml_beyond_what_python_reads_is_told(number: str) -> None:
-    """Thousands of digits or of brackets break no page."""
+def test_what_is_beyond_what_python_reads_is_told(number: str, tmp_path: Path) -> None:
+    """Thousands of digits or of brackets break no page, and no command."""
     with pytest.raises(Fixable, match="not a suite that a person would write"):
         read_suite_text(f"seeds = {number}", "categories")
+    with pytest.raises(Fixable, match="not a suite that a person would write"):
+        loaded(tmp_path, "p.json", f'[{{"prompt": "a", "seed": {number}')

@@ -77,6 +77,7 @@ def test_other_adapters_are_refused_by_name(extra: str, kind: str, make_lora: Ma
         ({f"{KOHYA}.lora_down.weight": DOWN}, "1 modules are incomplete"),
         (kohya(**{"lora_unet_y.alpha": torch.tensor(1.0)}), "1 modules are incomplete"),
         (kohya(**{f"{KOHYA}.lora_up.weight": torch.ones(8, 3)}), "do not fit"),
+        (kohya(**{f"{KOHYA}.lora_down.weight": torch.tensor(1.0)}), "do not fit"),
         (kohya(**{f"{KOHYA}.lora_up.weight": torch.full((8, 2), torch.nan)}), "NaN.*1 of its 3"),
         (kohya(**{f"{KOHYA}.lora_up.weight": torch.full((8, 2), torch.inf)}), "diverged"),
         (
