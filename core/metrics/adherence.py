@@ -36,7 +36,7 @@ from core.metrics.regions import (
     settled,
     tones_of,
 )
-from core.metrics.several import EACH, missing
+from core.metrics.several import EACH, each_is_asked, missing
 from core.metrics.things import NO_SCORES, Things, look_for_things
 from core.nouns import Expectation
 
@@ -177,12 +177,15 @@ def _with_missing(promises: Promises, cells: Painted, expect: Expectation) -> Pr
     asked = {name: color for name, color in expect.regions if name in promises.kept}
     if isinstance(promises.background, ColorFigures) and expect.background:
         asked["background"] = expect.background
+    asked = {name: color for name, color in asked.items() if each_is_asked(resolve(color))}
+    if not asked:
+        return promises
     places = {name: answer.place for name, answer in promises.kept.items()}
     found = {}
     for name, color in asked.items():
         place = places.get(name)
         mask = place.mask if place else ring_mask(*cells.number.shape)
-        found[name] = missing(cells, mask.astype(float), color, place.each if place else EACH)
+        found[name] = missing(cells, mask, color, place.each if place else EACH)
     return replace(promises, missing={name: gone for name, gone in found.items() if gone})
 
 
@@ -190,13 +193,15 @@ def _with_misplaced(promises: Promises, cells: Painted, ground: tuple[Target, ..
     """Return the promises with where else the colors are that are not in their place."""
     kept = promises.kept
     wrong = {name for name, answer in kept.items() if answer.figures.is_wrong}
+    if isinstance(promises.background, ColorFigures) and promises.background.is_wrong:
+        wrong.add("background")
+    if not wrong:
+        return promises
     places = {name: answer.place for name, answer in kept.items()}
     if isinstance(promises.background, ColorFigures):
         mask = ring_mask(*cells.number.shape)
         places["background"] = Place(mask=mask, targets=ground, least=_LEAST_ELSEWHERE)
-        if promises.background.is_wrong:
-            wrong.add("background")
-    misplaced = cells_elsewhere(cells, places, wrong) if wrong else {}
+    misplaced = cells_elsewhere(cells, places, wrong)
     if not misplaced:
         return promises
     regions = {

@@ -128,7 +128,7 @@ def background_figures(cells: Painted, targets: tuple[Target, ...]) -> ColorFigu
     """Return how the ring answers to the promised color or, for a pattern, to all of its colors."""
     ring = ring_mask(*cells.number.shape)
     figures = figures_of(cells.match(targets, ring))
-    return figures.times(share_there(cells, ring.astype(float), targets))
+    return figures.times(share_there(cells, ring, targets))
 
 
 def foreground_mask(cells: Bytes, background: Background) -> Bools:

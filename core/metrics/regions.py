@@ -189,7 +189,7 @@ def palette_figures(
         hue=100 * min(1.0, float(np.count_nonzero(answer.hue)) / needed),
     )
     each = EACH_OF_FIGURE * least_area
-    return figures.times(share_there(cells, where.astype(float), targets, each))
+    return figures.times(share_there(cells, where, targets, each))
 
 
 def least_area(name: str, region: RegionMap | None) -> float:

@@ -11,7 +11,7 @@ EACH = 0.05  # of a thing's place that each of its colors has at least: a tip or
 
 
 def share_there(
-    cells: Painted, weights: Floats, targets: Sequence[Target], least: float = EACH
+    cells: Painted, weights: Floats | Bools, targets: Sequence[Target], least: float = EACH
 ) -> float:
     """Return how many of the promised colors, or of their hues, are there, as a share of them.
 
@@ -23,12 +23,11 @@ def share_there(
     return float(np.minimum(_shares(cells, weights, targets) / least, 1.0).mean())
 
 
-def missing(cells: Painted, weights: Floats, promised: str, least: float = EACH) -> list[str]:
+def missing(
+    cells: Painted, weights: Floats | Bools, promised: str, least: float = EACH
+) -> list[str]:
     """Return those of several promised colors, such as "pink and blue", that are hardly there."""
-    targets = resolve(promised)
-    if not each_is_asked(targets):
-        return []
-    shares = _shares(cells, weights, targets)
+    shares = _shares(cells, weights, resolve(promised))
     return [
         part for part, share in zip(parts_of(promised), shares, strict=True) if share < least / 2
     ]
@@ -39,7 +38,7 @@ def each_is_asked(targets: Sequence[Target]) -> bool:
     return len(targets) > 1 and not any(target.either for target in targets)
 
 
-def _shares(cells: Painted, weights: Floats, targets: Sequence[Target]) -> Floats:
+def _shares(cells: Painted, weights: Floats | Bools, targets: Sequence[Target]) -> Floats:
     """Return (k,) the share of a place that each of k colors, or its hue, has."""
     inside: Bools = weights > 0
     answers = [cells.match((target,), inside) for target in targets]
