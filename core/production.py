@@ -28,8 +28,6 @@ from core.store.promotions import CandidateRows, Decision, Promotion
 from core.sweeps import findings_of
 from core.tested import TestedEpoch, tested_epochs
 
-_SILENT_SECONDS = 30.0  # after which a machine is not at work
-
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
@@ -169,11 +167,7 @@ def _doer(connection: Connection, found: CandidateRows) -> str | None:
     kept, home = bool(found.checkpoint["uri"]), str(found.checkpoint["host"])
     if where is not None and kept:
         return where
-    alive = {
-        host.name
-        for host in gallery.hosts(connection)
-        if host.state != "stopped" and host.silent_seconds < _SILENT_SECONDS
-    }
+    alive = {host.name for host in gallery.hosts(connection) if host.is_at_work}
     return home if home in alive or not kept else None
 
 

@@ -20,6 +20,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from core.errors import EpochwatchError, Fixable, Retryable
 from core.settings import Settings
+from core.store import gallery
 from core.store.database import Database, bump, row, run
 from core.store.files import ImageStore
 from core.store.opening import open_database, open_image_store
@@ -162,7 +163,8 @@ class Service:
 
     def _daemon_is_alive(self) -> bool:
         with self.database.transaction() as connection:
-            return row(connection, "actions.alive", name=self.settings.host_name) is not None
+            hosts = gallery.hosts(connection)
+        return any(host.is_at_work and host.name != self.settings.host_name for host in hosts)
 
     def _guarded(self, part: Callable[[], Any]) -> Any:
         """Run one unit of work; no single failure ends the daemon."""

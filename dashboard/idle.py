@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.store import comparisons
+from core.store import gallery
 from core.store.comparisons import Comparison
 from core.store.database import Connection
 from core.store.voting import Session
@@ -65,7 +65,7 @@ def _to_come(connection: Connection, session: Session, comparison: Comparison) -
     """Say how far the images have come; that the next one comes by itself only if something draws."""
     drawn = f"{comparison.drawn} of {comparison.wanted} images are drawn"
     state = drawn if comparison.planned else "Its images are not planned yet"
-    if comparisons.drawing_host(connection) is not None:
+    if any(host.can_draw for host in gallery.hosts(connection)):
         return f"{state}. The next pair appears here by itself."
     if session.via == "guest":
         return f"{state}, and nothing draws now. Come back later: your votes are kept."

@@ -133,12 +133,6 @@ def comparison(connection: Connection, grid_id: int) -> Comparison | None:
     )
 
 
-def drawing_host(connection: Connection) -> str | None:
-    """Return a machine that draws and was heard of lately; None while there is none."""
-    found = row(connection, "comparisons.drawing_host")
-    return None if found is None else str(found["name"])
-
-
 def drawn_of(connection: Connection, sample_ids: Sequence[str]) -> int:
     """Return how many of these images are drawn, or known not to be drawable."""
     found = row(connection, "comparisons.drawn_of", sample_ids=list(sample_ids))

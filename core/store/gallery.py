@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 from core.nouns import BLEEDING
 from core.store.database import Connection, Row, row, rows
 
+SILENT_SECONDS = 30.0  # without a word, after which a machine is not at work
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunLine:
@@ -216,6 +218,16 @@ class Host:
     detail: Mapping[str, Any]
     last_seen: datetime
     silent_seconds: float
+
+    @property
+    def is_at_work(self) -> bool:
+        """Tell whether it was heard of lately, and did not say good-bye."""
+        return self.state != "stopped" and self.silent_seconds <= SILENT_SECONDS
+
+    @property
+    def can_draw(self) -> bool:
+        """Tell whether it is at work and draws: a clerk plans and judges only."""
+        return self.is_at_work and self.state != "deciding"
 
 
 _Data = TypeVar("_Data")

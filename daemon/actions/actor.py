@@ -25,7 +25,6 @@ log = structlog.get_logger()
 
 _GIVE_UP_AFTER = 100  # tries: 5 s doubling to 15 min is about a day
 _PATIENCE = timedelta(minutes=10)  # for a machine at work that has an address this one lacks
-_SILENT = 30.0  # seconds after which a machine is not at work
 _DELIVERY = "hook"  # one message to one address, made of an alert
 
 
@@ -164,10 +163,7 @@ class Actor:
             return False
         with self.database.transaction() as connection:
             hosts = gallery.hosts(connection)
-        return any(
-            each.name != self.host and each.state != "stopped" and each.silent_seconds < _SILENT
-            for each in hosts
-        )
+        return any(each.is_at_work and each.name != self.host for each in hosts)
 
     def _picture(self, action: Row) -> bytes | None:
         """Return the contact sheet, or None when it cannot be made: the words matter more."""

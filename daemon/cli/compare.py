@@ -126,7 +126,8 @@ def _wait(database: Database, grid_id: int, *, quiet: bool) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from core.errors import Fixable
-    from core.store.comparisons import comparison, drawing_host
+    from core.store.comparisons import comparison
+    from core.store.gallery import hosts
 
     columns = (
         TextColumn("drawing"),
@@ -144,7 +145,7 @@ def _wait(database: Database, grid_id: int, *, quiet: bool) -> None:
         while True:
             with database.transaction() as connection:
                 found = comparison(connection, grid_id)
-                drawing = drawing_host(connection)
+                is_drawing = any(host.can_draw for host in hosts(connection))
             if found is None:
                 raise Fixable(f"Comparison {grid_id} was deleted meanwhile, and its run with it.")
             pictures = [each for unit in found.units for each in unit.pictures.values()]
@@ -158,7 +159,7 @@ def _wait(database: Database, grid_id: int, *, quiet: bool) -> None:
             )
             if stuck:
                 raise Fixable(f"Some images cannot be drawn: {stuck}")
-            if drawing is None:
+            if not is_drawing:
                 raise Fixable(
                     f"Comparison {grid_id} is asked for, but nothing that draws is running: start "
                     "`epochwatch watch PATH` where the checkpoints are; it will draw the rest."

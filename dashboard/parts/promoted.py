@@ -96,11 +96,7 @@ def standing(newest: Promotion, hosts: Sequence[Host]) -> Said | None:
 
 def _waiting(newest: Promotion, hosts: Sequence[Host]) -> Said:
     who = newest.wanted_host
-    alive = [
-        host.name
-        for host in hosts
-        if host.state != "stopped" and host.silent_seconds <= words.SILENT_AFTER_S
-    ]
+    alive = [host.name for host in hosts if host.is_at_work]
     title = f"{name(newest)} is on its way to production."
     last = f" It said last: {newest.error}" if newest.error else ""
     if alive and (who is None or who in alive):

@@ -16,21 +16,15 @@ from dashboard.parts.words import Said
 
 def hindrance(hosts: Sequence[Host], base_sha256: str | None) -> Said | None:
     """Return why nothing can be drawn now; None when a machine at work can."""
-    alive = [
-        host
-        for host in hosts
-        if host.state != "stopped"
-        and host.silent_seconds <= words.SILENT_AFTER_S
-        and "outbox" in host.detail  # a daemon that draws
-    ]
-    if not alive:
+    drawing = [host for host in hosts if host.can_draw]
+    if not drawing:
         return Said(
             tone="warn",
             words="No machine that draws is at work.",
             detail="What you ask for waits until one is: epochwatch watch PATH",
         )
-    if base_sha256 is not None and not any(_has(host, base_sha256) for host in alive):
-        names = ", ".join(host.name for host in alive)
+    if base_sha256 is not None and not any(_has(host, base_sha256) for host in drawing):
+        names = ", ".join(host.name for host in drawing)
         return Said(
             tone="warn",
             words="No machine at work has this base model.",

@@ -11,7 +11,6 @@ from core.rules import wording
 from core.rules.scoring import floor_for_display
 from core.store.gallery import CheckpointLine, Host
 
-SILENT_AFTER_S = 30
 Tone = Literal["calm", "busy", "warn", "bad"]
 
 
@@ -75,7 +74,7 @@ def host(seen: Host) -> Said:
     if seen.state == "stopped":
         span = duration(seen.silent_seconds)
         return Said(tone="calm", words="stopped", detail=f"{span} ago; nothing is tested there.")
-    if seen.silent_seconds > SILENT_AFTER_S:
+    if not seen.is_at_work:
         last = f"Last words: {seen.state}{', ' + seen.doing if seen.doing else ''}."
         return Said(
             tone="bad",

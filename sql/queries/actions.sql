@@ -39,8 +39,3 @@ INSERT INTO epochwatch.hosts (name, last_seen, state, doing, detail)
 VALUES (%(name)s, now(), %(state)s, %(doing)s, %(detail)s)
 ON CONFLICT (name) DO UPDATE SET last_seen = now(), state = EXCLUDED.state, doing = EXCLUDED.doing,
     detail = EXCLUDED.detail;
-
--- name: alive
--- Another host that was heard of within half a minute.
-SELECT name FROM epochwatch.hosts
-WHERE name <> %(name)s AND state <> 'stopped' AND last_seen > now() - interval '30 seconds' LIMIT 1;

@@ -67,11 +67,6 @@ FROM epochwatch.checkpoints c
 JOIN epochwatch.weights w USING (sha256)
 WHERE c.run_id = %(run_id)s AND c.sha256 = %(sha256)s;
 
--- name: drawing_host
--- A host that draws and was heard of lately.
-SELECT name FROM epochwatch.hosts
-WHERE last_seen > now() - interval '20 seconds' AND state IN ('drawing', 'watching') LIMIT 1;
-
 -- name: retests_of_run
 -- Second looks and deeper tests that were asked for.
 SELECT g.origin, g.position,
