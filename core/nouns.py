@@ -15,6 +15,7 @@ from typing import Any, Literal
 Tier = Literal["quick", "medium", "full"]
 TIERS: tuple[Tier, ...] = ("quick", "medium", "full")
 Verdict = Literal["best", "good", "acceptable", "skip", "failure"]
+Unit = Literal["epoch", "step"]  # that a run's positions are
 Origin = Literal["seen", "recombined", "unseen"]
 NOT_APPLICABLE = "not applicable"  # begins the reason of what cannot be asked of such an image
 
@@ -29,6 +30,11 @@ def canonical_json(value: Any) -> str:
 def digest(value: Any) -> str:
     """Return the SHA-256 (64 hex digits) of the canonical JSON of ``value``."""
     return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()
+
+
+def unit_of(said: str | None) -> Unit:
+    """Return what positions are counted in, by what a run says of it: epochs where it says nothing."""
+    return "step" if said == "step" else "epoch"
 
 
 def decimal_text(number: float) -> str:

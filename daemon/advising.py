@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from statistics import median
 from typing import Any
 
+from core.nouns import unit_of
 from core.rules.advice import Advice, Dial, ScoreRow, advise, evidence_digest
 from core.rules.gates import GateState, must_pending
 from core.rules.learning_rate import Schedule
@@ -58,9 +59,8 @@ def advice_on(
     that failed may be the reason to stop, and so does what a second look at the best found out (``findings``).
     """
     evidence_rows = score_rows(epochs)
-    planned = (
-        about["max_train_epochs"] if about["position_unit"] != "step" else about["total_steps"]
-    )
+    unit = unit_of(about["position_unit"])
+    planned = about["total_steps"] if unit == "step" else about["max_train_epochs"]
     effective = {
         position: epoch.effective.average
         for position, epoch in epochs.items()
@@ -69,7 +69,7 @@ def advice_on(
     dial: Dial = about["stop"] or "normal"
     price = float(about["price_per_hour"]) if about["price_per_hour"] is not None else None
     seconds = seconds_between(epochs)
-    if seconds is not None and about["position_unit"] == "step":
+    if seconds is not None and unit == "step":
         seconds *= spacing_of(sorted(epochs))  # a save is many steps
     latest = epochs[max(epochs)].rows[0]["source_path"] if epochs else None
     resumable = state_beside(latest) if price is not None else None
@@ -85,7 +85,7 @@ def advice_on(
         basis=check.sentence if check else "unchecked",
         effective=effective,
         must_pending=must_pending(gates),
-        unit="step" if about["position_unit"] == "step" else "epoch",
+        unit=unit,
         schedule=schedule,
         unscored=None if evidence_rows else _why_unscored(epochs),
         untested=waiting,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.formats.prompt_suite import suite_from_json
 from core.formats.slot_text import STRENGTHS
-from core.nouns import Slot, Stack, decimal_text
+from core.nouns import Slot, Stack, decimal_text, unit_of
 from core.rules.advice import Advice
 from core.rules.comparing import comparison_body, retest_origin
 from core.rules.deepening import retest_wishes
@@ -175,7 +175,7 @@ def _ask_side_by_side(connection: Connection, about: Row, pair: Sequence[Row], o
 
     Full models have no strength, so there is no sweep of theirs.
     """
-    unit = "step" if about["position_unit"] == "step" else "epoch"
+    unit = unit_of(about["position_unit"])
     own = about["strength"] or "1.00"
     names = " and ".join(str(found["position"]) for found in pair)
     shared: dict[str, Any] = {"suite": about["suite"], "profile": about["profile"]}

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from core.nouns import unit_of
 from core.rules.strengths import StrengthFinding
 
 VERSION = 1
@@ -37,11 +38,10 @@ def production_record(
     the traits that are not ready, ``strengths`` what a sweep of strengths says.
     """
     body = (suite or {}).get("body") or {}
-    unit = "step" if about["position_unit"] == "step" else "epoch"
     return {
         "record_version": VERSION,
         "model": about["run_name"],
-        "unit": unit,
+        "unit": unit_of(about["position_unit"]),
         "position": checkpoint["position"],
         "score": None if score is None else round(score, 3),
         "verdict": verdict,

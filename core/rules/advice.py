@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from core.nouns import digest
+from core.nouns import Unit, digest
 from core.rules import convergence, wording
 from core.rules.curve import Curve, fit
 from core.rules.score_rows import OVERALL, ScoreRow, averages, read_scores, usable
-from core.rules.wording import Facts, Unit
+from core.rules.wording import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

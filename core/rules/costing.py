@@ -14,6 +14,8 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
+from core.nouns import unit_of
+
 LIST_PRICES: Mapping[str, float] = {
     "RTX 3090": 0.22,
     "RTX 4090": 0.34,
@@ -157,7 +159,7 @@ def account(
     Drawing on the trainer's own machine while it trained lies within the training time and is not
     paid twice; it counts by epoch, not in the sum. ``storage_price`` is for a GB and month.
     """
-    unit = about["position_unit"] or "epoch"
+    unit = unit_of(about["position_unit"])
     price = price_of(_number(about["price_per_hour"]), about["gpu_name"])
     spans = training_spans({each["position"]: each["saved_at"] for each in saves}, _began(saves))
     extra = dict.fromkeys(spans, 0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from core.rules.curve import MARGIN, NEAR_TIE, Curve
 from core.rules.learning_rate import HIGH
@@ -12,10 +12,10 @@ from core.rules.scoring import action, floor_for_display, verdict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from core.nouns import Unit
     from core.rules.convergence import Convergence
     from core.rules.stopping import GateStop
 
-Unit = Literal["epoch", "step"]
 SURE = 0.6  # a pick less likely than this is worth a comparison with its runner-up
 
 

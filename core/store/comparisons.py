@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from core.errors import Fixable
-from core.nouns import Slot, SlotPart, Stack, digest, unfound_base
+from core.nouns import Slot, SlotPart, Stack, digest, unfound_base, unit_of
 from core.store.database import Connection, Row, bump, row, rows, run
 
 COMPARE_PRIORITY = (
@@ -233,7 +233,7 @@ class _Part:
         if position is None:
             raise Fixable(f"{name} has no pick yet: nothing of it is tested. Name an epoch.")
         found = _checkpoint(connection, run_id, int(position), name)
-        unit = "step" if about["position_unit"] == "step" else "epoch"
+        unit = unit_of(about["position_unit"])
         return cls._of_checkpoint(found, wish, about, label=f"{prefix}{unit} {position}")
 
     @classmethod

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from core.nouns import BLEEDING
+from core.nouns import BLEEDING, Unit, unit_of
 from core.store.database import Connection, Row, row, rows
 
 SILENT_SECONDS = 30.0  # without a word, after which a machine is not at work
@@ -33,6 +33,11 @@ class RunLine:
     best_epoch: int | None = None
     quality_score: int | None = None  # 0-10
     convergence_status: str | None = None
+
+    @property
+    def unit(self) -> Unit:
+        """What its positions are counted in."""
+        return unit_of(self.position_unit)
 
 
 @dataclass(frozen=True, kw_only=True)

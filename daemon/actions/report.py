@@ -10,6 +10,7 @@ from core import plans
 from core.bleeding import LOOK_FOR, bleeding_of, bleeding_words
 from core.charts.progress import Progress
 from core.errors import EpochwatchError, Fixable
+from core.nouns import unit_of
 from core.reports.run_report import Cell, GridRow, Planned, Story, run_report
 from core.rules.gates import hypothesis_sentence
 from core.store import gallery
@@ -43,6 +44,7 @@ def story_of(connection: Connection, store: ImageStore, run_id: int) -> Story:
     epochs = gallery.epochs(connection, run_id)
     body = advice.body if advice else None
     positions, grid = _grid(store, gallery.pictures(connection, run_id))
+    unit = unit_of(about["position_unit"])
     progress = Progress(
         averages={e.position: float(e.average) for e in epochs if e.average is not None},
         curve=body.get("curve", ()) if body else (),
@@ -51,7 +53,7 @@ def story_of(connection: Connection, store: ImageStore, run_id: int) -> Story:
         ],
         p_best={int(k): v for k, v in body["p_best"].items()} if body else None,
         pick=body["pick"] if body else None,
-        unit=about["position_unit"] or "epoch",
+        unit=unit,
         rates=body.get("rates", ()) if body else (),
         rates_from=body.get("rates_from", "") if body else "",
     )
@@ -59,7 +61,7 @@ def story_of(connection: Connection, store: ImageStore, run_id: int) -> Story:
     return Story(
         run_name=about["run_name"],
         status=about["status"],
-        unit=about["position_unit"] or "epoch",
+        unit=unit,
         advice=body,
         advice_history=[(each["created_at"], each["sentence"]) for each in history],
         progress=progress,
@@ -70,7 +72,7 @@ def story_of(connection: Connection, store: ImageStore, run_id: int) -> Story:
         written_at=datetime.now(UTC),
         planned=_planned(connection, run_id),
         doubts=about["doubts"] or (),
-        bleeding=_bleeding(connection, run_id, about["position_unit"] or "epoch"),
+        bleeding=_bleeding(connection, run_id, unit),
     )
 
 

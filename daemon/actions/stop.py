@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 
 from core.errors import EpochwatchError, Fixable, Permanent
+from core.nouns import unit_of
 from core.rules.alerting import notice
 from core.rules.stopping import Ruling, Situation, may_stop
 from core.store.database import Connection, Database, Row, bump, row, rows, run
@@ -260,7 +261,7 @@ def situation(facts: Row) -> Situation:
         first=stopping.get("first"),
         over_budget=bool(stopping.get("at_budget")) and facts["budget_spent"],
         state_saved=state_beside(facts["source_path"]),
-        unit=facts["position_unit"] or "epoch",
+        unit=unit_of(facts["position_unit"]),
     )
 
 

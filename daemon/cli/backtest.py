@@ -59,6 +59,7 @@ def _wanted(connection: Connection, names: list[str] | None) -> list[int]:
 
 
 def _replayed(connection: Connection, run_id: int) -> Backtested:
+    from core.nouns import unit_of
     from core.rules.backtest import FEWEST, backtest
     from core.store.database import row, rows
     from core.tested import has_ended, is_complete, tested_epochs
@@ -69,7 +70,7 @@ def _replayed(connection: Connection, run_id: int) -> Backtested:
     epochs = tested_epochs(results, [])
     evidence = score_rows(epochs)
     tested = len({each.position for each in evidence})
-    unit = "step" if about["position_unit"] == "step" else "epoch"
+    unit = unit_of(about["position_unit"])
     left_out = None
     if not has_ended(about, complete=is_complete(connection, run_id, results)):
         left_out = "it is still in progress; what a later epoch is worth is not known yet"

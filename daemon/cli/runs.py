@@ -121,7 +121,7 @@ def log(
 
     with open_database(load_settings()) as database, database.transaction() as connection:
         run_id = run_called(connection, run)
-        unit = _unit_of(connection, run_id, epoch)
+        unit = _checked_unit(connection, run_id, epoch)
         scores.add(connection, run_id, epoch, judge_name(), visual, style, prompt, notes)
         machine = _machine_score(connection, run_id, epoch)
     average = (visual + style + prompt) / 3
@@ -129,7 +129,7 @@ def log(
     print(_beside(machine, visual, style, prompt))
 
 
-def _unit_of(connection: Connection, run_id: int, position: int) -> str:
+def _checked_unit(connection: Connection, run_id: int, position: int) -> str:
     """Return what a run's position is: an "epoch" or a "step".
 
     One that the run does not have is refused; a run without any checkpoint is logged by hand.
@@ -137,10 +137,11 @@ def _unit_of(connection: Connection, run_id: int, position: int) -> str:
     Raises Fixable that names the epochs there are.
     """
     from core.errors import Fixable
+    from core.nouns import unit_of
     from core.store.database import row, rows
 
     about = row(connection, "runs.get", run_id=run_id) or {}
-    unit = "step" if about["position_unit"] == "step" else "epoch"
+    unit = unit_of(about["position_unit"])
     known = {each["position"] for each in rows(connection, "checkpoints.current", run_id=run_id)}
     if not known:
         return unit

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from core.nouns import unit_of
 from core.rules.criteria import Criterion
 from core.rules.promotion import Checklist
 from core.store.gallery import Host
@@ -19,8 +20,7 @@ _SHAPES = {"met": "disc", "not met": "cross", "not known": "ring"}
 
 def name(promoted: Promotion) -> str:
     """Return what a person calls it."""
-    unit = str(promoted.record.get("unit") or "epoch")
-    return f"{promoted.run_name} {unit} {promoted.position}"
+    return f"{promoted.run_name} {unit_of(promoted.record.get('unit'))} {promoted.position}"
 
 
 def headline(live: Promotion, now: datetime) -> Html:

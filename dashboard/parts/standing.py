@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.nouns import unit_of
 from core.store.gallery import Advice, CheckpointLine, EpochResult, Work
 from dashboard.parts import words
 from dashboard.parts.words import Said
@@ -60,7 +61,7 @@ def _went_on(body: Mapping[str, Any], stop: Mapping[str, Any] | None) -> tuple[s
     """Return what was trained after a stop was advised, once the run has ended."""
     if not body.get("ended") or not stop or None in (stop.get("latest"), body.get("latest")):
         return ()
-    unit, more = str(body.get("unit") or "epoch"), int(body["latest"]) - int(stop["latest"])
+    unit, more = unit_of(body.get("unit")), int(body["latest"]) - int(stop["latest"])
     if more <= 0:
         return ()
     trained = f"1 more {unit} was" if more == 1 else f"{more} more {unit}s were"
@@ -97,7 +98,7 @@ def _without_advice(
     scored = {each.position: each.average for each in results if each.average is not None}
     if not scored or facts.get("status") == "in_progress":
         return _before_advice(facts, work, checkpoints)
-    unit = str(facts.get("position_unit") or "epoch")
+    unit = unit_of(facts.get("position_unit"))
     best = max(scored, key=lambda position: (scored[position], -position))
     chosen = facts.get("best_epoch") or best
     said = "was chosen as the best" if facts.get("best_epoch") else "has the best score on record"
@@ -108,7 +109,7 @@ def _without_advice(
 def _before_advice(
     facts: Mapping[str, Any], work: Work, checkpoints: Sequence[CheckpointLine]
 ) -> str:
-    unit = str(facts.get("position_unit") or "epoch")
+    unit = unit_of(facts.get("position_unit"))
     current = [line for line in checkpoints if not line.superseded]
     if facts.get("blocked_reason"):
         return "Nothing can be tested yet."
@@ -133,7 +134,7 @@ def _first_test(current: Sequence[CheckpointLine], unit: str) -> str:
 
 def progress(facts: Mapping[str, Any], checkpoints: Sequence[CheckpointLine], scored: int) -> str:
     """Return where a run is: saved and tested positions, of how many planned."""
-    unit = str(facts.get("position_unit") or "epoch")
+    unit = unit_of(facts.get("position_unit"))
     latest = max((line.position or 0 for line in checkpoints if not line.superseded), default=0)
     planned = facts.get("max_train_epochs") if unit == "epoch" else facts.get("total_steps")
     saved = (

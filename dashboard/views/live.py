@@ -93,16 +93,15 @@ def _run(reads: Reads, run: gallery.RunLine) -> None:
     facts = reads.ask(gallery.run, run.id) or {}
     advice = reads.ask(gallery.advice, run.id)
     lines = reads.ask(gallery.checkpoints, run.id)
-    unit = run.position_unit or "epoch"
     results = reads.ask(gallery.epochs, run.id)
     stands = standing.of_run(facts, advice, reads.ask(gallery.work, run.id), lines, results)
     sheet.put(headline.markup(run.run_name, standing.progress(facts, lines, run.scored), stands))
     curtain.warn(reads, run.id)
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        _chart(reads, run, advice, unit)
+        _chart(reads, run, advice)
     with right:
-        _newest(reads, run, unit)
+        _newest(reads, run)
     left, right = st.columns([3, 2], gap="medium")
     with left:
         sheet.put(sheet.heading("Checkpoints"))
@@ -114,9 +113,9 @@ def _run(reads: Reads, run: gallery.RunLine) -> None:
     _trainers(reads, run)
 
 
-def _chart(reads: Reads, run: gallery.RunLine, advice: gallery.Advice | None, unit: str) -> None:
+def _chart(reads: Reads, run: gallery.RunLine, advice: gallery.Advice | None) -> None:
     results, people = reads.ask(gallery.epochs, run.id), reads.ask(gallery.person_scores, run.id)
-    progress = charts.progress_of(results, people, advice, unit)
+    progress = charts.progress_of(results, people, advice, run.unit)
     sheet.put(sheet.heading("Is it still getting better?", "average of all test images, 0 to 10"))
     if progress.averages:
         charts.show(progress, key="live", height=330)
@@ -124,11 +123,11 @@ def _chart(reads: Reads, run: gallery.RunLine, advice: gallery.Advice | None, un
         sheet.put(sheet.empty("The first score appears when the first test is measured."))
 
 
-def _newest(reads: Reads, run: gallery.RunLine, unit: str) -> None:
+def _newest(reads: Reads, run: gallery.RunLine) -> None:
     pictures = reads.ask(gallery.newest, run.id, _NEWEST)
     sheet.put(sheet.heading("Newest images", "click for the original and its numbers"))
     if pictures:
-        wall.show(wall.newest(run.id, pictures, unit), key="live-wall")
+        wall.show(wall.newest(run.id, pictures, run.unit), key="live-wall")
         st.page_link(
             "views/run.py", label="All prompts by all epochs", query_params={"run": str(run.id)}
         )

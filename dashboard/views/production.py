@@ -10,6 +10,7 @@ import streamlit as st
 from core import production
 from core.charts.versions import VersionRate, versions_chart
 from core.errors import EpochwatchError
+from core.nouns import unit_of
 from core.store import gallery, promotions
 from core.store.database import Connection
 from core.store.promotions import Promotion
@@ -109,7 +110,7 @@ def _live(reads: Reads, live: Promotion, known: tuple[Promotion, ...]) -> None:
                 )
             )
         else:
-            unit = str(live.record.get("unit") or "epoch")
+            unit = unit_of(live.record.get("unit"))
             _pictures(reads, live.run_id, live.position, unit, key="live-pictures")
     with right:
         sheet.put(promoted.record(live))
@@ -187,7 +188,7 @@ def _candidate(reads: Reads, live: Promotion | None) -> bool:
         sheet.put(sheet.empty("This run has no checkpoint that could go to production."))
         return False
     pick = (reads.ask(gallery.run, run_id) or {}).get("best_epoch")
-    unit = by_id[run_id].position_unit or "epoch"
+    unit = by_id[run_id].unit
     position = second.selectbox(
         unit,
         positions,

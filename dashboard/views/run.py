@@ -92,14 +92,13 @@ def _pictures(reads: Reads, run: gallery.RunLine) -> tuple[gallery.Picture, ...]
 
 
 def _evidence(reads: Reads, run: gallery.RunLine, advice: gallery.Advice | None) -> None:
-    unit = run.position_unit or "epoch"
     results, people = _results(reads, run), reads.ask(gallery.person_scores, run.id)
     pick = (
         advice.body.get("pick")
         if advice
         else next((each.position for each in results if each.picked), None)
     )
-    progress = charts.progress_of(results, people, advice, unit)
+    progress = charts.progress_of(results, people, advice, run.unit)
     if progress.averages:
         charts.show(progress, key="run", height=220)
     _grid(reads, run, pick)
@@ -108,27 +107,27 @@ def _evidence(reads: Reads, run: gallery.RunLine, advice: gallery.Advice | None)
 
 
 def _grid(reads: Reads, run: gallery.RunLine, pick: int | None) -> None:
-    unit = run.position_unit or "epoch"
     pictures, results = _pictures(reads, run), _results(reads, run)
     sheet.put(
         sheet.heading(
-            "Prompts by epochs" if unit == "epoch" else "Prompts by steps",
+            f"Prompts by {run.unit}s",
             "same prompt, same seed; click for the original, arrow keys to move",
         )
     )
     curtain.warn(reads, run.id)
     bleeding = reads.ask(bleeding_of, run.id)
     if bleeding is not None:
-        sheet.put(sheet.note(f"{LOOK_FOR} {bleeding_words(bleeding, unit)}"))
+        sheet.put(sheet.note(f"{LOOK_FOR} {bleeding_words(bleeding, run.unit)}"))
     if pictures:
         by_position = {each.position: each for each in results}
-        wall.show(wall.grid(run.id, pictures, by_position, unit=unit, pick=pick), key="run-wall")
+        wall.show(
+            wall.grid(run.id, pictures, by_position, unit=run.unit, pick=pick), key="run-wall"
+        )
     else:
         sheet.put(sheet.empty("No images yet: they appear here as they are drawn."))
 
 
 def _numbers(reads: Reads, run: gallery.RunLine, pick: int | None) -> None:
-    unit = run.position_unit or "epoch"
     results, people = _results(reads, run), reads.ask(gallery.person_scores, run.id)
     scores, metrics, weak, plan, parameters, files, own = st.tabs(
         [
@@ -142,16 +141,16 @@ def _numbers(reads: Reads, run: gallery.RunLine, pick: int | None) -> None:
         ]
     )
     with scores:
-        _or_nothing(results, tables.scores(results, people, unit=unit, pick=pick))
+        _or_nothing(results, tables.scores(results, people, unit=run.unit, pick=pick))
         sheet.put(tables.legend())
     with metrics:
-        _or_nothing(results, tables.metrics(results, unit=unit))
+        _or_nothing(results, tables.metrics(results, unit=run.unit))
         if levels := reads.ask(set_levels_of, run.id):
-            sheet.put(whole_sets.table(levels, unit))
+            sheet.put(whole_sets.table(levels, run.unit))
         if wrong := reads.ask(called_wrong_of, run.id):
-            sheet.put(whole_sets.called_wrong(wrong, unit))
+            sheet.put(whole_sets.called_wrong(wrong, run.unit))
     with weak:
-        sheet.put(tables.weak_spots(_scored(_pictures(reads, run)), pick, unit))
+        sheet.put(tables.weak_spots(_scored(_pictures(reads, run)), pick, run.unit))
     with plan:
         plan_editor.show(reads, run, _scored(_pictures(reads, run)), people)
     with parameters:
@@ -161,7 +160,7 @@ def _numbers(reads: Reads, run: gallery.RunLine, pick: int | None) -> None:
         sheet.put(tables.checkpoints(reads.ask(gallery.checkpoints, run.id), datetime.now(UTC)))
     with own:
         looked_at = _scored(reads.ask(gallery.pictures, run.id))
-        own_score.show(run, looked_at, people, unit=unit, pick=pick)
+        own_score.show(run, looked_at, people, unit=run.unit, pick=pick)
 
 
 def _scored(pictures: tuple[gallery.Picture, ...]) -> tuple[gallery.Picture, ...]:
