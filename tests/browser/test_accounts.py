@@ -19,10 +19,18 @@ from core.store.files import open_store
 from dashboard.access import read_key, sign
 from seeded_comparison import Made, compare
 from seeded_history import Seeded, seed
-from served_dashboard import CHROMIUM, PATIENCE_MS, complaints, dashboard, real_browser
+from served_dashboard import (
+    CHROMIUM,
+    PATIENCE_MS,
+    complaints,
+    dashboard,
+    real_browser,
+    see,
+    settled,
+)
 from throwaway_postgres import throwaway_server
 
-pytest.importorskip("playwright.sync_api")
+sync_api = pytest.importorskip("playwright.sync_api")
 sign_in_provider = pytest.importorskip("sign_in_provider")
 ADA, ANN, BO = "ada@example.org", "ann@example.org", "bo@studio.example"
 VERA, EVE = "vera@example.org", "eve@sub.studio.example"
@@ -44,11 +52,13 @@ class House:
     runs: Seeded
 
     def votes(self) -> list[tuple[str, str]]:
-        """Return who voted, and by which way in."""
+        """Return who voted, and by which way in, in the order of names."""
         with self.database.transaction() as connection:
             served = voting.served(connection, self.pair.id)
             via = {each.id: each.via for each in voting.sessions(connection, self.pair.id)}
-        return [(each.judge, via[each.session_id]) for each in served if each.choice is not None]
+        return sorted(
+            (each.judge, via[each.session_id]) for each in served if each.choice is not None
+        )
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +72,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             pair = compare(connection, store, units=8)
         with (
             sign_in_provider.provider(ADA, ANN, BO, VERA, EVE, unverified=ADA) as issuer,
-            Database(postgres.dsn) as database,
+            Database(postgres.dsn, wait_seconds=PATIENCE_MS / 1000) as database,
             dashboard(
                 home,
                 postgres.dsn,
@@ -101,7 +111,8 @@ def sign_in(tab: Any, house: House, account: str, place: str = "/") -> None:
     tab.goto(house.url + place)
     tab.get_by_role("button", name="Sign in").click()
     tab.get_by_role("button", name=account, exact=True).click()
-    tab.wait_for_url(f"{house.url}/**")
+    tab.wait_for_url(f"{house.url}/**")  # the provider's page has another address
+    tab.get_by_role("button", name="Sign out").wait_for()
 
 
 def vote(tab: Any) -> None:
@@ -133,15 +144,17 @@ def test_a_voter_signs_in_votes_blind_and_signs_out(page: Any, house: House) -> 
     page.locator("[data-part=account]", has_text=f"{ANN}, voter").wait_for()
     page.wait_for_url(f"{house.url}/vote?id={house.pair.id}")
     name = page.get_by_label("Your name")
-    assert name.input_value() == ANN
-    assert name.is_disabled()
+    sync_api.expect(name).to_have_value(ANN)
+    sync_api.expect(name).to_be_disabled()
+    before = house.votes()
     vote(page)
-    assert house.votes() == [(ANN, "account")]
+    assert house.votes() == sorted([*before, (ANN, "account")])
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_url("**/oauth2/end_session**")
     page.locator("form button").first.click()
     page.wait_for_url(f"{house.url}/**")
     page.locator("[data-part=sign-in]", has_text="Sign in to look and to vote").wait_for()
+    settled(page)
     assert page.locator("[data-part=account]").count() == 0
 
 
@@ -153,13 +166,14 @@ def test_another_account_sits_down_apart_and_cannot_take_over(page: Any, house: 
     sign_in(page, house, BO)
     page.locator("[data-part=account]", has_text=f"{BO}, voter").wait_for()
     page.goto(f"{house.url}/vote?id={house.pair.id}&sitting={anns.id}-{ticket}")
+    before = house.votes()
     vote(page)
-    assert (BO, "account") in house.votes()
+    assert house.votes() == sorted([*before, (BO, "account")])
     body = {"session": anns.id, "ticket": ticket, "ways": 2}
     stolen = page.request.post(f"{house.url}/vote/next", data=body, headers={"Origin": house.url})
     assert stolen.status == 403
     page.goto(f"{house.url}/try")
-    page.locator("text=this is for admins only").wait_for()
+    see(page, "text=this is for admins only")
 
 
 def test_a_viewer_looks_and_changes_nothing(page: Any, house: House) -> None:
@@ -167,7 +181,8 @@ def test_a_viewer_looks_and_changes_nothing(page: Any, house: House) -> None:
     with house.database.transaction() as connection:
         session = voting.begin(connection, house.pair.id, VERA, "account")
     sign_in(page, house, VERA, f"/vote?id={house.pair.id}")
-    page.locator("text=this is for voters and admins only").wait_for()
+    see(page, "text=this is for voters and admins only")
+    settled(page)
     assert page.get_by_role("button", name="Vote", exact=True).count() == 0
     ticket = sign(read_key(house.home), f"ballot {session.id}")
     refused = page.request.post(
@@ -191,10 +206,10 @@ def test_an_admin_decides_in_the_accounts_name(page: Any, house: House) -> None:
     """Who promotes is not typed."""
     sign_in(page, house, ADA, "/production")
     page.get_by_role("button", name="Promote").first.click()
-    name = page.get_by_label("Your name").last
-    name.wait_for()
-    assert name.input_value() == ADA
-    assert name.is_disabled()
+    asked = page.get_by_test_id("stForm").filter(has_text="into production?")
+    name = asked.get_by_label("Your name")
+    sync_api.expect(name).to_have_value(ADA)
+    sync_api.expect(name).to_be_disabled()
 
 
 @pytest.mark.parametrize(
@@ -207,7 +222,7 @@ def test_whoever_is_on_no_list_is_told_so(
     """A stranger, and somebody who only says to be the admin: signing in alone opens nothing."""
     sign_in(page, house, account, "/run")
     page.locator("[data-part=sign-in]", has_text=words).wait_for()
-    page.get_by_role("button", name="Sign out").wait_for()
+    settled(page)
     assert page.locator("[data-testid=stTopNavLink]").count() == 0
     assert page.request.get(f"{house.url}/events").status == 401
 

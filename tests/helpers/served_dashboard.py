@@ -24,22 +24,49 @@ FLAGS = [
     "--disable-sync",
     "--disable-background-networking",
     "--disable-component-update",
+    # The pages of the sign-in provider ask for a style sheet elsewhere: without a way out, a browser
+    # would wait for it as long as the network lets it, and the page would not be there until then.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
 ]
 
 PATIENCE_MS = 120_000  # what is waited for comes in a second, or on a slow machine in ten
+SOON_MS = 15_000  # what takes no more than the browser itself, however slow it is
 
 
 @contextmanager
 def real_browser() -> Iterator[Any]:
-    """Yield a browser."""
-    from playwright.sync_api import sync_playwright
+    """Yield a browser; what ``expect`` looks for is waited for with patience, too."""
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
             executable_path=CHROMIUM, args=FLAGS, timeout=PATIENCE_MS
         )
         yield chromium
         chromium.close()
+
+
+def see(tab: Any, selector: str) -> None:
+    """Wait until this is on the page; while a rerun moves things, it may be there twice."""
+    tab.locator(selector).filter(visible=True).first.wait_for()
+
+
+def settled(tab: Any) -> None:
+    """Wait until nothing of the page is being drawn anew, after something of it was seen."""
+    tab.locator(".stApp[data-test-script-state=notRunning]").wait_for()
+
+
+def write(box: Any, words: str) -> None:
+    """Put words into a box of Streamlit's: it fills itself a moment after it can be typed into."""
+    from playwright.sync_api import expect
+
+    box.fill(words)
+    try:
+        expect(box).to_have_value(words, timeout=SOON_MS)
+    except AssertionError:
+        box.fill(words)
+        expect(box).to_have_value(words)
 
 
 @contextmanager
@@ -70,7 +97,7 @@ def dashboard(
             yield url, log
         finally:
             process.terminate()
-            process.wait(60)
+            process.wait(PATIENCE_MS / 1000)
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
