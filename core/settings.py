@@ -156,6 +156,19 @@ class Settings(BaseSettings):
         return str(_absolute(Path(self.image_store)) if self.image_store else self.home / "store")
 
     @property
+    def dashboard_address(self) -> str:
+        """Where the dashboard listens, as a browser opens it."""
+        host = self.dashboard_host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.dashboard_port}/"
+
+    @property
+    def dashboard_home(self) -> str:
+        """Where people reach the dashboard: as it was said, else where it listens; ends in a slash."""
+        return (
+            f"{self.dashboard_url.rstrip('/')}/" if self.dashboard_url else self.dashboard_address
+        )
+
+    @property
     def has_accounts(self) -> bool:
         """Tell whether people sign in to the dashboard."""
         return bool(self.admins or self.voters or self.viewers)

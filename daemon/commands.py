@@ -1,4 +1,4 @@
-"""Commands that a person gave us to run: without a shell, and waited for no longer than was said."""
+"""Programs that we start: without a shell, and waited for no longer than was said."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from core.errors import Fixable
 
@@ -40,6 +41,16 @@ def words_of(text: str, option: str) -> tuple[str, ...]:
             "It is run without a shell; for one, write: sh -c '...'"
         )
     return words
+
+
+def end_program(process: subprocess.Popen[Any], *, seconds: float = 5.0) -> None:
+    """End a program that we started: it is asked to, and killed where it still runs after ``seconds``."""
+    process.terminate()
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def run_to_end(

@@ -16,7 +16,9 @@ from pathlib import Path
 
 from core.errors import Fixable, Permanent
 from core.settings import Settings, load_settings
+from core.store.opening import open_dsn
 from daemon.cli.logs import start_logs
+from daemon.commands import end_program
 from daemon.service import opened_clerk, stopped_by_signals
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -38,6 +40,14 @@ def dashboard(*, host: str | None, port: int | None, clerk: bool) -> None:
         command, environment = dashboard_command(settings), dashboard_env(settings)
         os.chdir(ROOT)
         os.execve(command[0], command, environment)  # noqa: S606 - no shell is wanted
+    serve(settings)
+
+
+def serve(settings: Settings) -> None:
+    """Serve the dashboard until Ctrl-C, and judge from here while no other host is alive.
+
+    Raises Permanent when it has ended by itself.
+    """
     start_logs(settings)
     gone = threading.Event()
     with opened_clerk(settings) as service, served(settings) as process:
@@ -68,7 +78,7 @@ def _check_address(settings: Settings) -> None:
     if trouble.errno == errno.EADDRINUSE:
         raise Fixable(
             f"Something listens on port {port} of {host} already, perhaps a dashboard: "
-            f"{dashboard_address(settings)}. For another port: epochwatch dashboard --port "
+            f"{settings.dashboard_address}. For another port: epochwatch dashboard --port "
             f"{free_port(host, port)}"
         )
     reason = str(trouble.strerror).partition(" (while")[0]
@@ -121,25 +131,17 @@ def dashboard_env(settings: Settings) -> dict[str, str]:
     for name in ("database_url", "s3_access_key", "s3_secret_key"):
         if (secret := getattr(settings, name)) is not None:
             env[f"EPOCHWATCH_{name.upper()}"] = secret.get_secret_value()
-    address = dashboard_address(settings)
     if settings.has_accounts:
-        print(f"Dashboard (people sign in): {settings.dashboard_url or address}", file=sys.stderr)
+        print(f"Dashboard (people sign in): {settings.dashboard_home}", file=sys.stderr)
         return env
     if is_loopback(settings.dashboard_host):
-        print(f"Dashboard: {address}", file=sys.stderr)
+        print(f"Dashboard: {settings.dashboard_address}", file=sys.stderr)
         return env
-    token = secrets.token_urlsafe(24)
-    base, told = settings.dashboard_url or address, "this link works once"
-    if base == address and settings.dashboard_host in _EVERY:
+    token, told = secrets.token_urlsafe(24), "this link works once"
+    if not settings.dashboard_url and settings.dashboard_host in _EVERY:
         told += f"; from elsewhere with this machine's address for {settings.dashboard_host}"
-    print(f"Dashboard ({told}): {base}?token={token}", file=sys.stderr)
+    print(f"Dashboard ({told}): {settings.dashboard_home}?token={token}", file=sys.stderr)
     return {**env, "EPOCHWATCH_DASHBOARD_TOKEN": token}
-
-
-def dashboard_address(settings: Settings) -> str:
-    """Return the address a browser opens."""
-    host = settings.dashboard_host
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.dashboard_port}/"
 
 
 def free_port(host: str, wanted: int) -> int:
@@ -177,18 +179,15 @@ def served(settings: Settings, *, quiet: bool = True) -> Iterator[subprocess.Pop
     Raises Fixable when the dashboard is not installed.
     """
     _check_installed()
-    process = subprocess.Popen(
-        dashboard_command(settings),
-        cwd=ROOT,
-        env=dashboard_env(settings),
-        stdout=subprocess.DEVNULL if quiet else None,
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
+    with open_dsn(settings) as dsn:
+        process = subprocess.Popen(
+            dashboard_command(settings),
+            cwd=ROOT,
+            # Ours, whatever an epochwatch.toml that it finds there says.
+            env={**dashboard_env(settings), "EPOCHWATCH_DATABASE_URL": dsn},
+            stdout=subprocess.DEVNULL if quiet else None,
+        )
         try:
-            process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            yield process
+        finally:
+            end_program(process)

@@ -293,11 +293,17 @@ def demo(
     browser: Annotated[
         bool, typer.Option("--dashboard/--no-dashboard", help="Serve the dashboard meanwhile.")
     ] = True,
+    again: Annotated[
+        bool, typer.Option("--again", help="Serve the dashboard of earlier demos; train nothing.")
+    ] = False,
 ) -> None:
     """Train a real LoRA on a small model and watch it being judged."""
-    from daemon.demo.story import tell
+    from daemon.demo.story import show_again, tell
 
-    tell(epochs=epochs, end=exit_, seed=seed, with_dashboard=browser)
+    if again:
+        show_again()
+    else:
+        tell(epochs=epochs, end=exit_, seed=seed, with_dashboard=browser)
 
 
 @app.command()

@@ -138,10 +138,7 @@ def invite(
         if read(connection, comparison) is None:
             raise _missing(comparison)
         token, link = keep(connection, comparison, judge, created_by=judge_name(), hours=hours)
-    home = settings.dashboard_url.rstrip("/") or (
-        f"http://{settings.dashboard_host}:{settings.dashboard_port}"
-    )
-    print(f"{home}/guest/{token}")
+    print(f"{settings.dashboard_home}guest/{token}")
     print(f"Open until {link.expires_at:%Y-%m-%d %H:%M} UTC. It is shown once: keep it now.")
     if not settings.dashboard_url:
         print("Set EPOCHWATCH_DASHBOARD_URL to the address under which guests reach the dashboard.")

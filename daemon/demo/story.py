@@ -13,16 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
-
 from core.errors import Permanent
 from core.rules.wording import percent
 from core.settings import Settings, load_settings
 from core.store.database import row, rows
-from core.store.opening import open_dsn
 from daemon.actions.report import write_report
-from daemon.cli.dashboard import dashboard_address, free_port, served
+from daemon.cli.dashboard import free_port, serve, served
 from daemon.cli.logs import start_logs
+from daemon.commands import end_program
 from daemon.service import Service, opened, stopped_by_signals, wait_until_idle
 
 HERE = Path(__file__).resolve().parent
@@ -56,14 +54,17 @@ def tell(*, epochs: int, end: bool, seed: int, with_dashboard: bool) -> None:
     with opened(settings, [folder]) as service:
         with contextlib.ExitStack() as stack:
             if with_dashboard:
-                dsn = SecretStr(stack.enter_context(open_dsn(settings)))
-                shown = settings.model_copy(update={"database_url": dsn})  # whatever is set here
-                stack.enter_context(served(shown))
+                stack.enter_context(served(settings))
             stack.enter_context(stopped_by_signals(service))
             command = trainer_command(folder, epochs=epochs, seed=seed)
             stack.enter_context(beside(service, folder, command, end=end, is_served=with_dashboard))
             service.run()
         print_summary(service, folder, is_served=False)
+
+
+def show_again() -> None:
+    """Serve the dashboard of the demos that were told here, until Ctrl-C."""
+    serve(demo_settings())
 
 
 def demo_settings() -> Settings:
@@ -111,9 +112,7 @@ def beside(
     try:
         yield
     finally:
-        if trainer.poll() is None:
-            trainer.terminate()
-            trainer.wait()
+        end_program(trainer)
 
 
 def trainer_command(folder: Path, *, epochs: int, seed: int) -> list[str]:
@@ -155,11 +154,12 @@ def print_summary(service: Service, folder: Path, *, is_served: bool) -> None:
             f"  stop advised   after epoch {first_stop['latest']}, naming epoch {first_stop['pick']}"
         )
     print(f"  report         {report}")
-    served_at = dashboard_address(service.settings) if is_served else _again(service.settings)
+    served_at = service.settings.dashboard_address if is_served else _again(service.settings)
     print(f"  dashboard      {served_at}", flush=True)
 
 
 def _again(settings: Settings) -> str:
-    """Return the command that shows it once more, wherever it was installed."""
+    """Return the command that shows it once more, wherever it was installed and whatever is set."""
     program = Path(sys.executable).with_name("epochwatch")
-    return shlex.join(["env", f"EPOCHWATCH_HOME={settings.home}", str(program), "dashboard"])
+    home = f"EPOCHWATCH_HOME={settings.home.parent}"
+    return shlex.join(["env", home, str(program), "demo", "--again"])

@@ -60,7 +60,7 @@ def _make(line: ComparisonLine, name: str, hours: float) -> None:
         outage.say_why(trouble, "Not done")
         return
     home = _home()
-    st.code(f"{home}/guest/{token}", language=None, wrap_lines=True)
+    st.code(f"{home}guest/{token}", language=None, wrap_lines=True)
     sheet.put(
         sheet.note(
             f"For {link.judge}, open until {words.clock(link.expires_at)}. It is shown once: copy it "
@@ -78,13 +78,10 @@ def _make(line: ComparisonLine, name: str, hours: float) -> None:
 
 def _home() -> str:
     """Return where guests reach the dashboard: as it is set, else as this browser does."""
-    settings = shared_settings()
-    here = urlsplit(st.context.url or "")
-    return (
-        settings.dashboard_url.rstrip("/")
-        or (f"{here.scheme}://{here.netloc}" if here.netloc else "")
-        or f"http://{settings.dashboard_host}:{settings.dashboard_port}"
-    )
+    settings, here = shared_settings(), urlsplit(st.context.url or "")
+    if here.netloc and not settings.dashboard_url:
+        return f"{here.scheme}://{here.netloc}/"
+    return settings.dashboard_home
 
 
 def _open(line: ComparisonLine) -> list[GuestLink]:

@@ -20,6 +20,7 @@ from free_ports import free_port
 from core.settings import Settings, load_settings
 from core.store.database import Database, Row, rows
 from core.store.opening import open_database
+from daemon.commands import end_program
 from daemon.demo.story import DATASET, MODEL, trainer_command
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -62,6 +63,18 @@ def train(folder: Path, *, epochs: int = 4) -> list[Path]:
 def drop(source: Path, folder: Path) -> Path:
     """Put a copy of a checkpoint into a folder as trainers do: in place, under its final name."""
     return Path(shutil.copy(source, folder / source.name))
+
+
+def some_images(folder: Path, count: int = 40) -> Path:
+    """Copy the first of the demo's training images, with captions, into a new folder; return it.
+
+    They teach a profile as all of them do, in a small part of the time.
+    """
+    folder.mkdir()
+    for picture in sorted(DATASET.glob("*.png"))[:count]:
+        for path in (picture, picture.with_suffix(".txt")):
+            shutil.copy(path, folder / path.name)
+    return folder
 
 
 @dataclass(kw_only=True)
@@ -108,7 +121,7 @@ class Program:
         try:
             yield process
         finally:
-            stop(process)
+            end_program(process, seconds=60)
 
     @contextlib.contextmanager
     def dashboard(self) -> Iterator[str]:
@@ -126,24 +139,13 @@ class Program:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
-            stop(process)
+            end_program(process, seconds=60)
 
     @contextlib.contextmanager
     def database(self) -> Iterator[Database]:
         """Open its database."""
         with open_database(self.settings()) as database:
             yield database
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process, gently first."""
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def ask(database: Database, statement: str, **values: Any) -> list[Row]:
@@ -159,9 +161,12 @@ def select(database: Database, sql: str) -> list[Row]:
 
 
 def wait_for(
-    happened: Callable[[], Any], *, what: str, seconds: float = 240, rest: float = 0.2
+    happened: Callable[[], Any], *, what: str, seconds: float = 1200, rest: float = 0.2
 ) -> Any:
-    """Return what ``happened`` returns once it is true; fail after ``seconds``."""
+    """Return what ``happened`` returns once it is true; fail after ``seconds``.
+
+    So many that only what never comes is not waited for: a test's own timeout may be earlier.
+    """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = happened()

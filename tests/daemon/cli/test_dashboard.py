@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import subprocess
 import sys
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+from free_ports import free_port as port_of_nobody
 
 from core.errors import Fixable
 from core.settings import load_settings
-from daemon.cli.dashboard import _end_with, dashboard_env, free_port
+from daemon.cli.dashboard import _end_with, dashboard_env, free_port, served
 from daemon.cli.facts import _signing_in
 
 
@@ -44,10 +47,12 @@ def test_an_address_of_another_machine_is_told_in_one_line(epochwatch: Any) -> N
 
 def test_a_port_whose_connections_are_just_over_is_free() -> None:
     """A dashboard that is started again gets the address that people have open."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        with socket.create_connection(("127.0.0.1", port)):
-            server.accept()[0].close()  # this end closes first, so that it waits
+    port = port_of_nobody()  # none of those that the system gives to the next who asks
+    with (
+        socket.create_server(("127.0.0.1", port)) as server,
+        socket.create_connection(("127.0.0.1", port)),
+    ):
+        server.accept()[0].close()  # this end closes first, so that it waits
     assert free_port("127.0.0.1", port) == port
 
 
@@ -117,6 +122,35 @@ def test_the_dashboard_has_the_settings_of_the_folder_it_was_started_in(
         settings.s3_access_key,
     )
     assert (there.dashboard_url, there.embeddings) == (settings.dashboard_url, settings.embeddings)
+
+
+def test_a_dashboard_that_is_served_beside_shows_the_database_that_was_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the one of an epochwatch.toml where it runs: the demo has its own, which is named nowhere."""
+    theirs = (
+        "from core.settings import load_settings as s; print(s().database_url.get_secret_value())"
+    )
+    told = tmp_path / "told"
+    monkeypatch.setattr(
+        "daemon.cli.dashboard.dashboard_command",
+        lambda _: [
+            "sh",
+            "-c",
+            f'exec "$@" > {shlex.quote(str(told))}',
+            "",
+            sys.executable,
+            "-c",
+            theirs,
+        ],
+    )
+    monkeypatch.setattr(
+        "daemon.cli.dashboard.open_dsn", lambda _: nullcontext("postgresql://x/ours")
+    )
+    monkeypatch.setenv("DATABASE_URL", "postgresql://x/other")
+    with served(load_settings().model_copy(update={"database_url": None})) as process:
+        assert process.wait(timeout=60) == 0
+    assert told.read_text() == "postgresql://x/ours\n"
 
 
 def test_doctor_knows_by_whom_people_sign_in(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -12,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from core.settings import Settings
 from daemon.cli.dashboard import dashboard_env
-from daemon.demo.story import MODEL, QUIET, beside, demo_settings
+from daemon.cli.main import app
+from daemon.demo.story import MODEL, QUIET, _again, beside, demo_settings
 
 LOAD = """
 import sys
@@ -54,6 +57,24 @@ def test_the_demo_touches_nothing_that_is_in_use(
     assert told.production_folder == tmp_path / "demo" / "production"
     assert told.price_per_hour is None, "nothing is rented, so no bill is spoken of"
     assert told.device == "cpu", "how this machine draws is the machine's"
+
+
+def test_the_demo_is_shown_again_whatever_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command that it ends with opens the demo's own data, and no database that is in use."""
+    monkeypatch.setenv("EPOCHWATCH_HOME", str(tmp_path))
+    first = demo_settings()
+    set_home, _program, *words = shlex.split(_again(first))[1:]
+    monkeypatch.setenv(*set_home.split("=", 1))
+    monkeypatch.setenv("EPOCHWATCH_DATABASE_URL", "postgresql://somebody@localhost/real")
+    (tmp_path / "epochwatch.toml").write_text('image_store = "real"\n')
+    monkeypatch.chdir(tmp_path)
+    shown: list[Settings] = []
+    monkeypatch.setattr("daemon.demo.story.serve", shown.append)
+    app(words, standalone_mode=False)
+    (again,) = shown
+    assert (again.home, again.store_url, again.database_url) == (first.home, first.store_url, None)
 
 
 def test_a_trainer_that_fails_ends_the_demo(
