@@ -15,6 +15,7 @@ from core.store.database import Connection, Database, Row, row, rows
 from core.store.files import ImageStore
 
 _IMAGES = 24  # of a run that are read back, besides those of the pick
+_NAMED = 5  # runs, for whom a name was mistyped
 _NO_WORK = ("alert", "hook")  # actions that any other machine can still do
 _PATIENT = 5  # tries after which an alert is not waited for any longer
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -51,14 +52,21 @@ def look(database: Database, store: ImageStore, run_name: str, out: Path) -> Loo
             images = _images(connection, found) if found else []
             known = [] if found else rows(connection, "runs.all")
         if found is None:
-            there = ", ".join(each["run_name"] for each in known[:5]) or "none"
-            return Look(missing=(f"There is no run called {run_name!r} yet; there are: {there}.",))
+            return Look(missing=(_unknown(run_name, known),))
         lacking = missing(found.seen) + _own_outbox(out)
         if not lacking:
             lacking = missing(_verified(found, store)) + _unreadable(store, images)
     except (EpochwatchError, OSError) as trouble:
         return Look(missing=(f"It could not be looked at: {trouble}",))
     return Look(missing=lacking, run_id=found.run_id, mark=found.mark)
+
+
+def _unknown(run_name: str, known: Sequence[Row]) -> str:
+    newest = ", ".join(each["run_name"] for each in known[:_NAMED]) or "none"
+    return (
+        f"There is no run called {run_name!r} yet. It is waited for, in vain if that is mistyped; the "
+        f"newest runs: {newest}."
+    )
 
 
 def still_ready(connection: Connection, run_name: str, mark: str) -> bool:

@@ -338,6 +338,7 @@ def measure(
     grid: Annotated[
         int | None, typer.Option(help="Cells along the width; found if not given.")
     ] = None,
+    data: DataFolder = None,
     annotate: Annotated[
         Path | None,
         typer.Option(help="Draw what was measured: a .png file, or a folder for several images."),
@@ -353,6 +354,7 @@ def measure(
         background=background,
         regions=region or [],
         grid=grid,
+        data=data,
         annotate=annotate,
         as_json=json_,
     )

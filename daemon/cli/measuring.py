@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import struct
+import sys
 import warnings
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +22,9 @@ from daemon.cli.output import one_line, print_json
 from daemon.outbox import pixels_of_file
 
 if TYPE_CHECKING:
+    from core.metrics import TrainingProfile
     from core.nouns import Expectation
+    from daemon.scorers.detecting import Detecting
 
 _MOST_PIXELS = 8192 * 8192
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
@@ -29,6 +34,16 @@ _DAMAGED = (
 _PLAIN = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Yardstick:
+    """What images are measured by."""
+
+    expect: Expectation
+    grid: int | None  # cells along the width; None: each image tells
+    profile: TrainingProfile | None = None
+    detecting: Detecting | None = None  # the plugged-in models that the profile may see things with
+
+
 def measure(
     images: list[Path],
     *,
@@ -36,23 +51,27 @@ def measure(
     background: str | None,
     regions: list[str],
     grid: int | None,
+    data: Path | None,
     annotate: Path | None,
     as_json: bool,
 ) -> None:
     """Measure images against what a prompt, or colors given by hand, promise.
 
-    A file that cannot be read spoils none of the others; it is named at the end by a Fixable.
+    With the training images in ``data`` as in a run of theirs. A file that cannot be read spoils
+    none of the others; it is named at the end by a Fixable.
     """
     expect = _expected(prompt, background, regions)
     if grid is not None and not 1 <= grid <= 1024:
         raise Fixable(f"--grid is {grid}; it can be 1 to 1024 cells along the width.")
     targets = _annotated_files(images, annotate)
     found, troubles = [], []
-    for image in images:
-        try:
-            found.append(_measured(image, expect, grid, targets.get(image)))
-        except (Fixable, OSError) as trouble:
-            troubles.append(one_line(trouble))
+    with ExitStack() as stack:
+        by = _yardstick(expect, grid, data, stack)
+        for image in images:
+            try:
+                found.append(_measured(image, by, targets.get(image)))
+            except (Fixable, OSError) as trouble:
+                troubles.append(one_line(trouble))
     if as_json and found:
         print_json(found)
     elif not as_json:
@@ -62,23 +81,50 @@ def measure(
         raise Fixable(" ".join(troubles))
 
 
-def _measured(
-    image: Path, expect: Expectation, grid: int | None, target: Path | None
-) -> dict[str, Any]:
+def _yardstick(
+    expect: Expectation, grid: int | None, data: Path | None, stack: ExitStack
+) -> _Yardstick:
+    """Return it with what the training images teach, and say on stderr what that means for numbers."""
+    if data is None:
+        return _Yardstick(expect=expect, grid=grid)
+    from core.formats.caption_file import read_captions
+    from core.settings import load_settings
+    from daemon.profiling import ENOUGH_TO_LEARN, grid_of_images, profile_of
+    from daemon.scorers.detecting import Detecting
+
+    settings, training = load_settings(), read_captions(data)
+    detecting = stack.enter_context(Detecting(scorers=settings.scorers))
+    grid = grid or grid_of_images(training)
+    learned = profile_of(training, grid, chosen=settings.profile, detecting=detecting)
+    if len(training) < ENOUGH_TO_LEARN:
+        print(
+            f"Nothing is learned from fewer than {ENOUGH_TO_LEARN} training images, and {data} has "
+            f"{len(training)}.",
+            file=sys.stderr,
+        )
+    for sentence in learned.sentences:
+        print(sentence, file=sys.stderr)
+    return _Yardstick(expect=expect, grid=grid, profile=learned.profile, detecting=detecting)
+
+
+def _measured(image: Path, by: _Yardstick, target: Path | None) -> dict[str, Any]:
     """Return one image's measurement; draw it when there is a target."""
     from core.metrics import explained
     from core.metrics import measure as measured_by
     from core.metrics.applicability import grid_at_hand
 
     pixels = pixels_of_image(image)
-    grid = grid or grid_at_hand(pixels)
-    measured = measured_by(pixels, expect=expect, grid=grid)
+    grid = by.grid or grid_at_hand(pixels)
+    detected = by.detecting.see(by.profile, pixels) if by.detecting else {}
+    measured = measured_by(
+        pixels, expect=by.expect, grid=grid, profile=by.profile, detected=detected
+    )
     answer = {"image": str(image), **measured.as_json(), **explained(measured)}
     if target is not None:
         from core.charts.annotated import annotate as draw
 
         target.parent.mkdir(parents=True, exist_ok=True)
-        draw(pixels, expect, None, grid).save(target, format="PNG")
+        draw(pixels, by.expect, by.profile, grid).save(target, format="PNG")
         answer["annotated"] = str(target)
     return answer
 

@@ -12,7 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pictures import Portrait, noisy
+from core.formats.caption_file import read_captions
+from core.formats.prompt_text import expectation_from_text
+from core.metrics import measure
+from daemon.profiling import profile_of
+from pictures import Portrait, noisy, portraits
 
 GREEN = ("--background", "#50be50", "--region", "hair=#ff69b4", "--grid", "24")
 SCORES = ("visual_quality", "style_match", "prompt_adherence")
@@ -198,6 +202,45 @@ def test_scores_are_cut_and_never_rounded_up(epochwatch: Any, here: Path) -> Non
     [style] = [float(line.split()[-1]) for line in lines if "style match" in line]
 
     assert exact["style_match"] - 0.1 < style <= exact["style_match"]
+
+
+def test_with_the_training_images_the_numbers_are_those_of_a_run(
+    epochwatch: Any, here: Path
+) -> None:
+    """Where hair is was learned from them, so that half of it in another color is no full marks."""
+    (here / "data").mkdir()
+    for number, each in enumerate(portraits()[:24]):
+        drawn = Image.fromarray(each.cells())
+        drawn.save(here / "data" / f"{number}.png")
+        caption = f"pixel art, {each.hair} hair, {each.background} background"
+        (here / "data" / f"{number}.txt").write_text(caption)
+    half = Portrait(second_hair="#28a0a0")
+    Image.fromarray(half.drawn(96)).save(here / "half.png")
+    words = ("measure", "half.png", "--prompt", "#ff69b4 hair, #50be50 background", "--json")
+    alone = json.loads(epochwatch(*words).out)[0]
+    learned = json.loads(epochwatch(*words, "--data", "data").out)[0]
+    training = read_captions(here / "data")
+    in_a_run = measure(
+        half.drawn(96),
+        expect=expectation_from_text(words[3]),
+        grid=24,
+        profile=profile_of(training, 24).profile,
+    )
+    assert {name: learned[name] for name in SCORES} == {
+        name: in_a_run.as_json()[name] for name in SCORES
+    }
+    hair = [told["metrics"]["region_hair"]["value"] for told in (alone, learned)]
+    assert hair[1] < 80 < hair[0]
+
+
+def test_few_training_images_teach_nothing_and_it_is_said(epochwatch: Any, here: Path) -> None:
+    """A person would take the number for the one of a run."""
+    (here / "data").mkdir()
+    Image.fromarray(Portrait().cells()).save(here / "data" / "1.png")
+    Image.fromarray(Portrait().drawn(96)).save(here / "good.png")
+    said = epochwatch("measure", "good.png", "--data", "data")
+    assert said.code == 0
+    assert said.err == "Nothing is learned from fewer than 20 training images, and data has 1.\n"
 
 
 @pytest.mark.parametrize("words", [(), ("--json",)])
