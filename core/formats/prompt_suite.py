@@ -6,6 +6,7 @@ Everything that is not understood is told with its line, all at once, and nothin
 import json
 import re
 import tomllib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -115,25 +116,9 @@ def _loaded(name: str, read: ReadPrompts) -> LoadedSuite:
 
 def _from_toml(text: str, stem: str, problems: Problems, reader: PromptReader) -> LoadedSuite:
     """Return the suite of a TOML text, noting problems."""
-    try:
-        body = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as trouble:
-        problems.add(None, f"not valid TOML: {trouble}")
-    except (ValueError, RecursionError) as trouble:  # thousands of digits or of brackets
-        problems.add(None, f"not a suite that a person would write: {trouble}")
-    problems.raise_if_any()
-    lines = Lines(text)
+    body, lines = _body(tomllib.loads, text, problems), Lines(text)
     if _is_sample_prompts(body):
-        base = {key: value for key, value in body["prompt"].items() if key != "subset"}
-        subsets = body["prompt"].get("subset", [{}])
-        if not isinstance(subsets, list) or not all(isinstance(one, dict) for one in subsets):
-            line = lines.of("prompt", "prompt", -1)
-            problems.add(line, "subsets are written as [[prompt.subset]] tables")
-            subsets = []
-        entries = [base | entry for entry in subsets]
-        where = [lines.of("prompt", "prompt", index) for index in range(len(entries))]
-        where = [line or lines.of("prompt", "prompt", -1) for line in where]
-        return _loaded(stem, prompts_of_entries(entries, where, problems, reader))
+        return _loaded(stem, _of_subsets(body["prompt"], lines, problems, reader))
     for key in sorted(body.keys() - _SUITE_KEYS):
         known = ", ".join(("name", "profile", *_COMMON_KEYS))
         problems.add(lines.of(key), f"unknown key '{key}'; known are {known}, [recipe], [[prompt]]")
@@ -167,6 +152,20 @@ def _from_toml(text: str, stem: str, problems: Problems, reader: PromptReader) -
         profile=profile,
         written=table.written,
     )
+
+
+def _body(loads: Callable[[str], Any], text: str, problems: Problems) -> Any:
+    """Return what is written in TOML or JSON. Raises Fixable where it cannot be read."""
+    try:
+        body = loads(text)
+    except tomllib.TOMLDecodeError as trouble:
+        problems.add(None, f"not valid TOML: {trouble}")
+    except json.JSONDecodeError as trouble:
+        problems.add(trouble.lineno, f"not valid JSON: {trouble.msg}")
+    except (ValueError, RecursionError) as trouble:  # thousands of digits or of brackets
+        problems.add(None, f"not a suite that a person would write: {trouble}")
+    problems.raise_if_any()
+    return body
 
 
 def _palettes(body: dict[str, Any], lines: Lines, problems: Problems) -> dict[str, tuple[str, ...]]:
@@ -230,15 +229,25 @@ def _is_sample_prompts(body: dict[str, Any]) -> bool:
     return isinstance(body.get("prompt"), dict)
 
 
+def _of_subsets(
+    table: dict[str, Any], lines: Lines, problems: Problems, reader: PromptReader
+) -> ReadPrompts:
+    """Return recipe and prompts of sd-scripts' own TOML, whose subsets take what they lack above."""
+    base = {key: value for key, value in table.items() if key != "subset"}
+    subsets = table.get("subset", [{}])
+    if not isinstance(subsets, list) or not all(isinstance(one, dict) for one in subsets):
+        line = lines.of("prompt", "prompt", -1)
+        problems.add(line, "subsets are written as [[prompt.subset]] tables")
+        subsets = []
+    entries = [base | entry for entry in subsets]
+    where = [lines.of("prompt", "prompt", index) for index in range(len(entries))]
+    where = [line or lines.of("prompt", "prompt", -1) for line in where]
+    return prompts_of_entries(entries, where, problems, reader)
+
+
 def _from_json(text: str, problems: Problems, reader: PromptReader) -> ReadPrompts:
     """Return recipe and prompts of a JSON text: a list of sd-scripts' sample prompts."""
-    try:
-        entries = json.loads(text)
-    except json.JSONDecodeError as trouble:
-        problems.add(trouble.lineno, f"not valid JSON: {trouble.msg}")
-    except (ValueError, RecursionError) as trouble:  # thousands of digits or of brackets
-        problems.add(None, f"not a suite that a person would write: {trouble}")
-    problems.raise_if_any()
+    entries = _body(json.loads, text, problems)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         problems.add(None, "a JSON suite is a list of objects with a 'prompt' each")
         entries = []

@@ -75,10 +75,6 @@ class Curve:
         """Whether something is still to be trained."""
         return self.tested < len(self.positions)
 
-    def mean_at(self, position: int) -> float:
-        """Return the posterior mean of one position."""
-        return self.mean[self.positions.index(position)]
-
 
 @dataclass(frozen=True, kw_only=True)
 class _Evidence:
