@@ -7,6 +7,8 @@ import io
 import json
 import random
 import re
+import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +29,7 @@ from daemon.actions.promote import Promoter
 from daemon.planner import plan
 from daemon.preparation import save_document
 from seeded_history import HOSTILE, Seeded, looks, seed, sha, sprite
-from served_dashboard import CHROMIUM, PATIENCE_MS, real_browser
+from served_dashboard import CHROMIUM, PATIENCE_MS, real_browser, see, settled, write
 from throwaway_postgres import throwaway_server
 from whole_program import Program
 
@@ -36,6 +38,10 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium here"),
 ]
+
+
+def _database(dsn: str) -> Database:
+    return Database(dsn, max_size=1, wait_seconds=PATIENCE_MS / 1000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +53,17 @@ class House:
     runs: Seeded
     url: str
 
+    def start_over(self) -> None:
+        """Forget what was decided about production."""
+        shutil.rmtree(self.home / "production", ignore_errors=True)
+        with psycopg.connect(self.dsn) as connection:
+            connection.execute("TRUNCATE epochwatch.promotions RESTART IDENTITY")
+            connection.execute("DELETE FROM epochwatch.actions WHERE kind = 'promote'")
+            connection.execute("UPDATE epochwatch.rev SET n = n + 1")
+
     def act(self) -> None:
         """Carry out what was decided about production."""
-        with Database(self.dsn, max_size=1) as database:
+        with _database(self.dsn) as database:
             promoter = Promoter(
                 database=database,
                 folder=ProductionFolder(folder=self.home / "production"),
@@ -71,7 +85,7 @@ class House:
     def draw(self, quality: float = 8.0) -> None:
         """Plan what was asked for, and draw every image that is missing."""
         store = open_store(self.home / "store")
-        with Database(self.dsn, max_size=1) as database:
+        with _database(self.dsn) as database:
             plan(database)
             with database.transaction() as connection:
                 missing = connection.execute(
@@ -97,7 +111,7 @@ def _prepare(dsn: str, home: Path, runs: Seeded) -> None:
         prompts=(Prompt(name="a", text="a punk", trigger="punk"),),
     )  # fmt: skip
     (home / "spool").mkdir()
-    with Database(dsn, max_size=1) as database, database.transaction() as connection:
+    with _database(dsn) as database, database.transaction() as connection:
         run(
             connection, "runs.save_setup", run_id=runs.live,
             suite=save_document(connection, "suite", "punks", suite_to_json(suite)), profile=None,
@@ -182,56 +196,65 @@ def _choose(page: Any, label: str, option: str) -> None:
 
 def _promote(page: Any, *, reason: str) -> None:
     page.get_by_role("button", name="Promote").click()
-    page.get_by_role("button", name="Yes, put it into production").wait_for()
-    page.get_by_label("Your name").last.fill("Nadia")
-    page.get_by_label("Why anyway").or_(page.get_by_label("Note")).first.fill(reason)
+    form = page.get_by_test_id("stForm")
+    write(form.get_by_label("Your name"), "Nadia")
+    write(form.get_by_label("Why anyway").or_(form.get_by_label("Note")), reason)
     page.get_by_role("button", name="Yes, put it into production").click()
+
+
+def _go_back(page: Any) -> None:
+    settled(page)  # what is below moves up, and what was unfolded there would be folded again
+    page.locator("text=Go back to an earlier model").click()
+    go = page.get_by_role("button", name="Go back to it")
+    write(page.get_by_label("Why", exact=True), "grey")
+    go.click()
+    see(page, "text=Say who you are")
+    write(page.get_by_label("Your name").first, "Nadia")
+    go.click()
 
 
 def test_a_candidate_is_checked_promoted_and_rolled_back(page: Any, house: House) -> None:
     """Empty, checklist, a reason where a criterion fails, progress, live, and the way back."""
+    house.start_over()
+    yes = page.get_by_role("button", name="Yes, put it into production")
     page.goto(f"{house.url}/production")
-    page.locator("text=Nothing is in production yet").wait_for()
+    see(page, "text=Nothing is in production yet")
     page.locator("[data-part=checklist]").wait_for()
-    assert page.locator(".ew-check tbody tr").count() == 13
-    assert page.locator("[data-state='not known']").count() >= 1
+    sync_api.expect(page.locator(".ew-check tbody tr")).to_have_count(13)
+    page.locator("[data-state='not known']").first.wait_for()
+    settled(page)
     page.get_by_role("button", name="Promote").click()
-    page.get_by_role("button", name="Yes, put it into production").click()
-    page.locator("text=Say who you are").wait_for()
+    yes.click()
+    see(page, "text=Say who you are")
     page.get_by_role("button", name="No", exact=True).click()
     _promote(page, reason=f"the best so far {HOSTILE}")
-    page.locator("text=epoch 7 is on its way to production").wait_for()
+    see(page, "text=epoch 7 is on its way to production")
     house.act()
-    page.locator("[data-part=live]", has_text="epoch 7 is in production").wait_for()
-    page.locator("text=<script>window.pwned=1</script>").first.wait_for()
+    see(page, "[data-part=live] >> text=epoch 7 is in production")
+    see(page, "text=<script>window.pwned=1</script>")
     live = read_live(house.home / "production")
     assert live is not None
     assert (live["position"], live["promoted_by"], live["trigger"]) == (7, "Nadia", "punk")
-    page.locator("text=It is in production.").wait_for()
+    see(page, "text=It is in production.")
+    settled(page)
 
     _choose(page, "epoch", "6")
-    page.locator("[data-part=checklist] >> text=/a score of 8/").wait_for()
+    see(page, "[data-part=checklist] >> text=/a score of 8/")
     page.get_by_role("button", name=re.compile(r"^Promote anyway.*epoch 6")).click()
-    page.get_by_role("button", name="Yes, put it into production").wait_for()
-    page.get_by_label("Your name").last.fill("Nadia")
-    page.get_by_role("button", name="Yes, put it into production").click()
-    page.locator("text=To do it anyway, give a reason").wait_for()
-    page.get_by_label("Why anyway").fill("calmer lines")
-    page.get_by_role("button", name="Yes, put it into production").click()
-    page.locator("text=epoch 6 is on its way to production").wait_for()
+    form = page.get_by_test_id("stForm")
+    write(form.get_by_label("Your name"), "Nadia")
+    yes.click()
+    see(page, "text=To do it anyway, give a reason")
+    write(form.get_by_label("Why anyway"), "calmer lines")
+    yes.click()
+    see(page, "text=epoch 6 is on its way to production")
     house.act()
-    page.locator("[data-part=live] >> text=epoch 6").wait_for()
-
-    page.locator("text=Go back to an earlier model").click()
-    page.get_by_label("Why", exact=True).fill("grey")
-    page.get_by_role("button", name="Go back to it").click()
-    page.locator("text=Say who you are").wait_for()
-    page.get_by_label("Your name").first.fill("Nadia")
-    page.get_by_role("button", name="Go back to it").click()
-    page.locator("text=epoch 7 is on its way to production").wait_for()
+    see(page, "[data-part=live] >> text=epoch 6")
+    _go_back(page)
+    see(page, "text=epoch 7 is on its way to production")
     house.act()
-    page.locator("[data-part=live] >> text=epoch 7").wait_for()
-    page.locator("text=went back from number 2").first.wait_for()
+    see(page, "[data-part=live] >> text=epoch 7")
+    see(page, "text=went back from number 2")
     with psycopg.connect(house.dsn) as connection:
         found = connection.execute(
             "SELECT position, overridden <> '{}', rolled_back_from FROM epochwatch.promotions"
@@ -246,32 +269,34 @@ def test_a_prompt_of_ones_own_is_drawn_side_by_side_and_kept_with_its_settings(
     page: Any, house: House
 ) -> None:
     """Two models, a hostile prompt, progress, numbers, a download that says how it was made."""
+    seed = str(time.time_ns() % 1_000_000_000)  # what was drawn before would be there at once
     page.goto(f"{house.url}/try")
-    page.get_by_label("Prompt", exact=True).fill("a pink punk, (green hair:1.2) <lora:evil:1>")
+    prompt = page.get_by_label("Prompt", exact=True)
+    write(prompt, "a pink punk, (green hair:1.2) <lora:evil:1>")
     page.get_by_role("button", name="Draw").click()
-    page.locator("text=names a network").wait_for()
-    page.get_by_label("Prompt", exact=True).fill(
-        r"pixel art punk, pink hair, \<script\> green background"
-    )
-    page.get_by_label("Seed").fill("7")
+    see(page, "text=names a network")
+    settled(page)
+    write(prompt, r"pixel art punk, pink hair, \<script\> green background")
+    write(page.get_by_label("Seed"), seed)
     _choose(page, "Model 2", "base model alone")
     page.get_by_role("button", name="Draw").click()
-    page.locator("text=/Asked for, 0 of 2 images/").wait_for()
+    see(page, "text=/Asked for, 0 of 2 images/")
     house.draw()
     page.locator(".ew-try img").nth(1).wait_for()
-    page.locator("text=Drawn.").wait_for()
+    see(page, "text=Drawn.")
+    settled(page)
     with page.expect_download() as kept:
         page.get_by_role("button", name="Download with its settings").first.click()
     with Image.open(kept.value.path()) as image:
         told = json.loads(image.text["epochwatch"])
-        assert "Seed: 7" in image.text["parameters"]
-    assert told["seed"] == 7
+        assert f"Seed: {seed}" in image.text["parameters"]
+    assert told["seed"] == int(seed)
     assert told["recipe"]["negative"] == "blurry"
-    assert "seed-7" in kept.value.suggested_filename
+    assert f"seed-{seed}" in kept.value.suggested_filename
     with psycopg.connect(house.dsn) as connection:
         found = connection.execute(
-            "SELECT max(j.priority), count(*) FROM epochwatch.grids g JOIN epochwatch.jobs j"
-            " ON j.grid_id = g.id WHERE g.purpose = 'try'"
+            "SELECT max(priority), count(*) FROM epochwatch.jobs WHERE grid_id ="
+            " (SELECT max(id) FROM epochwatch.grids WHERE purpose = 'try')"
         ).fetchone()
     assert found == (200, 2)
 
@@ -282,7 +307,7 @@ def test_it_says_so_when_no_machine_draws(page: Any, house: House) -> None:
         connection.execute("UPDATE epochwatch.hosts SET state = 'stopped'")
     try:
         page.goto(f"{house.url}/try")
-        page.locator("text=No machine that draws is at work").wait_for()
+        see(page, "text=No machine that draws is at work")
     finally:
         with psycopg.connect(house.dsn) as connection:
             connection.execute("UPDATE epochwatch.hosts SET state = 'watching', last_seen = now()")
@@ -298,14 +323,14 @@ def test_a_phone_shows_it_without_sideways_scrolling(
     tab = context.new_page()
     tab.goto(f"{house.url}/{place}")
     tab.get_by_role("combobox", name="Run").first.wait_for()
-    tab.locator(".stApp[data-test-script-state=notRunning]").wait_for()
+    settled(tab)
     tab.wait_for_function("document.querySelector('.stMain').scrollWidth <= 390")
     context.close()
 
 
 def test_the_checklist_of_a_page_is_the_command_lines(house: House) -> None:
     """Both ask the same question, so both give the same answer."""
-    with Database(house.dsn, max_size=1) as database, database.transaction() as connection:
+    with _database(house.dsn) as database, database.transaction() as connection:
         seen = production.look(connection, house.runs.live, 7)
         assert promotions.candidate(connection, house.runs.live, 7).images
         assert row(connection, "promotions.epoch", run_id=house.runs.live, position=7)

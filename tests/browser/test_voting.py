@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 import urllib.parse
 import urllib.request
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import psycopg
@@ -24,10 +26,19 @@ from core.store.database import Database
 from core.store.files import open_store
 from dashboard.access import read_key, sign
 from seeded_comparison import Made, compare
-from served_dashboard import CHROMIUM, PATIENCE_MS, complaints, dashboard, real_browser
+from served_dashboard import (
+    CHROMIUM,
+    PATIENCE_MS,
+    complaints,
+    dashboard,
+    real_browser,
+    see,
+    settled,
+    write,
+)
 from throwaway_postgres import ThrowawayServer, throwaway_server
 
-pytest.importorskip("playwright.sync_api")
+sync_api = pytest.importorskip("playwright.sync_api")
 LOOK_MS = 270  # a little over the quarter of a second in which a new pair takes no answer
 SEEN_MS = 810  # a little over the time below which a judge is said to be too fast to look
 SERVINGS = 200
@@ -87,7 +98,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             four = compare(connection, store, labels, units=5, title="four")
             half = compare(connection, store, units=10, drawn=2, title="half")
         with (
-            Database(postgres.dsn) as database,
+            Database(postgres.dsn, wait_seconds=PATIENCE_MS / 1000) as database,
             dashboard(home, postgres.dsn) as (url, log),
         ):
             yield House(
@@ -124,12 +135,17 @@ def page(browser: Any) -> Iterator[Any]:
 
 def shown(tab: Any, after: str = "") -> str:
     """Wait until another pair is shown and return its serving."""
-    tab.wait_for_function(
-        "before => { const box = document.querySelector('.ewb');"
-        " return box && box.dataset.shown && box.dataset.shown !== before; }",
+    found = tab.wait_for_function(
+        "before => { const now = document.querySelector('.ewb')?.dataset.shown;"
+        " return now !== before && now; }",
         arg=after,
     )
-    return str(tab.evaluate("document.querySelector('.ewb').dataset.shown"))
+    return str(found.json_value())
+
+
+def judge(name: str) -> str:
+    """Return the name of a judge who has never voted here."""
+    return f"{name} {uuid4().hex[:8]}"
 
 
 def press(tab: Any, keys: str, times: int) -> str:
@@ -170,8 +186,9 @@ def test_sixty_blind_votes_from_the_keyboard_take_less_than_two_minutes(
     page: Any, house: House
 ) -> None:
     """Name, sixty keys, each after a look that nobody calls too short, and the result follows."""
+    mara = judge("Mara")
     page.goto(f"{house.url}/vote?id={house.pair.id}")
-    page.get_by_label("Your name").fill("Mara")
+    write(page.get_by_label("Your name"), mara)
     page.get_by_role("button", name="Vote", exact=True).click()
     now = shown(page)
     marks = [time.monotonic()]
@@ -181,7 +198,7 @@ def test_sixty_blind_votes_from_the_keyboard_take_less_than_two_minutes(
         now = shown(page, now)
         marks.append(time.monotonic())
     settle(page)
-    answers = house.answers(house.pair, "Mara")
+    answers = house.answers(house.pair, mara)
     # By the middle one: a machine that pauses now and then says nothing about voting.
     seconds = 60 * float(np.median(np.diff(marks)))
     print(f"60 votes: {seconds:.1f} s with {SEEN_MS} ms to look at each")
@@ -194,19 +211,20 @@ def test_sixty_blind_votes_from_the_keyboard_take_less_than_two_minutes(
         "both_bad": 12,
     }
     assert all(each["milliseconds"] >= 800 for each in answers)
-    (mara,) = judge_checks(as_votes(house.votes(house.pair, "Mara")))
-    assert not [flag for flag in mara.flags if "too fast" in flag]
+    (checked,) = judge_checks(as_votes(house.votes(house.pair, mara)))
+    assert not [flag for flag in checked.flags if "too fast" in flag]
     page.get_by_role("button", name="End and see which was which").first.click()
-    page.locator("[data-part=poll]", has_text="epoch 7").wait_for()
+    see(page, "[data-part=poll] >> text=epoch 7")
+    settled(page)
     page.get_by_role("tab", name="Judges").click()
-    line = page.locator("tr", has=page.locator("td >> text=Mara"))
+    line = page.locator("tr", has=page.locator(f"td >> text={mara}"))
     line.wait_for()
-    assert "too fast" not in line.inner_text()
+    sync_api.expect(line).not_to_contain_text("too fast")
 
 
 def test_the_next_pair_is_there_before_the_click(page: Any, house: House) -> None:
     """No picture is asked for between an answer and the next pair."""
-    first = prefetched(page, house.address(house.session(house.pair, "Prefetch")))
+    first = prefetched(page, house.address(house.session(house.pair, judge("Prefetch"))))
     page.wait_for_timeout(LOOK_MS)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -231,7 +249,8 @@ EAGER = """() => {
 
 def test_a_double_click_answers_one_pair_once(page: Any, house: House) -> None:
     """What was meant for the pair before is not taken for an answer to the next, however late."""
-    page.goto(house.address(house.session(house.pair, "Double")))
+    double = judge("Double")
+    page.goto(house.address(house.session(house.pair, double)))
     first = shown(page)
     page.wait_for_timeout(LOOK_MS)
     page.evaluate(EAGER)
@@ -242,31 +261,35 @@ def test_a_double_click_answers_one_pair_once(page: Any, house: House) -> None:
     page.keyboard.press("b")  # now it was looked at
     shown(page, second)
     settle(page)
-    choices = [each["choice"] for each in house.answers(house.pair, "Double")]
+    choices = [each["choice"] for each in house.answers(house.pair, double)]
     assert choices == ["left", "both_bad"]
 
 
 def test_the_comparison_looked_at_stays_while_others_vote_on_it(page: Any, house: House) -> None:
     """Its line in the list has other words by then; it is not the newest, which is shown first."""
+    stays = judge("Stays")
     page.goto(f"{house.url}/vote?id={house.pair.id}")
     enter = page.get_by_role("button", name="Vote", exact=True)
     enter.wait_for()
-    other = house.session(house.pair, "Meanwhile")
+    settled(page)
+    other = house.session(house.pair, judge("Meanwhile"))
     desk = _call(house, "next", other)[0]["desk"]
     _call(
         house, "answer", other, serving=desk["servings"][0]["id"], revision=0, choice="tie", note=""
     )
     enter.click()
-    page.get_by_text("Say who you are").wait_for()
-    page.get_by_label("Your name").fill("Stays")
+    see(page, "text=Say who you are")
+    settled(page)
+    write(page.get_by_label("Your name"), stays)
     enter.click()
     shown(page)
-    assert len(house.votes(house.pair, "Stays")) > 0
+    assert len(house.votes(house.pair, stays)) > 0
 
 
 def test_two_tabs_store_each_answer_once_and_say_so(page: Any, house: House) -> None:
     """The same pairs are on both desks; the tab that comes second is told what stands."""
-    session = house.session(house.pair, "Tabs")
+    tabs = judge("Tabs")
+    session = house.session(house.pair, tabs)
     page.goto(house.address(session))
     other = page.context.new_page()
     other.goto(house.address(session))
@@ -275,16 +298,17 @@ def test_two_tabs_store_each_answer_once_and_say_so(page: Any, house: House) -> 
     page.keyboard.press("ArrowLeft")
     settle(page)
     other.keyboard.press("ArrowRight")
-    other.locator("text=answered in another tab already: left").wait_for()
+    see(other, "text=answered in another tab already: left")
     settle(other)
-    answers = house.answers(house.pair, "Tabs")
+    answers = house.answers(house.pair, tabs)
     assert [each["choice"] for each in answers] == ["left"]
     other.close()
 
 
 def test_a_reload_goes_on_where_it_was_and_an_undo_reaches_back(page: Any, house: House) -> None:
     """The pair that was looked at comes again; the last answer can still be taken back."""
-    page.goto(house.address(house.session(house.pair, "Reload")))
+    reload = judge("Reload")
+    page.goto(house.address(house.session(house.pair, reload)))
     first = shown(page)
     now = press(page, "<", 2)
     settle(page)
@@ -294,12 +318,15 @@ def test_a_reload_goes_on_where_it_was_and_an_undo_reaches_back(page: Any, house
     undone = shown(page, now)
     page.wait_for_timeout(LOOK_MS)
     page.keyboard.press("n")
+    note = page.get_by_label("Note on this pair")
+    sync_api.expect(note).to_be_focused()
     page.keyboard.type("too blurry on the right")
     page.keyboard.press("Enter")
+    sync_api.expect(note).to_be_hidden()
     page.keyboard.press("ArrowRight")
     assert shown(page, undone) == now
     settle(page)
-    stands = {each.id: each for each in house.votes(house.pair, "Reload")}
+    stands = {each.id: each for each in house.votes(house.pair, reload)}
     assert (stands[first].choice, stands[first].revision) == ("left", 0)
     assert (stands[undone].choice, stands[undone].revision) == ("right", 2)
     assert stands[undone].note == "too blurry on the right"
@@ -307,26 +334,27 @@ def test_a_reload_goes_on_where_it_was_and_an_undo_reaches_back(page: Any, house
 
 def test_a_pair_is_looked_at_in_every_way_before_it_is_answered(page: Any, house: House) -> None:
     """One in the place of the other, under a slider, over the whole screen, and at 24 pixels."""
-    page.goto(house.address(house.session(house.pair, "Looker")))
+    looker = judge("Looker")
+    page.goto(house.address(house.session(house.pair, looker)))
     first = shown(page)
     figures, box = page.locator(".ewb-stage figure"), page.locator(".ewb")
-    assert page.locator(".ewb-24").first.bounding_box()["width"] == 24
-    assert page.locator(".ewb-pic").first.bounding_box()["width"] > 400
-    page.keyboard.press("f")
-    assert [figures.nth(place).is_visible() for place in (0, 1)] == [True, False]
-    page.keyboard.press("f")
-    assert [figures.nth(place).is_visible() for place in (0, 1)] == [False, True]
+    stage, cut = page.locator(".ewb-stage"), page.locator(".ewb-slide input")
+    sync_api.expect(page.locator(".ewb-24").first).to_have_css("width", "24px")
+    page.wait_for_function("document.querySelector('.ewb-pic')?.offsetWidth > 400")
+    for visible, hidden in ((0, 1), (1, 0)):
+        page.keyboard.press("f")
+        sync_api.expect(figures.nth(hidden)).to_be_hidden()
+        sync_api.expect(figures.nth(visible)).to_be_visible()
     page.keyboard.press("d")
-    cut = page.locator(".ewb-slide input")
     cut.focus()
     page.keyboard.press("Home")
-    assert page.locator(".ewb-stage").evaluate("at => at.style.getPropertyValue('--cut')") == "0%"
+    sync_api.expect(stage).to_have_attribute("style", re.compile(r"--cut: *0%"))
     page.keyboard.press("Escape")
-    assert page.locator(".ewb-stage").get_attribute("data-view") == "side"
+    sync_api.expect(stage).to_have_attribute("data-view", "side")
     for classes in ("ewb ewb-zoomed", "ewb ewb-zoomed ewb-lens", "ewb"):
         page.keyboard.press("z")
-        assert (box.get_attribute("class") or "").split() == classes.split()
-    assert house.answers(house.pair, "Looker") == []
+        sync_api.expect(box).to_have_class(classes)
+    assert house.answers(house.pair, looker) == []
     page.keyboard.press("s")
     second = shown(page, first)
     page.wait_for_timeout(LOOK_MS)
@@ -338,36 +366,38 @@ def test_a_pair_is_looked_at_in_every_way_before_it_is_answered(page: Any, house
     page.keyboard.press("Space")  # presses the button that has the focus: no tie
     shown(page, third)
     settle(page)
-    choices = [each["choice"] for each in house.answers(house.pair, "Looker")]
+    choices = [each["choice"] for each in house.answers(house.pair, looker)]
     assert choices == ["skip", "right", "both_bad"]
 
 
 def test_the_last_answer_of_a_sitting_can_be_taken_back_by_tap(page: Any, house: House) -> None:
     """When nothing is left to answer, undo is the one button of the bar that stays."""
+    name = judge("Last")
     with house.database.transaction() as connection:
-        last = voting.begin(connection, house.pair.id, "Last", "local", budget=1)
+        last = voting.begin(connection, house.pair.id, name, "local", budget=1)
     page.goto(house.address(last))
     pair = shown(page)
     page.wait_for_timeout(LOOK_MS)
     page.keyboard.press("ArrowLeft")
     page.locator(".ewb-idle").wait_for()
-    assert page.locator(".ewb-bar button:visible").all_inner_texts() == ["undo u"]
+    sync_api.expect(page.locator(".ewb-bar button:visible")).to_have_text(["undo u"])
     page.locator("[data-do=undo]").click()
     page.locator(".ewb:not(.ewb-idle) .ewb-pic").first.wait_for()
     assert shown(page) == pair
     settle(page)
-    assert [each["choice"] for each in house.answers(house.pair, "Last")] == ["left", "undone"]
+    assert [each["choice"] for each in house.answers(house.pair, name)] == ["left", "undone"]
 
 
 def test_answers_given_without_a_line_are_kept_and_stored_once(page: Any, house: House) -> None:
     """Lost before the server, lost on the way back, and a reload in between."""
-    first = prefetched(page, house.address(house.session(house.pair, "Line")))
+    line = judge("Line")
+    first = prefetched(page, house.address(house.session(house.pair, line)))
     page.wait_for_timeout(LOOK_MS)
     page.context.set_offline(True)
     page.keyboard.press("ArrowLeft")
     second = shown(page, first)
-    page.locator("text=not saved yet").wait_for()
-    assert house.answers(house.pair, "Line") == []
+    see(page, "text=not saved yet")
+    assert house.answers(house.pair, line) == []
     page.context.set_offline(False)
     page.reload()
     settle(page)
@@ -382,7 +412,7 @@ def test_answers_given_without_a_line_are_kept_and_stored_once(page: Any, house:
     page.keyboard.press("ArrowRight")
     shown(page, second)
     settle(page)
-    answers = house.answers(house.pair, "Line")
+    answers = house.answers(house.pair, line)
     assert [(each["serving_id"], each["choice"]) for each in answers] == [
         (first, "left"),
         (second, "right"),
@@ -391,23 +421,26 @@ def test_answers_given_without_a_line_are_kept_and_stored_once(page: Any, house:
 
 def test_the_database_goes_away_during_a_vote(page: Any, house: House) -> None:
     """The answer waits in the browser and is stored when it is back."""
-    page.goto(house.address(house.session(house.pair, "Outage")))
+    outage = judge("Outage")
+    page.goto(house.address(house.session(house.pair, outage)))
     first = shown(page)
     page.wait_for_timeout(LOOK_MS)
     house.postgres.stop()
     try:
         page.keyboard.press("ArrowLeft")
-        page.locator("text=not saved yet").wait_for()
+        see(page, "text=not saved yet")
     finally:
         house.postgres.start()
     settle(page)
-    assert [each["serving_id"] for each in house.answers(house.pair, "Outage")] == [first]
+    assert [each["serving_id"] for each in house.answers(house.pair, outage)] == [first]
 
 
 def test_several_are_ranked_by_keys_and_become_votes_on_pairs(page: Any, house: House) -> None:
     """One, two, three: the last follows by itself."""
-    page.goto(house.address(house.session(house.four, "Rank")))
+    ranker = judge("Rank")
+    page.goto(house.address(house.session(house.four, ranker)))
     now = shown(page)
+    settled(page)
     page.locator("text=Rank several at once").click()
     page.wait_for_function("() => document.querySelectorAll('.ewb-pic').length === 4")
     now = shown(page, now)
@@ -416,13 +449,13 @@ def test_several_are_ranked_by_keys_and_become_votes_on_pairs(page: Any, house: 
         page.keyboard.press(key)
     shown(page, now)
     settle(page)
-    ranked = [each for each in house.votes(house.four, "Rank") if each.choice == "ranking"]
+    ranked = [each for each in house.votes(house.four, ranker) if each.choice == "ranking"]
     assert [each.ranking for each in ranked] == [(2, 0, 1, 3)]
 
 
 def test_pictures_not_drawn_yet_are_waited_for_with_progress(page: Any, house: House) -> None:
     """What is drawn is voted on; then the page says how far the rest is."""
-    page.goto(house.address(house.session(house.half, "Wait")))
+    page.goto(house.address(house.session(house.half, judge("Wait"))))
     now = shown(page)
     while page.locator(".ewb-idle").count() == 0:
         page.wait_for_timeout(LOOK_MS)
@@ -434,16 +467,15 @@ def test_pictures_not_drawn_yet_are_waited_for_with_progress(page: Any, house: H
             arg=now,
         )
         now = page.evaluate("document.querySelector('.ewb').dataset.shown")
-    page.locator("text=4 of 20 images are drawn").wait_for()
+    see(page, "text=4 of 20 images are drawn")
 
 
 def test_a_guest_votes_by_tap_on_one_comparison_only(browser: Any, house: House) -> None:
     """No account, no other page, and no result; then the link is closed."""
+    guest = judge("Nadia")
     with house.database.transaction() as connection:
-        token, link = guest_links.invite(
-            connection, house.pair.id, "Nadia", created_by="me", hours=1
-        )
-    stranger = _call(house, "next", house.session(house.four, "Stranger"))[0]["desk"]
+        token, link = guest_links.invite(connection, house.pair.id, guest, created_by="me", hours=1)
+    stranger = _call(house, "next", house.session(house.four, judge("Stranger")))[0]["desk"]
     alien = stranger["servings"][0]["id"]
     context = browser.new_context(
         viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
@@ -454,7 +486,7 @@ def test_a_guest_votes_by_tap_on_one_comparison_only(browser: Any, house: House)
     tab.on("console", lambda message: complaints.append(message.text))
     tab.goto(f"{house.url}/guest/{token}")
     first = shown(tab)
-    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    tab.wait_for_function("document.documentElement.scrollWidth <= 390")
     tab.wait_for_timeout(LOOK_MS)
     tab.locator(".ewb-pic").nth(1).tap()
     second = shown(tab, first)
@@ -463,12 +495,12 @@ def test_a_guest_votes_by_tap_on_one_comparison_only(browser: Any, house: House)
     tab.locator("[data-vote=left]").tap()  # in the place of the pictures, which a tap flips now
     shown(tab, second)
     settle(tab)
-    assert [each["choice"] for each in house.answers(house.pair, "Nadia")] == ["right", "left"]
+    assert [each["choice"] for each in house.answers(house.pair, guest)] == ["right", "left"]
     assert "epoch 7" not in tab.content()
     assert complaints == []
     tab.get_by_role("button", name="I am done").tap()
     tab.get_by_text("Thank you. You can close this page.").wait_for()
-    assert tab.locator(".ewb-bar button:visible").count() == 0
+    sync_api.expect(tab.locator(".ewb-bar button:visible")).to_have_count(0)
     answer = tab.request.get(f"{house.url}/guest/{token}/blind/{alien}/0.png")
     assert answer.status == 404
     with house.database.transaction() as connection:
@@ -543,9 +575,9 @@ def _watch(house: House) -> tuple[np.ndarray, np.ndarray]:
     """
     seen: dict[str, Any] = {}
     found = []
-    for number in range(4):  # a judge sees each pair once
-        judge = f"Reader {number} of {time.monotonic()}"
-        session = house.session(house.pair, judge)
+    for _ in range(4):  # a judge sees each pair once
+        reader = judge("Reader")
+        session = house.session(house.pair, reader)
         desk = _call(house, "next", session)[0]["desk"]
         for _ in range(SHOWN // 4):
             each = desk["servings"][0]
@@ -555,7 +587,7 @@ def _watch(house: House) -> tuple[np.ndarray, np.ndarray]:
             )[0]["desk"]
         found += [
             (seen[each.id], each.slots[0] == house.pair.slots[0].key)
-            for each in house.votes(house.pair, judge)
+            for each in house.votes(house.pair, reader)
             if each.id in seen and each.purpose != "gold"
         ]
     assert len(found) > SERVINGS - 20
@@ -603,16 +635,15 @@ def test_nothing_but_the_pixels_tells_the_sides_apart(house: House) -> None:
 
 def test_a_page_of_an_open_sitting_holds_no_name_hash_or_sample(page: Any, house: House) -> None:
     """Neither in its markup, nor in what it asks for, nor in what it is told."""
-    session = house.session(house.pair, "Scan")
+    session = house.session(house.pair, judge("Scan"))
     told: list[str] = []
-    page.on(
-        "response",
-        lambda answer: told.append(answer.url + (answer.text() if "/vote/" in answer.url else "")),
-    )
+    answers: list[Any] = []
+    page.on("response", answers.append)
     page.on("websocket", lambda socket: socket.on("framereceived", lambda f: told.append(str(f))))
     page.goto(house.address(session))
     press(page, "<", 3)
     settle(page)
+    told += [each.url + (each.text() if "/vote/" in each.url else "") for each in answers]
     everything = page.content() + "".join(told)
     with house.database.transaction() as connection:
         images = connection.execute("SELECT image_sha256 FROM epochwatch.images").fetchall()

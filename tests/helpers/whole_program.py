@@ -55,7 +55,7 @@ tier = "medium"
 def train(folder: Path, *, epochs: int = 4) -> list[Path]:
     """Train the demo's LoRA for a few epochs and return its checkpoints in order."""
     command = trainer_command(folder, epochs=epochs, seed=1)
-    subprocess.run([*command, "--batch-size", "8"], check=True, cwd=REPOSITORY, timeout=900)
+    subprocess.run([*command, "--batch-size", "8"], check=True, cwd=REPOSITORY, timeout=2400)
     numbered = sorted(folder.glob("punk-*.safetensors"))
     return [*numbered, folder / "punk.safetensors"]
 
