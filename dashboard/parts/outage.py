@@ -13,6 +13,8 @@ from dashboard.parts import beat, safe, sheet, words
 from dashboard.parts.words import Said
 from dashboard.reads import Reads, shared_reads
 
+_LACKS = "outage-lacks"  # set while something on the page found no answer at all
+
 
 def shown() -> bool:
     """Say whether the database is away, and if so, put that on the page."""
@@ -41,9 +43,13 @@ def state(reads: Reads) -> str:
 
 @st.fragment(run_every="5s")
 def line() -> None:
-    """Say when the database is away; looks by itself, since silence makes no noise."""
+    """Say when the database is away; looks by itself, since silence makes no noise.
+
+    Once it is back, a page that found no answer is drawn again.
+    """
     beat.listen_for_outages(state(shared_reads()), key="outage-beat")
-    shown()
+    if not shown() and st.session_state.pop(_LACKS, False):
+        st.rerun()
 
 
 def say_why(trouble: EpochwatchError, consequence: str) -> None:
@@ -62,6 +68,7 @@ def guarded(view: Callable[[], None]) -> Callable[[], None]:
         try:
             view()
         except Away:
+            st.session_state[_LACKS] = True
             st.caption("The page fills in as soon as the database answers.")
 
     return wrapped
