@@ -173,7 +173,7 @@ def is_loopback(host: str) -> bool:
 
 
 @contextlib.contextmanager
-def served(settings: Settings, *, quiet: bool = True) -> Iterator[subprocess.Popen[bytes]]:
+def served(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """Serve the dashboard in a process of its own as long as this is held.
 
     Raises Fixable when the dashboard is not installed.
@@ -185,7 +185,7 @@ def served(settings: Settings, *, quiet: bool = True) -> Iterator[subprocess.Pop
             cwd=ROOT,
             # Ours, whatever an epochwatch.toml that it finds there says.
             env={**dashboard_env(settings), "EPOCHWATCH_DATABASE_URL": dsn},
-            stdout=subprocess.DEVNULL if quiet else None,
+            stdout=subprocess.DEVNULL,
         )
         try:
             yield process

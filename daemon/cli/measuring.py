@@ -84,7 +84,7 @@ def measure(
 def _yardstick(
     expect: Expectation, grid: int | None, data: Path | None, stack: ExitStack
 ) -> _Yardstick:
-    """Return it with what the training images teach, and say on stderr what that means for numbers."""
+    """Return by what to measure; what the training images mean for the numbers is said on stderr."""
     if data is None:
         return _Yardstick(expect=expect, grid=grid)
     from core.formats.caption_file import read_captions
