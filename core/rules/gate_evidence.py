@@ -67,11 +67,7 @@ def is_metric(name: str) -> bool:
 
 
 def epoch_evidence(
-    position: int,
-    measured: Iterable[tuple[str, Measurement]],
-    score: EpochScore | None,
-    *,
-    over: bool = True,
+    position: int, measured: Iterable[tuple[str, Measurement]], score: EpochScore | None
 ) -> EpochEvidence:
     """Return one epoch's evidence from (prompt name, measurement) pairs and its effective score."""
     names = EPOCH_SCORES if score is not None else ()
@@ -79,7 +75,6 @@ def epoch_evidence(
         position=position,
         images=tuple(_values_of(prompt, one) for prompt, one in measured),
         scores={name: getattr(score, name) for name in names},
-        over=over,
     )
 
 

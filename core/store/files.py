@@ -73,30 +73,19 @@ class ImageStore(Protocol):
 
 
 def open_store(
-    place: str | Path,
-    *,
-    endpoint: str | None = None,
-    region: str | None = None,
-    access_key: str | None = None,
-    secret_key: str | None = None,
+    place: str | Path, *, access_key: str | None = None, secret_key: str | None = None
 ) -> ImageStore:
     """Return the store at ``place``: a folder, or ``s3://bucket/prefix?endpoint=..&region=..``.
 
-    The options are for S3 only and win over the address; without keys boto3 looks for them in
-    its usual places. Raises Fixable when ``place`` is not understood.
+    The keys are for S3 only; without them boto3 looks in its usual places. Raises Fixable when
+    ``place`` is not understood.
     """
     scheme = urlsplit(str(place)).scheme
     if scheme == "s3":
         # boto3 is an extra and slow to import: folders need neither.
         from core.store.files_s3 import open_s3
 
-        return open_s3(
-            str(place),
-            endpoint=endpoint,
-            region=region,
-            access_key=access_key,
-            secret_key=secret_key,
-        )
+        return open_s3(str(place), access_key=access_key, secret_key=secret_key)
     if scheme == "file":
         return LocalStore(Path(unquote(urlsplit(str(place)).path)))
     if "://" in str(place):

@@ -190,14 +190,7 @@ class S3Store:
         return Fixable(f"{place} cannot be used ({name}). Check bucket, endpoint and region.")
 
 
-def open_s3(
-    address: str,
-    *,
-    endpoint: str | None,
-    region: str | None,
-    access_key: str | None,
-    secret_key: str | None,
-) -> S3Store:
+def open_s3(address: str, *, access_key: str | None, secret_key: str | None) -> S3Store:
     """Return the store of ``s3://bucket/prefix?endpoint=..&region=..``; nothing is asked yet.
 
     Raises Fixable when the address has other parts. Its text is never repeated: people put
@@ -213,8 +206,8 @@ def open_s3(
     try:
         client = boto3.client(
             "s3",
-            endpoint_url=endpoint or options.get("endpoint") or None,
-            region_name=region or options.get("region") or "us-east-1",
+            endpoint_url=options.get("endpoint") or None,
+            region_name=options.get("region") or "us-east-1",
             aws_access_key_id=access_key,
             aws_secret_access_key=secret_key,
             config=_config(),

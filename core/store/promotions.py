@@ -215,9 +215,7 @@ def rollback_target(connection: Connection, to: int | None) -> Promotion:
     raise Fixable(f"Number {to} was never in production. These were: {there}.")
 
 
-def roll_back(
-    connection: Connection, *, to: int | None, reason: str, by_whom: str, host: str | None = None
-) -> int:
+def roll_back(connection: Connection, *, to: int | None, reason: str, by_whom: str) -> int:
     """Decide to go back to what was in production before, or to ``to``; return the new number.
 
     Raises:
@@ -237,7 +235,7 @@ def roll_back(
             reason=storable(reason, 2000),
             by_whom=storable(by_whom, 200) or "somebody",
             rolled_back_from=live.id if live else None,
-            host=host or (live.host if live else None),
+            host=live.host if live else None,
         ),
     )
 
