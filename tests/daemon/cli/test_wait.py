@@ -223,7 +223,12 @@ def test_a_dry_run_and_an_unknown_run_do_nothing(house: House, tmp_path: Path) -
     assert (code, told["ready"], told["ran"]) == (0, True, False)
     code, told = _waited(mark, "--deadline", "0.5", run="nobody")
     assert code == 1
-    assert "no run called 'nobody'" in told["missing"][0]
+    assert told["missing"] == [
+        (
+            "There is no run called 'nobody' yet. It is waited for, in vain if that is mistyped; the "
+            "newest runs: punk."
+        )
+    ]
     assert not mark.exists()
     assert _waited(mark)[1]["ran"]
 
