@@ -131,17 +131,24 @@ def dashboard_env(settings: Settings) -> dict[str, str]:
     for name in ("database_url", "s3_access_key", "s3_secret_key"):
         if (secret := getattr(settings, name)) is not None:
             env[f"EPOCHWATCH_{name.upper()}"] = secret.get_secret_value()
+    if token := _announced(settings):
+        env["EPOCHWATCH_DASHBOARD_TOKEN"] = token
+    return env
+
+
+def _announced(settings: Settings) -> str | None:
+    """Say where the dashboard is opened, and return the one-time token that this takes, if any."""
     if settings.has_accounts:
         print(f"Dashboard (people sign in): {settings.dashboard_home}", file=sys.stderr)
-        return env
+        return None
     if is_loopback(settings.dashboard_host):
         print(f"Dashboard: {settings.dashboard_address}", file=sys.stderr)
-        return env
+        return None
     token, told = secrets.token_urlsafe(24), "this link works once"
     if not settings.dashboard_url and settings.dashboard_host in _EVERY:
         told += f"; from elsewhere with this machine's address for {settings.dashboard_host}"
     print(f"Dashboard ({told}): {settings.dashboard_home}?token={token}", file=sys.stderr)
-    return {**env, "EPOCHWATCH_DASHBOARD_TOKEN": token}
+    return token
 
 
 def free_port(host: str, wanted: int) -> int:
