@@ -527,7 +527,7 @@ def test_a_dead_emitter_is_replaced(story: Story) -> None:
     assert observer is not None
     emitter: EventEmitter = next(iter(observer.emitters))
     emitter.stop()
-    emitter.join(5)
+    emitter.join(120)
     assert observer.is_alive()
     story.scan()
     made.kohya_file(story.out / "punk-000001.safetensors")

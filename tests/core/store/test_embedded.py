@@ -164,9 +164,10 @@ def test_a_process_number_reused_by_somebody_else_does_not_block_the_start(home:
     """A stale postmaster.pid that names a living stranger of the server's user is overcome."""
     with _user(home) as user:
         _dsn(user)
+        user.send_signal(signal.SIGSTOP)  # or it starts another keeper, which stops the server
         os.kill(_keeper_pid(home), signal.SIGKILL)
-        user.kill()
         os.kill(_server_pid(home), signal.SIGKILL)
+        user.kill()
     _until(lambda: not _processes(home))
     data = Layout.of(home).data
     with subprocess.Popen(["sleep", "600"], user=data.stat().st_uid) as stranger:
