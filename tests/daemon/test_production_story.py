@@ -12,9 +12,17 @@ import pytest
 from core import production
 from core.store import promotions, tries
 from core.trials import ask_try
-from whole_program import SMALL_SUITE, Program, drop, judged_positions, select, wait_for
+from whole_program import (
+    SMALL_SUITE,
+    Program,
+    drop,
+    judged_positions,
+    select,
+    some_images,
+    wait_for,
+)
 
-pytestmark = [pytest.mark.story, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.story, pytest.mark.timeout(2400)]
 PROMPT = "pixel art punk, red hair #d7322d, blue background #3c64e6, light skin, smile"
 
 
@@ -32,8 +40,8 @@ def test_a_tested_epoch_is_tried_and_promoted_by_the_daemon_that_has_it(
     suite, folder = tmp_path / "suite.toml", tmp_path / "output"
     suite.write_text(SMALL_SUITE, encoding="utf-8")
     folder.mkdir()
-    source = drop(trained[1], folder)
-    with program.database() as database, program.watching(folder, suite):
+    source, data = drop(trained[1], folder), some_images(tmp_path / "data")
+    with program.database() as database, program.watching(folder, suite, data=data):
         wait_for(lambda: judged_positions(database), what="the test of the epoch")
         position = judged_positions(database)[0]
         run_id = select(database, "SELECT id FROM public.training_runs")[0]["id"]

@@ -20,7 +20,7 @@ from checkpoints_made import kohya_metadata, safetensors_bytes, sdxl_tensors
 from core.store import gallery
 from core.store.database import Database
 from core.store.files import open_store
-from daemon.demo.story import DATASET, MODEL
+from daemon.demo.story import MODEL
 from whole_program import (
     SMALL_SUITE,
     Program,
@@ -29,10 +29,11 @@ from whole_program import (
     drop,
     judged_positions,
     select,
+    some_images,
     wait_for,
 )
 
-pytestmark = [pytest.mark.story, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.story, pytest.mark.timeout(2400)]
 
 
 @pytest.fixture
@@ -53,6 +54,12 @@ def suite(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Give training images, enough to learn a profile from."""
+    return some_images(tmp_path / "data")
+
+
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Give the folder the trainer saves into."""
     folder = tmp_path / "output"
@@ -61,12 +68,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_order_of_arrival_does_not_change_the_advice(
-    program: Program, suite: Path, folder: Path, trained: list[Path]
+    program: Program, suite: Path, data: Path, folder: Path, trained: list[Path]
 ) -> None:
     """Shuffled files, some before the start and some after it, are each tested once, with one advice."""
     shuffled = random.Random(5).sample(trained, len(trained))
     drop(shuffled[0], folder)
-    with program.database() as database, program.watching(folder, suite):
+    with program.database() as database, program.watching(folder, suite, data=data):
         for checkpoint in shuffled[1:]:
             drop(checkpoint, folder)
         wait_for(lambda: advised_on(database, [1, 2, 3, 4]), what="the advice")
@@ -88,12 +95,12 @@ def test_order_of_arrival_does_not_change_the_advice(
 
 
 def test_killed_in_the_middle_it_resumes_and_does_nothing_twice(
-    program: Program, suite: Path, folder: Path, trained: list[Path]
+    program: Program, suite: Path, data: Path, folder: Path, trained: list[Path]
 ) -> None:
     """After kill -9 during an epoch a new daemon finishes it; images drawn before are kept."""
     drop(trained[0], folder)
     with program.database() as database:
-        with program.watching(folder, suite) as daemon:
+        with program.watching(folder, suite, data=data) as daemon:
             wait_for(
                 lambda: select(database, "SELECT sample_id FROM epochwatch.images"),
                 what="the first image", rest=0.02,
@@ -105,7 +112,7 @@ def test_killed_in_the_middle_it_resumes_and_does_nothing_twice(
                 for row in select(database, "SELECT * FROM epochwatch.images")
             }
         drop(trained[1], folder)
-        with program.watching(folder, suite):
+        with program.watching(folder, suite, data=data):
             wait_for(lambda: advised_on(database, [1, 2]), what="both verdicts")
         after = {
             row["sample_id"]: row["created_at"]
@@ -115,9 +122,8 @@ def test_killed_in_the_middle_it_resumes_and_does_nothing_twice(
     assert before.items() <= after.items()
 
 
-@pytest.mark.timeout(900)
 def test_bad_files_become_clear_lines_and_the_daemon_goes_on(
-    program: Program, suite: Path, folder: Path, trained: list[Path], tmp_path: Path
+    program: Program, suite: Path, data: Path, folder: Path, trained: list[Path], tmp_path: Path
 ) -> None:
     """Truncated, zero-filled, half-overwritten, pickled and full-model files harm nothing.
 
@@ -136,7 +142,7 @@ def test_bad_files_become_clear_lines_and_the_daemon_goes_on(
     for name, content in bad.items():
         (folder / name).write_bytes(content)
     unfit = _unfit_loras(trained[0], folder)
-    with program.database() as database, program.watching(folder, suite):
+    with program.database() as database, program.watching(folder, suite, data=data):
         drop(trained[0], folder)
         wait_for(lambda: advised_on(database, [1]), what="the good file's verdict")
         told = wait_for(lambda: _all_told(database, unfit), what="a reason for each")
@@ -169,7 +175,7 @@ def test_bad_files_become_clear_lines_and_the_daemon_goes_on(
 
 
 def test_two_machines_with_one_database_and_one_bucket_show_the_same(
-    fresh_dsn: str, tmp_path: Path, suite: Path, folder: Path, trained: list[Path]
+    fresh_dsn: str, tmp_path: Path, suite: Path, data: Path, folder: Path, trained: list[Path]
 ) -> None:
     """What the first machine draws, the second can show: images, thumbnails and the kept checkpoints."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
@@ -188,7 +194,7 @@ def test_two_machines_with_one_database_and_one_bucket_show_the_same(
         second = Program(home=tmp_path / "laptop", environment=shared)
         assert first.run("db", "migrate", "--yes").returncode == 0
         drop(trained[0], folder)
-        with first.database() as database, first.watching(folder, suite):
+        with first.database() as database, first.watching(folder, suite, data=data):
             wait_for(lambda: advised_on(database, [1]), what="the verdict")
             kept = wait_for(
                 lambda: select(database, "SELECT uri FROM epochwatch.weights WHERE uri IS NOT NULL"),
@@ -210,7 +216,7 @@ def test_two_machines_with_one_database_and_one_bucket_show_the_same(
 
 
 def test_evaluate_tests_files_at_hand(
-    program: Program, suite: Path, trained: list[Path], tmp_path: Path
+    program: Program, suite: Path, data: Path, trained: list[Path], tmp_path: Path
 ) -> None:
     """`epochwatch evaluate` takes files and folders, ends with scores, and names a bad file."""
     more = tmp_path / "more"
@@ -220,7 +226,7 @@ def test_evaluate_tests_files_at_hand(
     broken.write_bytes(b"not a checkpoint at all")
     done = program.run(
         "evaluate", str(trained[0]), str(more), str(broken), "--base-model", str(MODEL),
-        "--suite", str(suite), "--data", str(DATASET),
+        "--suite", str(suite), "--data", str(data),
     )  # fmt: skip
     assert done.returncode == 1, done.stderr  # one of them was not tested
     assert "Not tested: punk-000009.safetensors" in done.stderr
@@ -231,14 +237,14 @@ def test_evaluate_tests_files_at_hand(
 
 
 def test_without_a_base_model_it_says_what_it_looked_for(
-    program: Program, folder: Path, trained: list[Path], suite: Path
+    program: Program, folder: Path, trained: list[Path], suite: Path, data: Path
 ) -> None:
     """A run whose base model is not found is blocked with advice, and starts once it is given."""
     drop(trained[0], folder)
     done = program.run("watch", str(folder), "--once", "--suite", str(suite))
     assert done.returncode == 2, done.stderr
     assert "--base-model" in done.stdout
-    with program.database() as database, program.watching(folder, suite):
+    with program.database() as database, program.watching(folder, suite, data=data):
         wait_for(lambda: advised_on(database, [1]), what="the verdict")
 
 
