@@ -9,8 +9,7 @@ import pytest
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
-from databases import new_database, running_server
-from whole_program import train
+from databases import migrated_database, new_database, running_server
 
 # A test process a core, and a thread each, also in the programs they start: two processes with two
 # threads each on two cores wait for each other many times as long as they work.
@@ -40,9 +39,18 @@ def fresh_dsn(server_dsn: str) -> Iterator[str]:
         yield dsn
 
 
+@pytest.fixture
+def migrated_dsn(server_dsn: str) -> Iterator[str]:
+    """Give a new database with our tables, dropped afterwards."""
+    with migrated_database(server_dsn) as dsn:
+        yield dsn
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> list[Path]:
     """Give four real checkpoints, trained once by the demo's trainer for all test processes."""
+    from whole_program import train  # not above: what it imports starts its threads as told there
+
     mine = tmp_path_factory.getbasetemp()
     folder = (mine if worker_id == "master" else mine.parent) / "trained"
     with FileLock(f"{folder}.lock"):

@@ -34,10 +34,10 @@ WITH_UNCALLED = replace(
 
 
 @pytest.fixture
-def house(fresh_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+def house(migrated_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     """Give a run whose suite has a prompt without its trigger word; two epochs are tested."""
     monkeypatch.setattr(houses, "SUITE", WITH_UNCALLED)
-    with open_house(fresh_dsn, tmp_path) as parts:
+    with open_house(migrated_dsn, tmp_path) as parts:
         parts.arrive(1)
         parts.arrive(2)
         parts.draw(QUALITY)
@@ -85,9 +85,9 @@ def test_what_stayed_as_the_base_model_draws_it_is_measured(house: House) -> Non
     assert bleeding_words(found, "epoch").startswith("At epoch 2, 0 % of its cells stayed as")
 
 
-def test_a_run_without_such_a_prompt_says_nothing_of_it(fresh_dsn: str, tmp_path: Path) -> None:
+def test_a_run_without_such_a_prompt_says_nothing_of_it(migrated_dsn: str, tmp_path: Path) -> None:
     """Old suites stay as they were."""
-    with open_house(fresh_dsn, tmp_path) as parts:
+    with open_house(migrated_dsn, tmp_path) as parts:
         parts.arrive(1)
         parts.draw(QUALITY)
         with parts.database.transaction() as connection:

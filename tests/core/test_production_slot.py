@@ -14,9 +14,9 @@ from core.store import comparisons, promotions
 
 
 @pytest.fixture
-def house(fresh_dsn: str, tmp_path: Path) -> Iterator[House]:
+def house(migrated_dsn: str, tmp_path: Path) -> Iterator[House]:
     """Give a run of two measured epochs, the second of which is live."""
-    with open_house(fresh_dsn, tmp_path) as parts:
+    with open_house(migrated_dsn, tmp_path) as parts:
         for epoch in (1, 2):
             run_id = parts.arrive(epoch)
             parts.draw({None: 0.2, 1: 0.5, 2: 0.8})

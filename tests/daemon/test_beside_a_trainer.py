@@ -108,7 +108,7 @@ class Desk:
 
 
 @pytest.fixture
-def desk(fresh_dsn: str, tmp_path: Path) -> Iterator[Desk]:
+def desk(migrated_dsn: str, tmp_path: Path) -> Iterator[Desk]:
     """A desk with a small base model, on a machine that says nothing of its memory yet."""
     from tiny_models import tiny_pipeline
 
@@ -117,7 +117,7 @@ def desk(fresh_dsn: str, tmp_path: Path) -> Iterator[Desk]:
     base, reading = base_sha256(path), list[Reading | None]([None])
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with (
-        open_house(fresh_dsn, tmp_path) as house,
+        open_house(migrated_dsn, tmp_path) as house,
         Watched(threads=1, environment=environment) as one,
     ):
         neighbors = Neighbors(read=lambda: reading[-1], our_pid=lambda: one.pid)

@@ -23,9 +23,9 @@ QUALITY: dict[int | None, float] = {None: 0.2, 1: 0.4, 2: 1.0, 3: 0.6}
 
 
 @pytest.fixture
-def house(fresh_dsn: str, tmp_path: Path) -> Iterator[House]:
+def house(migrated_dsn: str, tmp_path: Path) -> Iterator[House]:
     """Give a run with three tested epochs, 11 minutes each, its images drawn after them."""
-    with open_house(fresh_dsn, tmp_path) as found:
+    with open_house(migrated_dsn, tmp_path) as found:
         for epoch in (1, 2, 3):
             found.arrive(epoch, planned=6)
         found.draw(QUALITY)
@@ -146,10 +146,10 @@ def test_a_trainer_that_falls_silent_is_told_once_without_any_price(
 
 
 def test_the_command_shows_one_run_and_all_and_keeps_a_price(
-    house: House, tmp_path: Path, fresh_dsn: str
+    house: House, tmp_path: Path, migrated_dsn: str
 ) -> None:
     """As a table, and as JSON with null for what is not known."""
-    env = {**os.environ, "DATABASE_URL": fresh_dsn, "EPOCHWATCH_HOME": str(tmp_path / "home"),
+    env = {**os.environ, "DATABASE_URL": migrated_dsn, "EPOCHWATCH_HOME": str(tmp_path / "home"),
            "PYTHONPATH": str(REPOSITORY)}  # fmt: skip
 
     def say(*words: str) -> str:

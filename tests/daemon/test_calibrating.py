@@ -21,9 +21,9 @@ from daemon import calibrating
 
 
 @pytest.fixture
-def house(fresh_dsn: str, tmp_path: Path) -> Iterator[House]:
+def house(migrated_dsn: str, tmp_path: Path) -> Iterator[House]:
     """Give the parts on a migrated database, with two epochs and a comparison of them drawn."""
-    with open_house(fresh_dsn, tmp_path) as parts:
+    with open_house(migrated_dsn, tmp_path) as parts:
         quality: dict[int | None, float] = {None: 0.2, 1: 0.4, 2: 1.0}
         for epoch in (1, 2):
             run_id = parts.arrive(epoch)

@@ -24,7 +24,6 @@ from tiny_models import tiny_pipeline
 from core.formats.base_model import base_sha256
 from core.formats.checkpoint_file import Incomplete
 from core.nouns import Recipe
-from core.store import migrate
 from core.store.database import Database, rows
 from core.store.files import open_store
 from daemon.generator.job import DrawJob, DrawSample, LoraFile
@@ -300,10 +299,9 @@ def test_a_configuration_that_changes_while_weights_are_copied_is_no_pair(
 
 
 @pytest.fixture
-def database(fresh_dsn: str) -> Iterator[Database]:
+def database(migrated_dsn: str) -> Iterator[Database]:
     """Give an open, migrated database."""
-    migrate.migrate(fresh_dsn)
-    with Database(fresh_dsn) as database:
+    with Database(migrated_dsn) as database:
         yield database
 
 

@@ -27,7 +27,7 @@ from core.formats.slot_text import read_slot
 from core.nouns import Stack
 from core.rules.comparing import comparison_body
 from core.settings import Settings
-from core.store import comparisons, migrate
+from core.store import comparisons
 from core.store.database import Database, Row, row, rows
 from core.store.files import LocalStore
 from daemon.actions.production_folder import RECORD
@@ -164,10 +164,9 @@ class Machine:
 
 
 @pytest.fixture
-def database(fresh_dsn: str) -> Iterator[Database]:
+def database(migrated_dsn: str) -> Iterator[Database]:
     """Give a migrated database."""
-    migrate.migrate(fresh_dsn)
-    with Database(fresh_dsn) as database:
+    with Database(migrated_dsn) as database:
         yield database
 
 

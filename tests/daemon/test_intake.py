@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 import checkpoints_made as made
-from core.store import migrate
 from core.store.database import Database, rows
 from core.store.files import LocalStore
 from daemon.examiner import SightingState
@@ -17,7 +16,7 @@ from daemon.watcher import ScanResult, Sighting
 
 
 def test_the_same_numbers_under_other_names_are_another_lora(
-    fresh_dsn: str, tmp_path: Path
+    migrated_dsn: str, tmp_path: Path
 ) -> None:
     """A last save that repeats its epoch is drawn as that; a wrongly renamed file is not."""
     tensors, folder = made.kohya_tensors(), tmp_path / "output"
@@ -33,8 +32,7 @@ def test_the_same_numbers_under_other_names_are_another_lora(
     ):
         data = made.safetensors_bytes(content, made.kohya_metadata(epoch))
         (folder / f"{name}.safetensors").write_bytes(data)
-    migrate.migrate(fresh_dsn)
-    with Database(fresh_dsn) as database:
+    with Database(migrated_dsn) as database:
         intake = Intake(
             database=database, spool=Spool(tmp_path / "spool", least_free=0),
             store=LocalStore(tmp_path / "store"), host="pod",
@@ -62,11 +60,10 @@ def _seen(path: str, state: SightingState, reason: str) -> ScanResult:
 
 
 def test_a_damaged_file_and_one_without_room_are_told_once_by_an_alert_and_in_the_log(
-    fresh_dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    migrated_dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An epoch is missing from the run; a file that is no checkpoint of it is in the log only."""
-    migrate.migrate(fresh_dsn)
-    with Database(fresh_dsn) as database:
+    with Database(migrated_dsn) as database:
         intake = Intake(
             database=database, spool=Spool(tmp_path / "spool", least_free=0),
             store=LocalStore(tmp_path / "store"), host="pod",

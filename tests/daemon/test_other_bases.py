@@ -59,9 +59,9 @@ class Asking:
 
 
 @pytest.fixture
-def asking(fresh_dsn: str, tmp_path: Path) -> Iterator[Asking]:
+def asking(migrated_dsn: str, tmp_path: Path) -> Iterator[Asking]:
     """Give two tested epochs of one run."""
-    with open_house(fresh_dsn, tmp_path) as house:
+    with open_house(migrated_dsn, tmp_path) as house:
         run_id = max(house.arrive(epoch) for epoch in (1, 2))
         house.draw(QUALITY)
         yield Asking(house, run_id, tmp_path)

@@ -23,7 +23,6 @@ from core.formats.checkpoint_metadata import storable
 from core.nouns import Recipe
 from core.rules.beside import Decision
 from core.settings import load_settings
-from core.store import migrate
 from core.store.database import Database, Row, row, rows
 from core.store.files import open_store
 from core.store.registration import Arrival, register
@@ -41,10 +40,9 @@ NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-def database(fresh_dsn: str) -> Database:
+def database(migrated_dsn: str) -> Database:
     """Give a migrated database, not opened yet."""
-    migrate.migrate(fresh_dsn)
-    return Database(fresh_dsn)
+    return Database(migrated_dsn)
 
 
 def prepared(
@@ -160,14 +158,14 @@ def test_a_hub_name_that_is_not_on_this_machine_says_that_nothing_is_fetched(
 
 
 def test_a_blocked_run_is_told_once_by_an_alert_and_in_the_log(
-    database: Database, fresh_dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    database: Database, migrated_dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whoever started it is asleep when the first checkpoint comes: the page alone tells nobody."""
     about = prepared(database, tmp_path, suite=SUITE, base=tmp_path / "mistyped.safetensors")
     assert f"you named '{tmp_path}/mistyped.safetensors'" in about["blocked_reason"]
     assert capsys.readouterr().out.count("run is blocked") == 1
     settings = load_settings(home=tmp_path, host_name="pod", base_model="mistyped")
-    with Database(fresh_dsn) as again:
+    with Database(migrated_dsn) as again:
         for _ in range(2):
             Preparation(database=again, settings=settings).prepare()
         with again.transaction() as connection:
@@ -177,13 +175,13 @@ def test_a_blocked_run_is_told_once_by_an_alert_and_in_the_log(
 
 
 def test_a_base_model_that_is_gone_does_not_keep_the_daemon_from_starting(
-    database: Database, fresh_dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    database: Database, migrated_dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An old run's model was deleted, or was named on the command line of another day."""
     about = prepared(database, tmp_path, suite=SUITE)
     assert about["blocked_reason"] is None
     settings = load_settings(home=tmp_path / "elsewhere", host_name="pod")
-    with Database(fresh_dsn) as again:
+    with Database(migrated_dsn) as again:
         Preparation(database=again, settings=settings).restore_bases()
     assert capsys.readouterr().out.count("base model is gone") == 1
 

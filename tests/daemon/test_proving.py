@@ -20,7 +20,7 @@ from pictures import portraits
 
 
 @pytest.fixture
-def house(fresh_dsn: str, tmp_path: Path) -> Iterator[House]:
+def house(migrated_dsn: str, tmp_path: Path) -> Iterator[House]:
     """Give a prepared run whose training images are 24 portraits with captions."""
     data = tmp_path / "data"
     data.mkdir()
@@ -28,7 +28,7 @@ def house(fresh_dsn: str, tmp_path: Path) -> Iterator[House]:
         Image.fromarray(one.cells()).save(data / f"{number:02d}.png")
         caption = f"portrait, hair {one.hair}, background {one.background}"
         (data / f"{number:02d}.txt").write_text(caption, encoding="utf-8")
-    with open_house(fresh_dsn, tmp_path) as opened:
+    with open_house(migrated_dsn, tmp_path) as opened:
         yield opened
 
 

@@ -133,9 +133,9 @@ def test_reading_leaves_the_trainers_folder_as_it_was(output: Path) -> None:
 
 
 @pytest.fixture
-def house(fresh_dsn: str, tmp_path: Path) -> Iterator[House]:
+def house(migrated_dsn: str, tmp_path: Path) -> Iterator[House]:
     """Give the parts on a migrated database."""
-    with open_house(fresh_dsn, tmp_path) as parts:
+    with open_house(migrated_dsn, tmp_path) as parts:
         yield parts
 
 

@@ -23,9 +23,9 @@ from daemon.rescoring import Rescored, Rescoring
 
 
 @pytest.fixture
-def house(fresh_dsn: str, tmp_path: Path) -> Iterator[House]:
+def house(migrated_dsn: str, tmp_path: Path) -> Iterator[House]:
     """Give the parts on a migrated database, with two epochs judged."""
-    with open_house(fresh_dsn, tmp_path) as parts:
+    with open_house(migrated_dsn, tmp_path) as parts:
         for epoch in (1, 2):
             parts.arrive(epoch)
             parts.draw({None: 0.2, 1: 0.6, 2: 0.9})

@@ -18,9 +18,9 @@ QUALITY: dict[int | None, float] = {None: 0.2, 1: 0.5, 2: 0.8, 3: 1.0, 4: 0.8, 5
 
 
 @pytest.fixture
-def house(fresh_dsn: str, tmp_path: Path) -> Iterator[House]:
+def house(migrated_dsn: str, tmp_path: Path) -> Iterator[House]:
     """Give the parts on a migrated database."""
-    with open_house(fresh_dsn, tmp_path) as parts:
+    with open_house(migrated_dsn, tmp_path) as parts:
         yield parts
 
 

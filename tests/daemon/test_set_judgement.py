@@ -22,9 +22,9 @@ SEEDS = (1, 2, 3)
 
 
 @pytest.fixture
-def house(fresh_dsn: str, tmp_path: Path) -> Iterator[House]:
+def house(migrated_dsn: str, tmp_path: Path) -> Iterator[House]:
     """Give the parts on a migrated database."""
-    with open_house(fresh_dsn, tmp_path) as parts:
+    with open_house(migrated_dsn, tmp_path) as parts:
         yield parts
 
 

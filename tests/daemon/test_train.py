@@ -19,7 +19,6 @@ from house import House, open_house
 
 from core.errors import Permanent, Retryable
 from core.settings import Settings
-from core.store import migrate
 from core.store.database import Database, Row, row, rows, run
 from daemon.actions.stop import Stopper
 from daemon.train_command import option, told_command
@@ -39,6 +38,14 @@ except KeyboardInterrupt:
     sys.exit(7)
 """
 QUALITY: dict[int | None, float] = {None: 0.2, 1: 1.0, 2: 0.6, 3: 0.2}
+# Says the trainer's end however long that takes: nobody is kept waiting here, and the machine may
+# be slow.
+PATIENT = """
+from daemon.cli.main import main
+from daemon.train_reporter import Reporter
+Reporter.finish.__kwdefaults__["patience"] = 240.0
+main()
+"""
 
 
 @pytest.fixture
@@ -58,6 +65,11 @@ def env(tmp_path: Path) -> dict[str, str]:
 def _words(*options: str, code: str | None = None, command: tuple[str, ...] = ()) -> list[str]:
     run = command or (sys.executable, "-c", code or "")
     return [sys.executable, "-m", "daemon.cli.main", "train", *options, "--", *run]
+
+
+def _patient(words: list[str]) -> list[str]:
+    """Return the words of a wrapper whose last report is waited for."""
+    return [words[0], "-c", PATIENT, *words[3:]]
 
 
 @contextlib.contextmanager
@@ -165,16 +177,16 @@ def test_a_reader_that_goes_away_does_not_end_the_trainer(
 
 
 def test_progress_is_written_now_and_then_and_the_end_is_told(
-    env: dict[str, str], fresh_dsn: str
+    env: dict[str, str], migrated_dsn: str
 ) -> None:
     """One row per trainer, from its first report to its end."""
-    migrate.migrate(fresh_dsn)
     with (
-        Database(fresh_dsn) as database,
-        _running(_words(code=TRAINER), {**env, "DATABASE_URL": fresh_dsn}) as process,
+        Database(migrated_dsn) as database,
+        _running(_patient(_words(code=TRAINER)), {**env, "DATABASE_URL": migrated_dsn}) as process,
     ):
         found = wait_for(
-            lambda: [each for each in _trainers(database) if each["step"]], what="a row"
+            lambda: [each for each in _trainers(database) if each["step"] and each["epoch"]],
+            what="a row",
         )[0]
         assert (found["epoch"], found["step"], found["total_steps"]) == (3, 100, 1000)
         assert (found["loss"], found["seconds_left"]) == (pytest.approx(0.0725), 720)
@@ -187,10 +199,9 @@ def test_progress_is_written_now_and_then_and_the_end_is_told(
 
 
 def test_a_trainer_that_fails_is_told_at_once_and_how_far_it_had_come(
-    env: dict[str, str], fresh_dsn: str, tmp_path: Path
+    env: dict[str, str], migrated_dsn: str, tmp_path: Path
 ) -> None:
     """Out of memory in the first epoch: no checkpoint ever comes that could tell."""
-    migrate.migrate(fresh_dsn)
     full = tmp_path / "memory is full"
     broken = TRAINER.replace(
         "time.sleep(900)",
@@ -199,8 +210,8 @@ def test_a_trainer_that_fails_is_told_at_once_and_how_far_it_had_come(
     words = _words(
         "--run", "punk-v7", code=broken.replace("except KeyboardInterrupt", "except ImportError")
     )
-    with Database(fresh_dsn) as database:
-        with _running(words, {**env, "DATABASE_URL": fresh_dsn}) as process:
+    with Database(migrated_dsn) as database:
+        with _running(_patient(words), {**env, "DATABASE_URL": migrated_dsn}) as process:
             wait_for(lambda: _trainers(database), what="its first report")
             full.touch()
             assert process.wait() == 7
@@ -210,16 +221,16 @@ def test_a_trainer_that_fails_is_told_at_once_and_how_far_it_had_come(
 
 
 def test_a_decided_stop_ends_the_wrapped_trainer_gently_and_once(
-    env: dict[str, str], fresh_dsn: str, tmp_path: Path
+    env: dict[str, str], migrated_dsn: str, tmp_path: Path
 ) -> None:
     """The daemon decides, the wrapper does: SIGINT, and the trainer saves and ends by itself."""
-    with open_house(fresh_dsn, tmp_path) as house:
+    with open_house(migrated_dsn, tmp_path) as house:
         for epoch in (1, 2, 3):
             house.arrive(epoch, planned=5)
             house.draw(QUALITY)
             house.judge.judge()
         words = _words("--run", "punk", "--stop-when-advised", "--stop-unlocked", code=TRAINER)
-        with _running(words, {**env, "DATABASE_URL": fresh_dsn}) as process:
+        with _running(_patient(words), {**env, "DATABASE_URL": migrated_dsn}) as process:
             setup = "SELECT stopping FROM epochwatch.run_setups"
             wait_for(lambda: house.select(setup)[0]["stopping"], what="the means")
             with house.database.transaction() as connection:
@@ -241,11 +252,11 @@ def _alerted(house: House, kind: str) -> bool:
     return any(each["key"].split("/")[2] == kind for each in keys)
 
 
-def test_the_run_is_found_by_what_the_command_line_names(fresh_dsn: str, tmp_path: Path) -> None:
+def test_the_run_is_found_by_what_the_command_line_names(migrated_dsn: str, tmp_path: Path) -> None:
     """Name and folder must fit; without either, a second trainer on the machine makes it unknown."""
-    with open_house(fresh_dsn, tmp_path) as house:
+    with open_house(migrated_dsn, tmp_path) as house:
         run_id = house.arrive(1)
-        with psycopg.connect(fresh_dsn) as connection:
+        with psycopg.connect(migrated_dsn) as connection:
 
             def found(**named: str | None) -> int | None:
                 values = {"host": "pod", "pid": 1, "started_at": datetime(2026, 1, 1, tzinfo=UTC),
@@ -287,7 +298,7 @@ def test_options_are_read_and_secrets_are_not_kept() -> None:
 
 
 def test_a_stop_that_the_database_was_away_for_is_not_given_up(
-    fresh_dsn: str, tmp_path: Path
+    migrated_dsn: str, tmp_path: Path
 ) -> None:
     """Nothing was begun, so it is done when the database is back; a failure for good is one."""
     settings = Settings(home=tmp_path, host_name="pod")
@@ -295,8 +306,7 @@ def test_a_stop_that_the_database_was_away_for_is_not_given_up(
         settings=settings, pid=1, started_at=datetime(2026, 1, 1, tzinfo=UTC), command=("t",),
         log=LogReader(),
     )  # fmt: skip
-    migrate.migrate(fresh_dsn)
-    with Database(fresh_dsn) as database:
+    with Database(migrated_dsn) as database:
 
         def state() -> str:
             with database.transaction() as connection:

@@ -58,11 +58,11 @@ def test_a_file_that_is_missing_broken_or_large_is_left_alone(tmp_path: Path) ->
 
 
 def test_the_number_of_restarts_comes_into_the_run_and_into_its_schedule(
-    fresh_dsn: str, tmp_path: Path
+    migrated_dsn: str, tmp_path: Path
 ) -> None:
     """What the metadata said stays; an empty cell is filled once, and a person's word stands."""
     (tmp_path / "run.toml").write_text(CONFIG)
-    with open_house(fresh_dsn, tmp_path) as house:
+    with open_house(migrated_dsn, tmp_path) as house:
         run_id = house.arrive(1)
         reporter = Reporter(
             settings=Settings(home=tmp_path, host_name="pod"), pid=1, run_name="punk",

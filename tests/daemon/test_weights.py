@@ -16,7 +16,6 @@ from core.rules.trying import TRY_PRIORITY, try_body, try_origin
 from core.store import comparisons, promotions, tries
 from core.store.database import Database, rows
 from core.store.files import LocalStore
-from core.store.migrate import migrate
 from core.store.promotions import Decision
 from daemon.planner import plan
 from daemon.spool import Spool
@@ -25,10 +24,9 @@ from seeded_history import sha
 
 
 @pytest.fixture
-def database(fresh_dsn: str) -> Iterator[Database]:
+def database(migrated_dsn: str) -> Iterator[Database]:
     """Give a migrated database."""
-    migrate(fresh_dsn)
-    with Database(fresh_dsn) as opened:
+    with Database(migrated_dsn) as opened:
         yield opened
 
 
@@ -65,9 +63,9 @@ def _weights(dsn: str, sha256: str, uri: str | None = None) -> str:
     return sha256
 
 
-def test_a_kept_copy_comes_back_verified(weights: Weights, fresh_dsn: str) -> None:
+def test_a_kept_copy_comes_back_verified(weights: Weights, migrated_dsn: str) -> None:
     """The spool has forgotten it, the store has not; the second time it is at hand."""
-    sha256 = _keep(weights, b"a lora", fresh_dsn)
+    sha256 = _keep(weights, b"a lora", migrated_dsn)
     found = weights.find(sha256)
     assert found is not None
     assert found.read_bytes() == b"a lora"
@@ -76,10 +74,10 @@ def test_a_kept_copy_comes_back_verified(weights: Weights, fresh_dsn: str) -> No
     assert weights.find(sha256) == found
 
 
-def test_a_damaged_or_missing_copy_is_never_used(weights: Weights, fresh_dsn: str) -> None:
+def test_a_damaged_or_missing_copy_is_never_used(weights: Weights, migrated_dsn: str) -> None:
     """Damage is told, a loss is "not to be had", and of a pair one file alone is nothing."""
-    damaged, gone = _keep(weights, b"one", fresh_dsn), _keep(weights, b"two", fresh_dsn)
-    pair = _keep(weights, b"three", fresh_dsn, name=sha("a pair"))
+    damaged, gone = _keep(weights, b"one", migrated_dsn), _keep(weights, b"two", migrated_dsn)
+    pair = _keep(weights, b"three", migrated_dsn, name=sha("a pair"))
     store = weights.spool.folder.parent / "store" / "checkpoints"
     (store / damaged[:2] / f"{damaged}.safetensors").write_bytes(b"0ne")
     (store / gone[:2] / f"{gone}.safetensors").unlink()
@@ -123,10 +121,10 @@ def _run_with_epochs(dsn: str, epochs: int) -> tuple[int, list[str]]:
 
 
 def test_what_somebody_looks_at_is_pinned_and_the_rest_makes_room(
-    weights: Weights, database: Database, fresh_dsn: str
+    weights: Weights, database: Database, migrated_dsn: str
 ) -> None:
     """Pick, runner-up, untested, compared, in production: pinned. Everything else may go."""
-    run_id, names = _run_with_epochs(fresh_dsn, 7)
+    run_id, names = _run_with_epochs(migrated_dsn, 7)
     with database.transaction() as connection:
         slot = Slot(label="5", stack=Stack(base_sha256=sha("base"), loras=((names[4], "1.00"),)))
         comparisons.ask(
@@ -149,10 +147,10 @@ def test_what_somebody_looks_at_is_pinned_and_the_rest_makes_room(
 
 
 def test_a_try_is_planned_with_its_own_prompt_before_all_else(
-    database: Database, fresh_dsn: str
+    database: Database, migrated_dsn: str
 ) -> None:
     """One sample a slot, at top priority; asked for twice it is one, and given up it is another."""
-    run_id, names = _run_with_epochs(fresh_dsn, 2)
+    run_id, names = _run_with_epochs(migrated_dsn, 2)
     slots = [
         Slot(label="base", stack=Stack(base_sha256=sha("base"))),
         Slot(label="1", stack=Stack(base_sha256=sha("base"), loras=((names[0], "0.80"),))),

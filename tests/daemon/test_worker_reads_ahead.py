@@ -108,7 +108,7 @@ def _write_loras(pipeline: Any, folder: Path) -> dict[str, Path]:
 
 
 @pytest.fixture
-def desk(fresh_dsn: str, tmp_path: Path) -> Iterator[Desk]:
+def desk(migrated_dsn: str, tmp_path: Path) -> Iterator[Desk]:
     """A desk with a small base model and three LoRAs."""
     from tiny_models import tiny_pipeline
 
@@ -117,7 +117,7 @@ def desk(fresh_dsn: str, tmp_path: Path) -> Iterator[Desk]:
     files, base = _write_loras(pipeline, tmp_path), base_sha256(path)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with (
-        open_house(fresh_dsn, tmp_path) as house,
+        open_house(migrated_dsn, tmp_path) as house,
         Watched(house, threads=1, environment=environment) as one,
     ):
         worker = Worker(

@@ -23,13 +23,13 @@ def _patient_first_page(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def own_dsn(fresh_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def own_dsn(migrated_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Let the views of this process speak to a database of their own."""
-    monkeypatch.setenv("DATABASE_URL", fresh_dsn)
+    monkeypatch.setenv("DATABASE_URL", migrated_dsn)
     monkeypatch.setenv("EPOCHWATCH_HOME", str(tmp_path))
     link.shared_link.cache_clear()
     access.shared_key.cache_clear()
-    yield fresh_dsn
+    yield migrated_dsn
     link.shared_link().close()
     link.shared_link.cache_clear()
 

@@ -24,11 +24,10 @@ from core.errors import Fixable
 from core.store import guest_links, voting
 from core.store.database import Database
 from core.store.files import open_store
-from core.store.migrate import migrate
 from dashboard import access, ballots, blind, images, link
 from dashboard.access import Gate, GateMiddleware
 from dashboard.posting import Refused
-from databases import new_database
+from databases import migrated_database
 from seeded_comparison import Made, compare
 
 VIEWS = Path(__file__).resolve().parents[2] / "dashboard" / "views"
@@ -80,8 +79,7 @@ def desk(server_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     ]
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
-        dsn = stack.enter_context(new_database(server_dsn))
-        migrate(dsn)
+        dsn = stack.enter_context(migrated_database(server_dsn))
         with psycopg.connect(dsn) as connection:
             store = open_store(home / "store")
             pair = compare(connection, store, units=6)

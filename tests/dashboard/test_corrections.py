@@ -14,10 +14,9 @@ from starlette.testclient import TestClient
 from core.errors import Fixable
 from core.store import objections
 from core.store.database import Database
-from core.store.migrate import migrate
 from dashboard import access, corrections, images, link
 from dashboard.parts import links
-from databases import new_database
+from databases import migrated_database
 from seeded_history import MemoryStore, seed, sha
 
 HERE = {"origin": "http://testserver"}
@@ -26,8 +25,7 @@ HERE = {"origin": "http://testserver"}
 @pytest.fixture(scope="module")
 def seeded(server_dsn: str) -> Iterator[tuple[str, int, str]]:
     """A history on a server: its address, a run and one of its pictures."""
-    with new_database(server_dsn) as dsn:
-        migrate(dsn)
+    with migrated_database(server_dsn) as dsn:
         with psycopg.connect(dsn) as connection:
             made = seed(connection, MemoryStore())
             sample = connection.execute(

@@ -11,9 +11,8 @@ import pytest
 
 from core.store import voting
 from core.store.database import Connection, Database, run
-from core.store.migrate import migrate
 from dashboard.desk import Answer, answer, desk
-from databases import new_database
+from databases import migrated_database
 from seeded_comparison import Made, compare
 from seeded_history import MemoryStore
 
@@ -31,8 +30,7 @@ class Seeded:
 @pytest.fixture(scope="module")
 def seeded(server_dsn: str) -> Iterator[Seeded]:
     """Give these comparisons."""
-    with new_database(server_dsn) as dsn:
-        migrate(dsn)
+    with migrated_database(server_dsn) as dsn:
         with psycopg.connect(dsn) as connection:
             half = compare(connection, MemoryStore(), units=2, drawn=1, title="half")
             labels = ("base", "epoch 1", "epoch 2", "epoch 3", "epoch 4")

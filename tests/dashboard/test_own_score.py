@@ -10,12 +10,11 @@ import psycopg
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.store.migrate import migrate
 from core.store.objections import Objection
 from core.store.set_level import SetLevelLine
 from dashboard import access, link
 from dashboard.parts import whole_sets
-from databases import new_database
+from databases import migrated_database
 from seeded_history import MemoryStore, Seeded, seed
 
 VIEW = Path(__file__).resolve().parents[2] / "dashboard" / "views" / "run.py"
@@ -26,8 +25,7 @@ def run_page(
     server_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[AppTest, Seeded]]:
     """The page of the run in progress, over a database of its own."""
-    with new_database(server_dsn) as dsn:
-        migrate(dsn)
+    with migrated_database(server_dsn) as dsn:
         with psycopg.connect(dsn) as connection:
             made = seed(connection, MemoryStore())
             connection.execute(

@@ -18,7 +18,6 @@ from core.nouns import Measurement
 from core.store import voting
 from core.store.comparisons import comparison
 from core.store.database import Connection, Database
-from core.store.migrate import migrate
 from seeded_comparison import Made, compare
 from seeded_history import MemoryStore, sha
 
@@ -29,7 +28,6 @@ JUDGES = ("ann", "bo", "cleo", "dee")  # each answers 25 pairs
 @pytest.fixture
 def made(own_dsn: str) -> Iterator[tuple[Database, Made]]:
     """Give a comparison whose pictures differ in how straight their grid is, and by chance."""
-    migrate(own_dsn)
     with psycopg.connect(own_dsn) as connection:
         drawn = compare(connection, MemoryStore(), units=25)
         chance = random.Random(4)

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.store.migrate import migrate
 from dashboard import access, link
-from databases import new_database
+from databases import migrated_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,15 +21,13 @@ VIEWS = Path(__file__).resolve().parents[2] / "dashboard" / "views"
 @pytest.fixture(scope="module")
 def empty_database(server_dsn: str) -> Iterator[str]:
     """A migrated database with nothing in it."""
-    with new_database(server_dsn) as dsn:
-        migrate(dsn)
+    with migrated_database(server_dsn) as dsn:
         yield dsn
 
 
 def _page(monkeypatch: pytest.MonkeyPatch, home: Path, dsn: str, view: str) -> str:
     monkeypatch.setenv("DATABASE_URL", dsn)
     monkeypatch.setenv("EPOCHWATCH_HOME", str(home))
-    monkeypatch.setattr(link, "_FIRST_WAIT_S", 1.0)
     link.shared_link.cache_clear()
     access.shared_key.cache_clear()
     try:
@@ -87,6 +85,7 @@ def test_a_missing_database_is_a_sentence_not_a_traceback(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, view: str
 ) -> None:
     """The page renders and says since when."""
+    monkeypatch.setattr(link, "_FIRST_WAIT_S", 1.0)
     nowhere = f"host={tmp_path} user=postgres dbname=postgres"
     words = _page(monkeypatch, tmp_path, nowhere, view)
     assert "No connection to the database since" in words

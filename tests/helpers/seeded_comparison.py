@@ -12,8 +12,7 @@ import psycopg
 
 from core.nouns import Slot, Stack
 from core.store.database import Database
-from core.store.migrate import migrate
-from databases import new_database
+from databases import migrated_database
 from seeded_history import History, MemoryStore, looks, sha, sprite
 
 
@@ -123,8 +122,7 @@ def _draw(made: History, sample: str, unit: int, *, quality: float, side: int) -
 @contextmanager
 def compared(server_dsn: str, labels: Sequence[str]) -> Iterator[tuple[Database, Made]]:
     """Give a new database with one comparison of these slots."""
-    with new_database(server_dsn) as dsn:
-        migrate(dsn)
+    with migrated_database(server_dsn) as dsn:
         with psycopg.connect(dsn) as connection:
             made = compare(connection, MemoryStore(), labels)
         with Database(dsn, wait_seconds=60) as database:

@@ -9,8 +9,7 @@ import pytest
 
 from core.store import gallery, scores
 from core.store.database import Database
-from core.store.migrate import migrate
-from databases import new_database
+from databases import migrated_database
 from seeded_history import HOSTILE, MemoryStore, Seeded, seed
 
 if TYPE_CHECKING:
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def seeded(server_dsn: str) -> Iterator[tuple[Database, Seeded]]:
     """A database with the sample history."""
-    with new_database(server_dsn) as dsn:
-        migrate(dsn)
+    with migrated_database(server_dsn) as dsn:
         with psycopg.connect(dsn) as connection:
             runs = seed(connection, MemoryStore())
         with Database(dsn) as database:

@@ -26,7 +26,7 @@ SAMPLE = "a" * 64
 
 
 @pytest.fixture(scope="module")
-def migrated_dsn(server_dsn: str) -> Iterator[str]:
+def example_dsn(server_dsn: str) -> Iterator[str]:
     """Give a migrated database with the example data, all of it typed by people."""
     with new_database(server_dsn, owner="plain_owner") as dsn:
         migrate.migrate(dsn)
@@ -35,9 +35,9 @@ def migrated_dsn(server_dsn: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def connection(migrated_dsn: str) -> Iterator[Connection]:
+def connection(example_dsn: str) -> Iterator[Connection]:
     """Give a connection whose work is rolled back."""
-    with opened(migrated_dsn) as connection, connection.transaction(force_rollback=True):
+    with opened(example_dsn) as connection, connection.transaction(force_rollback=True):
         yield connection
 
 
@@ -329,10 +329,9 @@ def test_results_of_a_deleted_run_are_refused_in_words(connection: Connection) -
     assert run_called(connection, "SDXL_Current")
 
 
-def test_a_persons_edit_in_progress_is_waited_for_and_kept(fresh_dsn: str) -> None:
+def test_a_persons_edit_in_progress_is_waited_for_and_kept(migrated_dsn: str) -> None:
     """The row is locked while it is compared, so no edit falls between looking and writing."""
-    migrate.migrate(fresh_dsn)
-    with opened(fresh_dsn) as machine, opened(fresh_dsn) as person:
+    with opened(migrated_dsn) as machine, opened(migrated_dsn) as person:
         run_id = new_run(machine)
         epoch_id = owners_tables.write_epoch(machine, run_id, 1, {"verdict": "good"})
 
@@ -344,7 +343,7 @@ def test_a_persons_edit_in_progress_is_waited_for_and_kept(fresh_dsn: str) -> No
             by_hand(person, epoch_id, "verdict = 'best'")
             writing = threading.Thread(target=rescore)
             writing.start()
-            wait_for(lambda: _waits_for_a_row(fresh_dsn), what="the machine at the person's row")
+            wait_for(lambda: _waits_for_a_row(migrated_dsn), what="the machine at the person's row")
         writing.join()
         row = cells_of(person, "epoch_results", epoch_id)
     assert (row["verdict"], row["notes"]) == ("best", "n")
@@ -360,15 +359,14 @@ def _waits_for_a_row(dsn: str) -> bool:
 
 
 def test_two_machines_that_write_the_same_at_the_same_time_make_one_row_each(
-    fresh_dsn: str,
+    migrated_dsn: str,
 ) -> None:
     """Eight writers of one position and one prompt: one row, no error."""
-    migrate.migrate(fresh_dsn)
-    with opened(fresh_dsn) as connection:
+    with opened(migrated_dsn) as connection:
         run_id = new_run(connection)
 
     def write(number: int) -> tuple[int, int]:
-        with opened(fresh_dsn) as connection, connection.transaction():
+        with opened(migrated_dsn) as connection, connection.transaction():
             epoch_id = owners_tables.write_epoch(connection, run_id, 1, {"unique_colors": number})
             prompt_id = owners_tables.test_prompt_id(connection, f"name {number}", "gold crown", "")
             owners_tables.write_prompt_result(connection, epoch_id, SAMPLE, prompt_id, {"score": 1})

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from core.nouns import CheckpointFacts
-from core.store import migrate, owners_tables
+from core.store import owners_tables
 from core.store.database import Connection, Database, row, rows
 from core.store.registration import Arrival, register
 
@@ -18,10 +18,9 @@ NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-def connection(fresh_dsn: str) -> Iterator[Connection]:
+def connection(migrated_dsn: str) -> Iterator[Connection]:
     """Give a connection to a migrated database."""
-    migrate.migrate(fresh_dsn)
-    with Database(fresh_dsn) as database, database.transaction() as connection:
+    with Database(migrated_dsn) as database, database.transaction() as connection:
         yield connection
 
 

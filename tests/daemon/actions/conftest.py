@@ -19,9 +19,8 @@ from aiosmtpd.controller import Controller
 from free_ports import free_port
 from pydantic import SecretStr
 
-from core.store import migrate
 from core.store.database import Database
-from databases import new_database
+from databases import migrated_database
 
 SECRET = "s3cr3t-t0ken"
 
@@ -112,8 +111,7 @@ def mail() -> Iterator[MailReceiver]:
 @pytest.fixture(scope="module")
 def migrated(server_dsn: str) -> Iterator[str]:
     """Give a migrated database that the tests of a module share."""
-    with new_database(server_dsn) as found:
-        migrate.migrate(found)
+    with migrated_database(server_dsn) as found:
         yield found
 
 

@@ -19,7 +19,6 @@ from core.errors import Fixable, Permanent, Retryable
 from core.store import promotions
 from core.store.database import Database
 from core.store.files import open_store
-from core.store.migrate import migrate
 from core.store.promotions import Decision, Promotion
 from daemon.actions.actor import Actor
 from daemon.actions.notify import Notifier
@@ -121,11 +120,10 @@ def _lines(dsn: str, home: Path, links: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("links", ["symlink", "link", "copy"])
 def test_a_promotion_killed_at_any_step_leaves_a_valid_pointer_and_is_completed(
-    fresh_dsn: str, tmp_path: Path, links: str
+    migrated_dsn: str, tmp_path: Path, links: str
 ) -> None:
     """Steps are every file operation and both ends of every transaction, counted as they happen."""
-    migrate(fresh_dsn)
-    *tries, last = _lines(fresh_dsn, tmp_path, links)
+    *tries, last = _lines(migrated_dsn, tmp_path, links)
     assert tries[-1]["ended"] == 0  # one step beyond the last: nothing left to kill at
     assert len(tries) - 1 >= 30
     assert {name.split(" ")[0] for name in last["steps"]} >= {

@@ -14,12 +14,12 @@ from PIL import Image
 
 from core.charts.progress import Progress
 from core.reports.run_report import run_report
-from core.store import gallery, migrate
+from core.store import gallery
 from core.store.database import Database, rows
 from core.store.files import ImageStore, open_store
 from daemon.actions.picture import contact_sheet_of
 from daemon.actions.report import story_of, write_report
-from databases import new_database
+from databases import migrated_database
 from seeded_history import HOSTILE, Seeded, seed
 
 
@@ -38,8 +38,7 @@ def house(server_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """Give a seeded house."""
     folder = tmp_path_factory.mktemp("store")
     store = open_store(folder)
-    with new_database(server_dsn) as dsn:
-        migrate.migrate(dsn)
+    with migrated_database(server_dsn) as dsn:
         with psycopg.connect(dsn) as connection:
             runs = seed(connection, store)
         with Database(dsn) as database:

@@ -33,9 +33,9 @@ Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
-def house(fresh_dsn: str, tmp_path: Path) -> Iterator[House]:
+def house(migrated_dsn: str, tmp_path: Path) -> Iterator[House]:
     """Give a run whose advice is to stop."""
-    with open_house(fresh_dsn, tmp_path) as found:
+    with open_house(migrated_dsn, tmp_path) as found:
         for epoch in (1, 2, 3):
             found.arrive(epoch, planned=5)
             found.draw(QUALITY)
@@ -312,7 +312,7 @@ def test_options_that_cannot_work_are_refused_before_anything_starts(tmp_path: P
     for wrong, words in (
         ({"flag": tmp_path / "no" / "where"}, "in a folder that is there"),
         ({"flag": tmp_path}, "name a file"),
-        ({"pid": 4_000_000}, "no process"),
+        ({"pid": 5_000_000}, "no process"),
         ({"pid": 1}, "no process"),
         ({"command": "no-such-program x"}, "no program"),
         ({"command": "'open"}, "cannot be read"),

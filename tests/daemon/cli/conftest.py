@@ -12,9 +12,8 @@ import psycopg
 import pytest
 import structlog
 
-from core.store import migrate
 from daemon.cli import main as program
-from databases import new_database
+from databases import migrated_database
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -72,8 +71,7 @@ def epochwatch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
 @pytest.fixture(scope="module")
 def migrated(server_dsn: str) -> Iterator[str]:
     """Give a migrated database that the tests of a module share."""
-    with new_database(server_dsn) as found:
-        migrate.migrate(found)
+    with migrated_database(server_dsn) as found:
         yield found
 
 

@@ -24,11 +24,11 @@ QUALITY: dict[int | None, float] = {None: 0.2, 1: 0.5, 2: 0.8, 3: 1.0}
 
 
 @pytest.fixture
-def house(fresh_dsn: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+def house(migrated_dsn: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     """Give a run of three tested epochs, in the database and the store that the settings name."""
-    monkeypatch.setenv("DATABASE_URL", fresh_dsn)
+    monkeypatch.setenv("DATABASE_URL", migrated_dsn)
     monkeypatch.setenv("EPOCHWATCH_IMAGE_STORE", str(here / "store"))
-    with open_house(fresh_dsn, here) as parts:
+    with open_house(migrated_dsn, here) as parts:
         for epoch in (1, 2, 3):
             parts.arrive(epoch)
             parts.draw(QUALITY)

@@ -22,9 +22,8 @@ from core.errors import Fixable
 from core.store import guest_links, voting
 from core.store.comparisons import comparison
 from core.store.database import Database
-from core.store.migrate import migrate
 from daemon.cli.main import app
-from databases import new_database
+from databases import migrated_database
 from seeded_comparison import Made, compare
 from seeded_history import MemoryStore
 
@@ -38,8 +37,7 @@ _OWNERS_SCRIPT = Path(__file__).parents[2] / "data" / "the_owners_analyze_compar
 @pytest.fixture(scope="module")
 def voted(server_dsn: str) -> Iterator[tuple[str, Made]]:
     """A comparison that Mara gave six votes on, five of them to epoch 7."""
-    with new_database(server_dsn) as dsn:
-        migrate(dsn)
+    with migrated_database(server_dsn) as dsn:
         with psycopg.connect(dsn) as connection:
             made = compare(connection, MemoryStore(), units=8)
         with Database(dsn) as database, database.transaction() as connection:
@@ -104,8 +102,7 @@ def test_stats_say_what_was_not_blind_and_nothing_of_a_slot_without_votes(
     monkeypatch: pytest.MonkeyPatch, server_dsn: str
 ) -> None:
     """Two slots were compared by somebody who saw their names; the third has no number."""
-    with new_database(server_dsn) as dsn:
-        migrate(dsn)
+    with migrated_database(server_dsn) as dsn:
         with psycopg.connect(dsn) as connection:
             made = compare(connection, MemoryStore(), ("base", "five", "nine"), units=1)
         with Database(dsn) as database, database.transaction() as connection:

@@ -24,12 +24,12 @@ PICK, LAST = f"{2:064x}", f"{3:064x}"
 
 
 @pytest.fixture
-def house(fresh_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+def house(migrated_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     """Give a run that is tested, re-tested, judged and kept, with its daemon alive."""
     (tmp_path / "home").mkdir()
-    monkeypatch.setenv("DATABASE_URL", fresh_dsn)
+    monkeypatch.setenv("DATABASE_URL", migrated_dsn)
     monkeypatch.setenv("EPOCHWATCH_IMAGE_STORE", str(tmp_path / "home" / "store"))
-    with open_house(fresh_dsn, tmp_path / "home") as found:
+    with open_house(migrated_dsn, tmp_path / "home") as found:
         for epoch in (1, 2, 3):
             found.arrive(epoch, planned=3)
             _beat(found, epoch)
@@ -234,11 +234,11 @@ def test_a_dry_run_and_an_unknown_run_do_nothing(house: House, tmp_path: Path) -
 
 
 def test_killed_it_has_run_nothing_and_disconnected_it_runs_nothing(
-    house: House, tmp_path: Path, fresh_dsn: str
+    house: House, tmp_path: Path, migrated_dsn: str
 ) -> None:
     """Any doubt means not yet; when the database is back, it goes on."""
-    mark, name = tmp_path / "mark", psycopg.conninfo.conninfo_to_dict(fresh_dsn)["dbname"]
-    admin = psycopg.conninfo.make_conninfo(fresh_dsn, dbname="postgres")
+    mark, name = tmp_path / "mark", psycopg.conninfo.conninfo_to_dict(migrated_dsn)["dbname"]
+    admin = psycopg.conninfo.make_conninfo(migrated_dsn, dbname="postgres")
     _do(house, "UPDATE epochwatch.weights SET uri = NULL")
     with _waiting(mark) as process:
         assert process.stderr is not None
