@@ -26,6 +26,7 @@ from daemon.neighbors import Neighbors
 from daemon.planner import expand_into
 from daemon.sharing import Sharing
 from daemon.worker import Worker
+from whole_program import is_over
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.timeout(900)  # each start of a child imports torch anew
@@ -136,11 +137,6 @@ def desk(migrated_dsn: str, tmp_path: Path) -> Iterator[Desk]:
         yield Desk(house, worker, one, sharing, reading, base)
 
 
-def _is_over(pid: int) -> bool:
-    """Say whether a process has ended."""
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-
-
 def test_memory_that_runs_out_makes_batches_smaller_and_is_given_back_when_idle(
     desk: Desk,
 ) -> None:
@@ -156,7 +152,7 @@ def test_memory_that_runs_out_makes_batches_smaller_and_is_given_back_when_idle(
     desk.sharing.mode = "wait"
     assert psutil.Process(pid).memory_info().rss > 300 * MIB
     assert not desk.worker.work_once()
-    assert _is_over(pid), "the memory is back with whoever needs it"
+    assert is_over(pid), "the memory is back with whoever needs it"
 
     desk.sharing.mode, desk.sharing.batch, desk.worker.batch = "auto", 4, 4
     desk.sharing.tight = desk.generator.data["loaded"] + 96 * MIB

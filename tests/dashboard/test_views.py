@@ -26,14 +26,22 @@ def empty_database(server_dsn: str) -> Iterator[str]:
 
 
 def _page(monkeypatch: pytest.MonkeyPatch, home: Path, dsn: str, view: str) -> str:
+    [words] = _pages(monkeypatch, home, dsn, view)
+    return words
+
+
+def _pages(monkeypatch: pytest.MonkeyPatch, home: Path, dsn: str, *views: str) -> list[str]:
     monkeypatch.setenv("DATABASE_URL", dsn)
     monkeypatch.setenv("EPOCHWATCH_HOME", str(home))
     link.shared_link.cache_clear()
     access.shared_key.cache_clear()
     try:
-        shown = AppTest.from_file(str(VIEWS / f"{view}.py"), default_timeout=240).run()
-        assert not shown.exception
-        return " ".join(str(each.proto) for each in shown.main)
+        shown = [
+            AppTest.from_file(str(VIEWS / f"{view}.py"), default_timeout=240).run()
+            for view in views
+        ]
+        assert not any(page.exception for page in shown)
+        return [" ".join(str(each.proto) for each in page.main) for page in shown]
     finally:
         link.shared_link().close()
         link.shared_link.cache_clear()
@@ -80,16 +88,16 @@ def test_the_pages_of_production_begin_with_what_to_do(
     assert "epochwatch watch PATH" in _page(monkeypatch, tmp_path, empty_database, "try_it")
 
 
-@pytest.mark.parametrize("view", ["live", "run", "compare", "vote", "production", "try_it"])
 def test_a_missing_database_is_a_sentence_not_a_traceback(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, view: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The page renders and says since when."""
+    """Every page renders and says since when."""
     monkeypatch.setattr(link, "_FIRST_WAIT_S", 1.0)
     nowhere = f"host={tmp_path} user=postgres dbname=postgres"
-    words = _page(monkeypatch, tmp_path, nowhere, view)
-    assert "No connection to the database since" in words
-    assert "Traceback" not in words
+    views = ("live", "run", "compare", "vote", "production", "try_it")
+    for view, words in zip(views, _pages(monkeypatch, tmp_path, nowhere, *views), strict=True):
+        assert "No connection to the database since" in words, view
+        assert "Traceback" not in words, view
 
 
 def test_a_database_of_an_older_version_says_what_to_run(

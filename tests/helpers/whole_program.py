@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 from free_ports import free_port
 
 from core.settings import Settings, load_settings
@@ -174,6 +175,14 @@ def wait_for(
             return found
         time.sleep(rest)
     raise AssertionError(f"{what} did not come within {seconds:.0f} s")
+
+
+def is_over(pid: int) -> bool:
+    """Tell whether a process has ended; it may vanish while it is looked at."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def answers(address: str) -> bool:

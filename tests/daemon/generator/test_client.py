@@ -16,6 +16,7 @@ import torch
 
 from core.errors import Fixable, Permanent, Retryable
 from daemon.generator.client import Generator, Interrupted, Refused, clean_environment
+from whole_program import is_over, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -231,12 +232,11 @@ def test_the_child_dies_with_its_parent() -> None:
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT
     )
     assert parent.stdout is not None
-    child = psutil.Process(int(parent.stdout.readline()))
+    child = int(parent.stdout.readline())
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    psutil.wait_procs([child], timeout=240)
-    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+    wait_for(lambda: is_over(child), what="the end of the child")
 
 
 def test_an_installation_without_torch_is_told_what_to_install(

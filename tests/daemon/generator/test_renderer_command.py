@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 from PIL import Image
 
@@ -21,7 +20,7 @@ from daemon.generator.client import Interrupted, Refused
 from daemon.generator.job import DrawJob, DrawSample, LoraFile
 from daemon.generator.renderer_command import CommandRenderer
 from daemon.generator.renderers import Renderers, renderer_identity
-from whole_program import wait_for
+from whole_program import is_over, wait_for
 
 DRAW = """
 import argparse, json, os
@@ -181,10 +180,7 @@ def test_a_command_that_hangs_is_ended_with_all_it_started(
         draw(script(hang), job_of(tmp_path), image_timeout=240.0, should_stop=told.exists)
     assert stopped.value.kind == "stopped"
     child = int(told.read_text())
-    wait_for(
-        lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie",
-        what="the end of what it started",
-    )
+    wait_for(lambda: is_over(child), what="the end of what it started")
 
 
 def test_a_changed_command_line_is_another_renderer(
