@@ -15,7 +15,7 @@ test: WORKERS ?= -n auto --dist loadfile --no-loadscope-reorder
 test: ## lint, types, import contracts, and every fast test, in a real browser too
 	@.ci/install $(EXTRAS)
 	@$(MAKE) --no-print-directory lint
-	@browser=$$(.ci/browser) && EPOCHWATCH_TEST_BROWSER="$$browser" $(PY) -m pytest -q $(WORKERS) $(ARGS)
+	@browser=$$(.ci/browser) && EPOCHWATCH_TEST_BROWSER="$$browser" .ci/tests $(PY) $(WORKERS) $(ARGS)
 
 lint:
 	@$(PY) -m ruff check .
