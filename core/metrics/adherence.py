@@ -174,18 +174,20 @@ def judge_promises(
 
 def _with_missing(promises: Promises, cells: Painted, expect: Expectation) -> Promises:
     """Return the promises with those of several colors of one thing that are hardly there."""
-    asked = {name: color for name, color in expect.regions if name in promises.kept}
-    if isinstance(promises.background, ColorFigures) and expect.background:
-        asked["background"] = expect.background
-    asked = {name: color for name, color in asked.items() if each_is_asked(resolve(color))}
-    if not asked:
+    promised = [*expect.regions, ("background", expect.background or "")]
+    several = {name: color for name, color in promised if each_is_asked(resolve(color))}
+    if not several:
         return promises
-    places = {name: answer.place for name, answer in promises.kept.items()}
-    found = {}
-    for name, color in asked.items():
-        place = places.get(name)
-        mask = place.mask if place else ring_mask(*cells.number.shape)
-        found[name] = missing(cells, mask, color, place.each if place else EACH)
+    places = {
+        name: (answer.place.mask, answer.place.each) for name, answer in promises.kept.items()
+    }
+    if isinstance(promises.background, ColorFigures):
+        places["background"] = ring_mask(*cells.number.shape), EACH
+    found = {
+        name: missing(cells, mask, several[name], each)
+        for name, (mask, each) in places.items()
+        if name in several
+    }
     return replace(promises, missing={name: gone for name, gone in found.items() if gone})
 
 

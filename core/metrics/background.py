@@ -22,6 +22,7 @@ from core.metrics.color import (
     lab,
     merge_palettes,
     pairs_of,
+    told_of_pairs,
 )
 from core.metrics.color_words import CellMatch, Painted, Shades, Target, by_shape, paint
 from core.metrics.several import share_there
@@ -72,12 +73,9 @@ class ColorFigures:
 
 def figures_of(answer: CellMatch) -> ColorFigures:
     """Return the three figures of cells that all count the same."""
-    count = len(answer.match)
-    return ColorFigures(
-        match=100 * float(np.count_nonzero(answer.match) / count),
-        closeness=100 * (float(np.add.reduce(answer.closeness)) / count),
-        hue=100 * float(np.count_nonzero(answer.hue) / count),
-    )
+    share = np.add.reduce(answer.table, axis=1) / answer.table.shape[1]
+    match, closeness, hue = (100 * share).tolist()
+    return ColorFigures(match=match, closeness=closeness, hue=hue)
 
 
 @lru_cache(maxsize=16)  # a run has one shape
@@ -156,4 +154,4 @@ def _like(shades: Shades, number: Numbers, grounds: Bytes) -> Bools:
     colors = lab(np.concatenate([shades.rgb, different]))
     ground = (len(shades.rgb) + which).repeat(number[0].size)
     pairs = pairs_of(number.reshape(-1), ground)
-    return np.asarray(differences(colors, pairs, MERGE) <= MERGE).reshape(number.shape)
+    return told_of_pairs(colors, pairs, lambda apart: apart <= MERGE, MERGE).reshape(number.shape)

@@ -3,9 +3,10 @@
 Knows nothing of pictures, grids or prompts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ Floats = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
 Numbers = NDArray[np.intp]  # of colors: their rows in a table
+_Told = TypeVar("_Told", bound=np.generic)
 
 MATCH = 10.0  # CIEDE2000 below which two colors are "the same color" to a person who asked for one
 MERGE = 6.0  # one palette entry
@@ -21,6 +23,7 @@ JND = 3.0  # just visible side by side
 CHROMATIC = 0.05  # OKLab chroma from which a hue can be named
 _CLOSE, FAR = 5.0, 25.0  # CIEDE2000; beyond, a color is not close at all
 LIGHTEST = 1.75  # by which CIEDE2000 divides a difference of lightness at most
+_OPPOSITE, _TINY = 1e-9, 1e-300  # the length of the sum of opposite unit vectors; chroma of a gray
 _FEW_PAIRS, _AT_ONCE, _LARGEST_TABLE = 256, 4096, 1 << 24
 
 _C6, _C30, _C63 = np.cos(np.radians([6, 30, 63])).tolist()
@@ -90,35 +93,41 @@ def delta_e(first: Floats, second: Floats) -> Floats:
     """Return CIEDE2000 of two CIELAB arrays (..., 3) that broadcast: 0 equal, 100 black to white.
 
     Sharma, Wu & Dalal 2004, "The CIEDE2000 color-difference formula", doi 10.1002/col.20070.
+    Their hue angles are unit vectors here, which need hardly a sine: those are what costs.
     """
     l1, a1, b1 = first[..., 0], first[..., 1], first[..., 2]
     l2, a2, b2 = second[..., 0], second[..., 1], second[..., 2]
     g = 1.5 - 0.5 * _of_strong((_length(a1, b1) + _length(a2, b2)) / 2)
     a1, a2 = g * a1, g * a2
     c1, c2 = _length(a1, b1), _length(a2, b2)
-    h1, h2 = np.arctan2(b1, a1), np.arctan2(b2, a2)
-    return _from_polar(l1, c1, h1, l2=l2, c2=c2, h2=h2)
-
-
-def _from_polar(
-    l1: Floats, c1: Floats, h1: Floats, *, l2: Floats, c2: Floats, h2: Floats
-) -> Floats:
-    """Return CIEDE2000 from lightness, adjusted chroma and hue (radians) of both colors."""
-    gray = c1 * c2 == 0
-    turn = np.where(gray, 0.0, _full_circle(h2) - _full_circle(h1))
-    # opposite hues stay as they are, so that rounding cannot choose the other side's mean
-    turn = np.where(np.abs(turn) > np.pi + 1e-9, turn - np.sign(turn) * 2 * np.pi, turn)
-    # the mean hue is the first one plus half the signed turn; a gray lends its partner's hue
-    hue = np.where(gray, np.where(c1 == 0, h2, h1), h1 + turn / 2)
-    c_mean, l_mean = (c1 + c2) / 2, ((l1 + l2) / 2 - 50) ** 2
-    degrees = np.degrees(hue)
-    degrees = np.where(degrees < 0, degrees + 360, degrees)
-    bend = np.exp(-(((degrees - 275) / 25) ** 2))
+    x, y, turn = _between_hues(
+        a1 / _above_0(c1), b1 / _above_0(c1), a2 / _above_0(c2), b2 / _above_0(c2)
+    )
+    c_mean, l_mean = (c1 + c2) / 2, np.square((l1 + l2) / 2 - 50)
+    bend = np.exp(-np.square((np.degrees(_full_circle(np.arctan2(y, x))) - 275) / 25))
     rotation = -2 * _of_strong(c_mean) * np.sin(np.radians(60 * bend))
     dl = (l2 - l1) / (1 + 0.015 * l_mean / np.sqrt(20 + l_mean))
     dc = (c2 - c1) / (1 + 0.045 * c_mean)
-    dh = 2 * np.sqrt(c1 * c2) * np.sin(turn / 2) / (1 + 0.015 * c_mean * _by_hue(hue))
-    return np.asarray(np.sqrt(np.maximum(dl**2 + dc**2 + dh**2 + rotation * dc * dh, 0.0)))
+    dh = np.sqrt(c1 * c2) * turn / (1 + 0.015 * c_mean * _by_hue(x, y))
+    squared = dl * dl + dc * dc + dh * dh + rotation * dc * dh
+    return np.asarray(np.sqrt(np.maximum(squared, 0.0)))
+
+
+def _between_hues(x1: Floats, y1: Floats, x2: Floats, y2: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the mean of two hues, as a unit vector, and twice the sine of half the signed turn.
+
+    Hues are unit vectors, too; a gray's is 0 and so lends its partner's.
+    """
+    x, y = x1 + x2, y1 + y2
+    length = _length(x, y)
+    turn = np.copysign(_length(x2 - x1, y2 - y1), x1 * y2 - y1 * x2)
+    opposite = length < _OPPOSITE
+    if opposite.any():  # rounding must not choose the side on which their mean lies
+        left = np.where((y1 > 0) | ((y1 == 0) & (x1 > 0)), 1.0, -1.0)
+        x, y = np.where(opposite, -left * y1, x), np.where(opposite, left * x1, y)
+        turn = np.where(opposite, 2 * left, turn)
+        length = np.where(opposite, 1.0, length)
+    return x / length, y / length, turn
 
 
 def _length(a: Floats, b: Floats) -> Floats:
@@ -133,12 +142,11 @@ def _of_strong(chroma: Floats) -> Floats:
     return np.asarray(np.sqrt(seventh / (seventh + 25.0**7)))
 
 
-def _by_hue(hue: Floats) -> Floats:
-    """Return T, the weight of a hue (radians): a sum of the cosines of 1 to 4 times the hue.
+def _by_hue(x: Floats, y: Floats) -> Floats:
+    """Return T, the weight of a hue, a unit vector: a sum of the cosines of 1 to 4 times its angle.
 
-    One cosine and one sine give all four, by the addition theorems: they are what costs.
+    The vector is the first cosine and sine, and the addition theorems give all others.
     """
-    x, y = np.cos(hue), np.sin(hue)
     x2, y2 = x * x - y * y, 2 * x * y
     x3, y3 = x * x2 - y * y2, x * y2 + y * x2
     x4, y4 = x2 * x2 - y2 * y2, 2 * x2 * y2
@@ -154,6 +162,11 @@ def _by_hue(hue: Floats) -> Floats:
 def _full_circle(angle: Floats) -> Floats:
     """Return angles of arctan2 as 0 to 2 pi; what ``%`` gives, at a fifth of its time."""
     return np.where(angle < 0, angle + 2 * np.pi, angle)
+
+
+def _above_0(chroma: Floats) -> Floats:
+    """Return a chroma by which can be divided."""
+    return np.maximum(chroma, _TINY)
 
 
 def closeness(difference: Floats) -> Floats:
@@ -183,10 +196,10 @@ def distinct(rgb: Bytes) -> tuple[Bytes, Numbers]:
 
     Pixel art has few, so whatever is costly by color is worked out on these.
     """
-    codes = rgb.reshape(-1, 3).astype(np.int64) @ np.array([65536, 256, 1])
-    unique, back = np.unique(codes, return_inverse=True)
+    red, green, blue = (plane.astype(np.intp) for plane in rgb.reshape(-1, 3).T)
+    unique, back = _distinct((red << 16) + (green << 8) + blue, 1 << 24)
     colors = np.stack([unique >> 16, unique >> 8 & 255, unique & 255], axis=-1)
-    return colors.astype(np.uint8), back.reshape(-1)
+    return colors.astype(np.uint8), back
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,32 +235,62 @@ def _rows_of(pairs: Numbers, count: int) -> tuple[Numbers, Numbers]:
 def differences(colors: Floats, pairs: Numbers, within: float = np.inf) -> Floats:
     """Return (n,) CIEDE2000 of ``pairs_of`` colors, the rows of (k, 3) CIELAB.
 
-    Each pair is worked out once, however often it is asked for; it is infinite where lightness
-    alone shows that it is more than ``within``.
+    Infinite where lightness alone shows that it is more than ``within``.
+    """
+    return told_of_pairs(colors, pairs, np.asarray, within)
+
+
+def told_of_pairs(
+    colors: Floats,
+    pairs: Numbers,
+    tell: Callable[[Floats], NDArray[_Told]],
+    within: float = np.inf,
+) -> NDArray[_Told]:
+    """Return (n,) what ``tell`` makes of (m,) such ``differences``, for example whether they are small.
+
+    Each pair is worked out and told once, however often it is asked for.
     """
     if len(pairs) < _FEW_PAIRS:
-        first, second = _rows_of(pairs, len(colors))
-        return delta_e(colors[first], colors[second])
-    pairs, back = _distinct(pairs, len(colors) * (len(colors) + 1) // 2)
+        return tell(_apart(colors, pairs, within))
+    many = len(colors) * (len(colors) + 1) // 2
+    if _is_sparse(pairs, many):
+        unique, back = np.unique(pairs, return_inverse=True)
+        return tell(_apart(colors, unique, within))[back]
+    unique = _marked(pairs, many)
+    told = tell(_apart(colors, unique, within))
+    table = np.empty(many, dtype=told.dtype)
+    table[unique] = told
+    return table[pairs]
+
+
+def _apart(colors: Floats, pairs: Numbers, within: float) -> Floats:
+    """Return (n,) CIEDE2000 of pairs, those infinite whose lightness is too far apart."""
     first, second = _rows_of(pairs, len(colors))
     near = np.flatnonzero(np.abs(colors[first, 0] - colors[second, 0]) <= LIGHTEST * within)
     found = np.full(len(pairs), np.inf)
     for part in np.split(near, range(_AT_ONCE, len(near), _AT_ONCE)):  # what fits in a cache
         found[part] = delta_e(colors[first[part]], colors[second[part]])
-    return found[back]
+    return found
+
+
+def _is_sparse(numbers: Numbers, many: int) -> bool:
+    """Say whether numbers below ``many`` are sooner sorted than marked in a table."""
+    return many > min(_LARGEST_TABLE, 64 * len(numbers))
+
+
+def _marked(numbers: Numbers, many: int) -> Numbers:
+    """Return the different ones of numbers below ``many``, sorted."""
+    seen = np.zeros(many, dtype=bool)
+    seen[numbers] = True
+    return np.flatnonzero(seen)
 
 
 def _distinct(numbers: Numbers, many: int) -> tuple[Numbers, Numbers]:
-    """Return the different ones of numbers below ``many``, and which of them each one is.
-
-    Where many are asked for, marking them in a table is several times faster than sorting.
-    """
-    if many > min(_LARGEST_TABLE, 64 * len(numbers)):
+    """Return the different ones of numbers below ``many``, and which of them each one is."""
+    if _is_sparse(numbers, many):
         unique, back = np.unique(numbers, return_inverse=True)
         return unique, back
-    seen = np.zeros(many, dtype=bool)
-    seen[numbers] = True
-    unique = np.flatnonzero(seen)
+    unique = _marked(numbers, many)
     place = np.empty(many, dtype=np.min_scalar_type(len(unique)))
     place[unique] = np.arange(len(unique))
     return unique, place[numbers].astype(np.intp)
@@ -305,7 +348,7 @@ def _greedy(
         seed = left[begin][turn]
         near = np.abs(light[left] - light[seed]) <= LIGHTEST * threshold
         pairs = pairs_of(number[seed[near]], number[left[near]])
-        near[near] = differences(colors, pairs) <= threshold
+        near[near] = told_of_pairs(colors, pairs, lambda apart: apart <= threshold)
         entry[left[near]] = entries + turn[near]
         seeds.append(left[begin])
         entries += len(begin)

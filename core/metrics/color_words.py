@@ -72,13 +72,26 @@ class Target:
         return np.asarray(oklab(self.rgb)[0])
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class CellMatch:
-    """How cells answer to a promised color; the three arrays share the cells' shape."""
+    """How cells answer to a promised color: 0-1 in three ways, each of the cells' shape."""
 
-    match: Bools  # the same color
-    closeness: Floats  # 0-1, graded
-    hue: Bools  # the same hue class
+    table: Floats  # (3, ...): match, closeness, hue
+
+    @property
+    def match(self) -> Bools:
+        """Which are the same color."""
+        return self.table[0] > 0
+
+    @property
+    def closeness(self) -> Floats:
+        """How near each comes, graded."""
+        return self.table[1]
+
+    @property
+    def hue(self) -> Bools:
+        """Which are of the same hue class."""
+        return self.table[2] > 0
 
 
 @cache
@@ -208,7 +221,8 @@ class Shades:
     """The different colors of a stack of pictures, and what is told of each, worked out once."""
 
     rgb: Bytes  # (k, 3)
-    _answers: dict[Target, tuple[Bools, CellMatch]] = field(default_factory=dict)  # told yet, (k,)
+    # told yet (k,), and how (3, k)
+    _answers: dict[Target, tuple[Bools, Floats]] = field(default_factory=dict)
 
     @cached_property
     def lab(self) -> Floats:
@@ -228,20 +242,16 @@ class Shades:
     def match(self, numbers: Numbers, target: Target) -> CellMatch:
         """Return how the colors of these numbers answer; what was asked before is looked up."""
         if target not in self._answers:
-            self._answers[target] = _unanswered(len(self.rgb))
-        told, answer = self._answers[target]
-        if not told[numbers].all():
+            count = len(self.rgb)
+            self._answers[target] = np.zeros(count, dtype=bool), np.zeros((3, count))
+        told, answers = self._answers[target]
+        if not told.take(numbers).all():
             asked = np.zeros(len(told), dtype=bool)
             asked[numbers] = True
             new = np.flatnonzero(asked & ~told)
-            found = _match_one(self.lab[new], self.ok[new], self.terms[new], target)
-            told[new], answer.match[new] = True, found.match
-            answer.closeness[new], answer.hue[new] = found.closeness, found.hue
-        return CellMatch(
-            match=answer.match[numbers],
-            closeness=answer.closeness[numbers],
-            hue=answer.hue[numbers],
-        )
+            answers[:, new] = _match_one(self.lab[new], self.ok[new], self.terms[new], target)
+            told[new] = True
+        return CellMatch(table=answers.take(numbers, axis=1))
 
 
 def _at_least_two(rgb: Bytes) -> Bytes:
@@ -250,11 +260,6 @@ def _at_least_two(rgb: Bytes) -> Bytes:
     A matrix of one row is multiplied in another order, which moves the last bit.
     """
     return rgb if len(rgb) > 1 else rgb.repeat(2, axis=0)
-
-
-def _unanswered(count: int) -> tuple[Bools, CellMatch]:
-    match, hue, told = np.zeros((3, count), dtype=bool)
-    return told, CellMatch(match=match, closeness=np.zeros(count), hue=hue)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -271,11 +276,7 @@ class Painted:
         answers = [self.shades.match(numbers, target) for target in targets]
         if len(answers) == 1:
             return answers[0]
-        return CellMatch(
-            match=np.logical_or.reduce([one.match for one in answers]),
-            closeness=np.maximum.reduce([one.closeness for one in answers]),
-            hue=np.logical_or.reduce([one.hue for one in answers]),
-        )
+        return CellMatch(table=np.maximum.reduce([one.table for one in answers]))
 
 
 def paint(stack: Sequence[Bytes]) -> list[Painted]:
@@ -303,22 +304,22 @@ def by_shape(stack: Sequence[Painted]) -> Iterator[tuple[list[int], Numbers]]:
         yield places, np.stack([stack[at].number for at in places])
 
 
-def _match_one(colors: Floats, ok: Floats, names: Bools, target: Target) -> CellMatch:
-    """Return how (n, 3) colors answer to one target."""
+def _match_one(colors: Floats, ok: Floats, names: Bools, target: Target) -> Floats:
+    """Return (3, n): how (n, 3) colors answer to one target, as in a ``CellMatch``."""
     named: Bools = np.asarray((names & target.terms).any(axis=-1))
     low, high = target.lightness
     called = named & (ok[..., 0] >= low) & (ok[..., 0] <= high)
     if np.isinf(target.reach):  # a basic term: what is called by it is as close as can be
         near = np.ones(len(colors))
         near[~called] = closeness(_nearest(colors[~called], target.lab))
-        return CellMatch(match=called, closeness=near, hue=named)
+        return np.stack([called, near, named])
     difference = _nearest(colors, target.lab)
     near = closeness(difference)
     if not target.is_word:
         hue = np.asarray(named | same_hue(ok, target.ok))
-        return CellMatch(match=difference <= target.reach, closeness=near, hue=hue)
+        return np.stack([difference <= target.reach, near, hue])
     match = (called & (difference <= target.reach)) | (difference <= _OWN_COLOR)
-    return CellMatch(match=match, closeness=np.where(match, 1.0, near), hue=named)
+    return np.stack([match, np.where(match, 1.0, near), named])
 
 
 def _nearest(colors: Floats, wanted: Floats) -> Floats:

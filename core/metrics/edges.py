@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.metrics.cells import Grid, pixels_at
-from core.metrics.color import Bytes, Floats
+from core.metrics.color import Bools, Bytes, Floats
 from core.metrics.grid_search import SMALLEST_PITCH
 
 Places = NDArray[np.intp]
@@ -88,13 +88,18 @@ def _rise(
     return np.asarray(at.mean(axis=1) - _products(begin, onto)[:, None])
 
 
-def banding(number: Places, colors: Floats, across: Floats, down: Floats) -> list[float | None]:
+def is_small_step(apart: Floats) -> Bools:
+    """Return which CIEDE2000 between neighbors are seen, and are too small to be drawn."""
+    return (apart > _SEEN) & (apart <= _DRAWN)
+
+
+def banding(number: Places, colors: Floats, across: Bools, down: Bools) -> list[float | None]:
     """Return the share of neighboring cells, 0-1, that a step too small to be drawn divides.
 
     One for each picture of (n, rows, columns) cells, numbered in (k, 3) CIELAB ``colors``;
-    ``across`` (n, rows, columns - 1) and ``down`` (n, rows - 1, columns) are the CIEDE2000 of
-    neighbors. Such a step is between 0.5 and 4, and goes on: the cells before and after it do not
-    return, as they do in noise. None for a single cell.
+    ``across`` (n, rows, columns - 1) and ``down`` (n, rows - 1, columns) tell which neighbors are
+    an ``is_small_step`` apart, a CIEDE2000 of 0.5 to 4. It has to go on: the cells before and
+    after it do not return, as they do in noise. None for a single cell.
     """
     pairs = across[0].size + down[0].size
     if not pairs:
@@ -104,14 +109,14 @@ def banding(number: Places, colors: Floats, across: Floats, down: Floats) -> lis
     return [float(count) / pairs for count in counts]
 
 
-def _small_steps(number: Places, colors: Floats, difference: Floats) -> Places:
+def _small_steps(number: Places, colors: Floats, step_there: Bools) -> Places:
     """Return (n,): how many steps within the rows of (n, rows, columns) are small and go on.
 
     At the ends of a row the next cell is taken to be the same, which is no way back.
     """
     longer = np.concatenate([number[:, :, :1], number, number[:, :, -1:]], axis=2)
     small = np.zeros(longer.shape, dtype=bool)
-    small[:, :, 1:-2] = (difference > _SEEN) & (difference <= _DRAWN)
+    small[:, :, 1:-2] = step_there
     at = np.flatnonzero(small)
     around = [longer.reshape(-1)[at + cell] for cell in (-1, 0, 1, 2)]
     square, turn_before, turn_after = np.zeros((3, len(at)))

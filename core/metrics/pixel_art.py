@@ -19,12 +19,12 @@ from core.metrics.color import (
     Floats,
     Numbers,
     delta_e,
-    differences,
     lab,
     pairs_of,
+    told_of_pairs,
 )
 from core.metrics.color_words import Painted, by_shape, paint
-from core.metrics.edges import banding
+from core.metrics.edges import banding, is_small_step
 from core.metrics.grid_search import SMALLEST_PITCH
 
 _HALVES = 0.7  # inner part of a cell whose halves are compared
@@ -36,6 +36,7 @@ _FEW_PIXELS = 16_384
 _DRAWN_PLAIN = 0.5
 # down, right: each pair of neighbors once, those side by side and one below the other first
 _STEPS = ((0, 1), (1, 0), (1, 1), (1, -1))
+_UNLIKE, _SAME, _STEP = np.array([1, 2, 4], dtype=np.uint8)  # bits of what is told of neighbors
 ALIGNMENT_LOST, FLATNESS_LOST = 0.25, 0.95
 
 
@@ -111,9 +112,10 @@ def neighbors_of(stack: Sequence[Painted]) -> list[Neighbors]:
     for places, number in by_shape(stack):
         alone, sides = _against_neighbors(number, stack[0].shades.lab)
         pairs = sum(side[0].size for side in sides)
-        same = sum(np.count_nonzero(side < JND, axis=(1, 2)) for side in sides)
+        same = sum(np.count_nonzero(side & _SAME, axis=(1, 2)) for side in sides)
         plain = same / pairs if pairs else np.ones(len(number))
-        bands = banding(number, stack[0].shades.lab, *sides[:2])
+        small = [side & _STEP != 0 for side in sides[:2]]
+        bands = banding(number, stack[0].shades.lab, *small)
         orphans = alone.mean(axis=(1, 2))
         for at, share, alike, band in zip(places, orphans, plain, bands, strict=True):
             found[at] = Neighbors(orphans=float(share), plain=float(alike), banding=band)
@@ -126,25 +128,29 @@ def orphan_mask(cells: Bytes) -> Bools:
     return _against_neighbors(painted.number[None], painted.shades.lab)[0][0]
 
 
-def _against_neighbors(number: Numbers, colors: Floats) -> tuple[Bools, list[Floats]]:
+def _against_neighbors(number: Numbers, colors: Floats) -> tuple[Bools, list[Bytes]]:
     """Compare all neighbors of (n, rows, columns) cells, numbered in (k, 3) CIELAB ``colors``.
 
-    Return (n, rows, columns), the orphans, and the CIEDE2000 in the directions of _STEPS, some of
-    those above 6 infinite.
+    Return (n, rows, columns), the orphans, and what is told of the pairs in the directions of
+    _STEPS: the sum of _UNLIKE, _SAME and _STEP where they hold.
     """
     sides = [_neighbors(*step) for step in _STEPS]
     pairs = [pairs_of(number[:, *here], number[:, *there]) for here, there in sides]
-    apart = differences(colors, np.concatenate([each.reshape(-1) for each in pairs]), MERGE)
+    told = told_of_pairs(colors, np.concatenate([each.reshape(-1) for each in pairs]), _told, MERGE)
     ends = np.cumsum([each.size for each in pairs])[:-1]
     found = [
-        each.reshape(pair.shape) for each, pair in zip(np.split(apart, ends), pairs, strict=True)
+        each.reshape(pair.shape) for each, pair in zip(np.split(told, ends), pairs, strict=True)
     ]
-    alone = np.ones(number.shape, dtype=bool)
+    alone = np.full(number.shape, _UNLIKE, dtype=np.uint8)
     for (here, there), each in zip(sides, found, strict=True):
-        unlike = each > MERGE
-        alone[:, *here] &= unlike
-        alone[:, *there] &= unlike
-    return alone, found
+        alone[:, *here] &= each
+        alone[:, *there] &= each
+    return alone != 0, found
+
+
+def _told(apart: Floats) -> Bytes:
+    """Return what neighbors are asked, of their CIEDE2000."""
+    return (apart > MERGE) * _UNLIKE | (apart < JND) * _SAME | is_small_step(apart) * _STEP
 
 
 def _neighbors(down: int, right: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

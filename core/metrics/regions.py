@@ -103,11 +103,8 @@ def weighted_figures(cells: Painted, weights: Floats, targets: tuple[Target, ...
     inside = weights > 0
     answer = cells.match(targets, inside)
     share = weights[inside] / weights[inside].sum()
-    figures = ColorFigures(
-        match=100 * float(share @ answer.match),
-        closeness=100 * float(share @ answer.closeness),
-        hue=100 * float(share @ answer.hue),
-    )
+    match, closeness, hue = (100 * (answer.table @ share)).tolist()
+    figures = ColorFigures(match=match, closeness=closeness, hue=hue)
     return figures.times(share_there(cells, weights, targets))
 
 
@@ -182,12 +179,11 @@ def palette_figures(
     """
     where = figure if figure.any() else np.ones_like(figure)
     answer = cells.match(targets, where)
-    needed = max(1, round(least_area * len(answer.match)))
-    figures = ColorFigures(
-        match=100 * min(1.0, float(np.count_nonzero(answer.match)) / needed),
-        closeness=100 * (float(np.add.reduce(np.sort(answer.closeness)[-needed:])) / needed),
-        hue=100 * min(1.0, float(np.count_nonzero(answer.hue)) / needed),
-    )
+    needed = max(1, round(least_area * answer.table.shape[1]))
+    enough = np.minimum(np.add.reduce(answer.table, axis=1) / needed, 1.0)
+    enough[1] = np.add.reduce(np.sort(answer.closeness)[-needed:]) / needed
+    match, closeness, hue = (100 * enough).tolist()
+    figures = ColorFigures(match=match, closeness=closeness, hue=hue)
     each = EACH_OF_FIGURE * least_area
     return figures.times(share_there(cells, where, targets, each))
 

@@ -7,6 +7,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from core.metrics.color import (
     closeness,
     delta_e,
+    distinct,
     hex_of_rgb,
     hue_gap,
     lab,
@@ -132,3 +133,24 @@ def test_shades_too_alike_to_tell_are_one_palette_entry() -> None:
     assert palette.size == 3
     assert palette.share.tolist() == [0.6, 0.3, 0.1]
     assert palette.of.tolist() == [0] * 60 + [1] * 30 + [2] * 10
+
+
+@pytest.mark.parametrize("count", [500, 300_000])
+def test_the_colors_of_few_cells_and_of_many_are_numbered_alike(count: int) -> None:
+    """Sorted or marked in a table: each once, in order, and each cell finds its own."""
+    dice = np.random.default_rng(4)
+    rgb = dice.integers(0, 256, (200, 3)).astype(np.uint8)[dice.integers(0, 200, count)]
+    colors, which = distinct(rgb)
+
+    assert [*map(tuple, colors.tolist())] == sorted(set(map(tuple, rgb.tolist())))
+    assert (colors[which] == rgb).all()
+
+
+def test_opposite_hues_differ_alike_from_either_side() -> None:
+    """Their mean hue is a choice, and rounding does not make it."""
+    turn = np.linspace(0, 2 * np.pi, 50)
+    first = np.stack([np.full(50, 40.0), 30 * np.cos(turn), 30 * np.sin(turn)], axis=-1)
+    second = first * np.array([1.5, -1.0, -1.0])
+
+    np.testing.assert_allclose(delta_e(first, second), delta_e(second, first), atol=1e-9)
+    assert (delta_e(first, second) > 40).all()
