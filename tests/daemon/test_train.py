@@ -235,8 +235,8 @@ def test_a_decided_stop_ends_the_wrapped_trainer_gently_and_once(
             wait_for(lambda: house.select(setup)[0]["stopping"], what="the means")
             with house.database.transaction() as connection:
                 connection.execute(
-                    b"UPDATE epochwatch.checkpoints SET saved_at = now() + interval '1 h',"
-                    b" admitted_at = now() + interval '1 h'"
+                    b"UPDATE epochwatch.checkpoints SET saved_at = now() + interval '10 years',"
+                    b" admitted_at = now() + interval '10 years'"
                 )
             Stopper(database=house.database, host="pod").decide()
             assert process.wait() == 7

@@ -140,8 +140,8 @@ def test_the_end_of_an_old_run_never_stops_the_trainer_of_a_new_one(
     assert _stops(house) == []
     with house.database.transaction() as connection:
         connection.execute(
-            b"UPDATE epochwatch.checkpoints SET saved_at = now() + interval '1 min',"
-            b" admitted_at = now() + interval '1 min' WHERE position = 3"
+            b"UPDATE epochwatch.checkpoints SET saved_at = now() + interval '10 years',"
+            b" admitted_at = now() + interval '10 years' WHERE position = 3"
         )
     late.decide()
     assert len(_stops(house)) == 1
