@@ -225,11 +225,13 @@ def pairs_of(first: Numbers, second: Numbers) -> Numbers:
     return (high * (high + 1) >> 1) + np.minimum(first, second)
 
 
-def _rows_of(pairs: Numbers, count: int) -> tuple[Numbers, Numbers]:
-    """Return the two row numbers below ``count`` of each of ``pairs_of``, the lower one first."""
-    begins = pairs_of(np.zeros(count, dtype=np.intp), np.arange(count))
-    high = np.searchsorted(begins, pairs, side="right") - 1
-    return pairs - begins[high], high
+def _rows_of(pairs: Numbers) -> tuple[Numbers, Numbers]:
+    """Return the two row numbers of each of ``pairs_of``, the lower one first.
+
+    The rows of the triangle begin at h (h + 1) / 2; of such numbers the root below is exact.
+    """
+    high = ((np.sqrt(8.0 * pairs + 1) - 1) / 2).astype(np.intp)
+    return pairs - (high * (high + 1) >> 1), high
 
 
 def differences(colors: Floats, pairs: Numbers, within: float = np.inf) -> Floats:
@@ -265,11 +267,13 @@ def told_of_pairs(
 
 def _apart(colors: Floats, pairs: Numbers, within: float) -> Floats:
     """Return (n,) CIEDE2000 of pairs, those infinite whose lightness is too far apart."""
-    first, second = _rows_of(pairs, len(colors))
-    near = np.flatnonzero(np.abs(colors[first, 0] - colors[second, 0]) <= LIGHTEST * within)
+    first, second = _rows_of(pairs)
+    light = colors[:, 0].copy()
+    near = np.flatnonzero(np.abs(light[first] - light[second]) <= LIGHTEST * within)
     found = np.full(len(pairs), np.inf)
     for part in np.split(near, range(_AT_ONCE, len(near), _AT_ONCE)):  # what fits in a cache
-        found[part] = delta_e(colors[first[part]], colors[second[part]])
+        one, other = (colors.take(rows[part], axis=0) for rows in (first, second))
+        found[part] = delta_e(one, other)
     return found
 
 

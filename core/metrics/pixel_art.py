@@ -135,8 +135,10 @@ def _against_neighbors(number: Numbers, colors: Floats) -> tuple[Bools, list[Byt
     _STEPS: the sum of _UNLIKE, _SAME and _STEP where they hold.
     """
     sides = [_neighbors(*step) for step in _STEPS]
-    pairs = [pairs_of(number[:, *here], number[:, *there]) for here, there in sides]
-    told = told_of_pairs(colors, np.concatenate([each.reshape(-1) for each in pairs]), _told, MERGE)
+    short = number.astype(np.min_scalar_type(-len(colors) * (len(colors) + 1)))  # half the memory
+    pairs = [pairs_of(short[:, *here], short[:, *there]) for here, there in sides]
+    asked = np.concatenate([each.reshape(-1) for each in pairs], dtype=np.intp)
+    told = told_of_pairs(colors, asked, _told, MERGE)
     ends = np.cumsum([each.size for each in pairs])[:-1]
     found = [
         each.reshape(pair.shape) for each, pair in zip(np.split(told, ends), pairs, strict=True)
