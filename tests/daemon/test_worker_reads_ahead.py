@@ -21,6 +21,7 @@ from daemon.neighbors import Neighbors
 from daemon.planner import expand_into
 from daemon.sharing import Sharing
 from daemon.worker import Worker
+from whole_program import wait_for
 
 pytest.importorskip("torch")
 RECIPE = Recipe(sampler="ddim", steps=1, guidance="4.00", width=64, height=64, grid=None)
@@ -107,6 +108,16 @@ def _write_loras(pipeline: Any, folder: Path) -> dict[str, Path]:
     return found
 
 
+def _is_at_rest(generator: Generator) -> bool:
+    """Tell whether every thread of the child sleeps: one with something to do is not asleep."""
+    try:
+        threads = Path(f"/proc/{generator.pid}/task").iterdir()
+        told = [(each / "stat").read_text(encoding="utf-8") for each in threads]
+    except OSError:  # a thread that ended meanwhile
+        return False
+    return all(each.rpartition(")")[2].split()[0] == "S" for each in told)
+
+
 @pytest.fixture
 def desk(migrated_dsn: str, tmp_path: Path) -> Iterator[Desk]:
     """A desk with a small base model and three LoRAs."""
@@ -141,6 +152,7 @@ def test_the_next_jobs_file_is_read_while_this_one_draws_and_no_job_is_claimed_e
     with capture_logs() as logged:
         for _ in range(4):
             assert desk.worker.work_once()
+            wait_for(lambda: _is_at_rest(desk.generator), what="the end of the reading")
     told = desk.generator.told
     assert told[0] == (["lora-1"], None), "the next in the queue, of the base that is loaded"
     assert desk.generator.attempts[0] == [1, 0, 0, 0], "it was looked at, not taken"
