@@ -16,12 +16,11 @@ from core.metrics.applicability import not_applicable
 from core.metrics.background import (
     Background,
     ColorFigures,
-    background_figures,
     backgrounds_of,
     foreground_masks,
     ring_mask,
 )
-from core.metrics.color import Bools, Numbers
+from core.metrics.color import Bools
 from core.metrics.color_words import Painted, Target, resolve
 from core.metrics.misplaced import Place, cells_elsewhere, said_of
 from core.metrics.profile import TrainingProfile
@@ -32,11 +31,11 @@ from core.metrics.regions import (
     hair_is_two_toned,
     kept_figures,
     least_area,
-    palette_figures,
     settled,
     tones_of,
 )
 from core.metrics.several import EACH, each_is_asked, missing
+from core.metrics.shown import Question, shown_figures
 from core.metrics.things import NO_SCORES, Things, look_for_things
 from core.nouns import Expectation
 
@@ -108,28 +107,35 @@ def judge_all(
     """Return the background of pictures that were painted together, and how they keep promises."""
     grounds = backgrounds_of(stack)
     figures = foreground_masks(stack, grounds)
-    if len(stack) > 1:
-        _ask_together(stack, expects, figures)
-    asked = zip(stack, expects, grounds, figures, repeat(profile), scores)
+    shown = _shown(stack, expects, figures, profile)
+    asked = zip(stack, expects, grounds, figures, shown, repeat(profile), scores)
     return [(each[2], judge_promises(*each)) for each in asked]
 
 
-def _ask_together(
-    stack: Sequence[Painted], expects: Sequence[Expectation], figures: Sequence[Bools]
-) -> None:
-    """Work out how the colors of all pictures answer, so that judging each one looks them up."""
-    asked: dict[Target, list[Numbers]] = {}
+def _shown(
+    stack: Sequence[Painted],
+    expects: Sequence[Expectation],
+    figures: Sequence[Bools],
+    profile: TrainingProfile | None,
+) -> list[dict[str, ColorFigures]]:
+    """Return how the border answers, and the figure as a whole, to each color that is promised."""
+    questions = []
     for cells, expect, figure in zip(stack, expects, figures, strict=True):
-        ring, inside = cells.number[ring_mask(*figure.shape)], cells.number[figure]
-        places = [
-            (expect.background or "", ring),
-            *((color, inside) for _, color in expect.regions),
-        ]
-        for text, numbers in places:
-            for target in resolve(text):
-                asked.setdefault(target, []).append(numbers)
-    for target, found in asked.items():
-        stack[0].shades.match(np.concatenate(found), target)
+        places = {}
+        if ground := resolve(expect.background or ""):
+            ring = ring_mask(*figure.shape)
+            places["background"] = Question(cells=cells, where=ring, targets=ground)
+        where = figure if figure.any() else np.ones_like(figure)
+        for name, color in expect.regions:
+            if targets := resolve(color):
+                least = _least_area(name, _known(profile, expect), figure)
+                each = EACH_OF_FIGURE * least
+                places[name] = Question(
+                    cells=cells, where=where, targets=targets, least=least, each=each
+                )
+        questions.append(places)
+    found = iter(shown_figures([asked for places in questions for asked in places.values()]))
+    return [{name: next(found) for name in places} for places in questions]
 
 
 def judge_promises(
@@ -137,13 +143,15 @@ def judge_promises(
     expect: Expectation,
     background: Background,
     figure: Bools,
+    shown: Mapping[str, ColorFigures],
     profile: TrainingProfile | None,
     scores: Mapping[str, float] = NO_SCORES,
 ) -> Promises:
     """Return how (rows, columns, 3) cells keep what ``expect`` promises.
 
-    ``figure`` is the mask of those that are not background, and ``scores`` are those of the image
-    by the profile's detectors.
+    ``figure`` is the mask of those that are not background, ``shown`` is what the border and the
+    figure have of each promised color, and ``scores`` are those of the image by the profile's
+    detectors.
     """
     why_no_ground = not_applicable(expect, "background")
     ground = resolve(expect.background) if expect.background and not why_no_ground else ()
@@ -151,16 +159,18 @@ def judge_promises(
     if expect.background and why_no_ground:
         told = Unmeasured(reason=why_no_ground)
     elif expect.background:
-        told = background_figures(cells, ground) if ground else _not_a_color(expect.background)
-    known = profile if profile and profile.images and profile.fits(expect) else None
+        told = shown["background"] if ground else _not_a_color(expect.background)
     regions: dict[str, RegionAnswer | Unmeasured] = {}
+    known = _known(profile, expect)
     for name, color in expect.regions:
-        why_not = not_applicable(expect, name)
-        regions[name] = (
-            Unmeasured(reason=why_not)
-            if why_not
-            else _judge_region(cells, name, color, background, figure, known)
-        )
+        if why_not := not_applicable(expect, name):
+            regions[name] = Unmeasured(reason=why_not)
+        elif not (targets := resolve(color)):
+            regions[name] = _not_a_color(color)
+        elif region := _map_of(known, name, cells):
+            regions[name] = _by_map(cells, name, region, targets, background)
+        else:
+            regions[name] = _by_figure(name, shown[name], targets, figure, known)
     promises = Promises(
         background=told,
         plain_background=len(ground) == 1,
@@ -232,44 +242,43 @@ def _not_a_color(text: str) -> Unmeasured:
     return Unmeasured(reason=f"'{text}' is not a color that can be measured")
 
 
-def _judge_region(
-    cells: Painted,
+def _known(profile: TrainingProfile | None, expect: Expectation) -> TrainingProfile | None:
+    """Return what training images tell of such a picture, if anything."""
+    return profile if profile and profile.images and profile.fits(expect) else None
+
+
+def _map_of(profile: TrainingProfile | None, name: str, cells: Painted) -> RegionMap | None:
+    """Return where training images have a region, if they tell and these cells have their shape."""
+    region = profile.region(name) if profile else None
+    if region is None or not region.usable or region.match <= 0:
+        return None
+    shape = len(region.probability), len(region.probability[0])
+    return region if cells.number.shape == shape else None
+
+
+def _by_figure(
     name: str,
-    color: str,
-    background: Background,
+    figures: ColorFigures,
+    targets: tuple[Target, ...],
     figure: Bools,
     profile: TrainingProfile | None,
-) -> RegionAnswer | Unmeasured:
-    """Return how one region keeps its promise: by its map, else by the palette test."""
-    targets = resolve(color)
-    if not targets:
-        return _not_a_color(color)
-    region = profile.region(name) if profile else None
-    if region and region.usable and region.match > 0 and _same_shape(cells, region):
-        return _by_map(cells, name, region, targets, background)
-    least = _least_area(name, region, figure)
-    figures = palette_figures(cells, figure, targets, least)
-    how = "looked for anywhere in the figure, since "
-    how += (
-        "too few training captions name it" if profile else "there are no training images like it"
-    )
+) -> RegionAnswer:
+    """Return how a region keeps its promise where nothing tells its place: by all of the figure."""
+    least = _least_area(name, profile, figure)
+    why = "too few training captions name it" if profile else "there are no training images like it"
     return RegionAnswer(
         figures=figures,
         tones=None,
         purity=None,
         two_toned=False,
-        how=how,
+        how=f"looked for anywhere in the figure, since {why}",
         place=Place(mask=figure, targets=targets, least=least, each=EACH_OF_FIGURE * least),
     )
 
 
-def _same_shape(cells: Painted, region: RegionMap) -> bool:
-    """Return whether a map fits these cells."""
-    return cells.number.shape == (len(region.probability), len(region.probability[0]))
-
-
-def _least_area(name: str, region: RegionMap | None, figure: np.ndarray) -> float:
+def _least_area(name: str, profile: TrainingProfile | None, figure: Bools) -> float:
     """Return the least area as a share of the figure; a learned one is a share of the picture."""
+    region = profile.region(name) if profile else None
     share = least_area(name, region)
     learned = region is not None and region.images >= 3 and region.area > 0
     return share / max(float(figure.mean()), share) if learned else share

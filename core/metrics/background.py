@@ -24,8 +24,7 @@ from core.metrics.color import (
     pairs_of,
     told_of_pairs,
 )
-from core.metrics.color_words import CellMatch, Painted, Shades, Target, by_shape, paint
-from core.metrics.several import share_there
+from core.metrics.color_words import Painted, Shades, by_shape, paint
 
 # neighbors within a picture of a stack, not from one to the next
 _BESIDE = np.stack([np.zeros((3, 3)), ndimage.generate_binary_structure(2, 1), np.zeros((3, 3))])
@@ -71,13 +70,6 @@ class ColorFigures:
         return self.match < 50 and self.hue < 50
 
 
-def figures_of(answer: CellMatch) -> ColorFigures:
-    """Return the three figures of cells that all count the same."""
-    share = np.add.reduce(answer.table, axis=1) / answer.table.shape[1]
-    match, closeness, hue = (100 * share).tolist()
-    return ColorFigures(match=match, closeness=closeness, hue=hue)
-
-
 @lru_cache(maxsize=16)  # a run has one shape
 def ring_mask(rows: int, columns: int) -> Bools:
     """Return (rows, columns): the outermost cells of top, left and right."""
@@ -120,13 +112,6 @@ def _medoids(shades: Shades, groups: Sequence[Numbers]) -> list[int]:
         found.append(int(group[sums.argmin()]))
         at += len(group) ** 2
     return found
-
-
-def background_figures(cells: Painted, targets: tuple[Target, ...]) -> ColorFigures:
-    """Return how the ring answers to the promised color or, for a pattern, to all of its colors."""
-    ring = ring_mask(*cells.number.shape)
-    figures = figures_of(cells.match(targets, ring))
-    return figures.times(share_there(cells, ring, targets))
 
 
 def foreground_mask(cells: Bytes, background: Background) -> Bools:

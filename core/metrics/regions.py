@@ -169,25 +169,6 @@ def _at_most(value: float, reference: float) -> float:
     return _relative(value, reference) if reference > 0 else 100.0
 
 
-def palette_figures(
-    cells: Painted, figure: Bools, targets: tuple[Target, ...], least_area: float
-) -> ColorFigures:
-    """Return whether the figure holds enough of a promised color, wherever it lies.
-
-    The fallback where no map could be learned. ``figure`` marks the cells that are not background;
-    ``least_area`` is the share of them that earns 100. Cells are taken from the closest on.
-    """
-    where = figure if figure.any() else np.ones_like(figure)
-    answer = cells.match(targets, where)
-    needed = max(1, round(least_area * answer.table.shape[1]))
-    enough = np.minimum(np.add.reduce(answer.table, axis=1) / needed, 1.0)
-    enough[1] = np.add.reduce(np.sort(answer.closeness)[-needed:]) / needed
-    match, closeness, hue = (100 * enough).tolist()
-    figures = ColorFigures(match=match, closeness=closeness, hue=hue)
-    each = EACH_OF_FIGURE * least_area
-    return figures.times(share_there(cells, where, targets, each))
-
-
 def least_area(name: str, region: RegionMap | None) -> float:
     """Return the share of the figure that a region needs in the palette test.
 
