@@ -183,11 +183,5 @@ def _without(spec_name: str, reason: str) -> MetricValue:
 
 
 def _value(spec: MetricSpec, value: float | None, explanation: str) -> MetricValue:
-    return MetricValue(
-        value=None if value is None else min(max(float(value), spec.low), spec.high),
-        low=spec.low,
-        high=spec.high,
-        higher_is_better=spec.higher_is_better,
-        explanation=explanation,
-        version=spec.version,
-    )
+    kept = None if value is None else min(max(float(value), spec.low), spec.high)
+    return MetricValue(kept, spec.low, spec.high, spec.higher_is_better, explanation, spec.version)
