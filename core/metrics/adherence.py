@@ -126,9 +126,10 @@ def _shown(
             ring = ring_mask(*figure.shape)
             places["background"] = Question(cells=cells, where=ring, targets=ground)
         where = figure if figure.any() else np.ones_like(figure)
+        known = _known(profile, expect)
         for name, color in expect.regions:
             if targets := resolve(color):
-                least = _least_area(name, _known(profile, expect), figure)
+                least = _least_area(name, known, figure)
                 each = EACH_OF_FIGURE * least
                 places[name] = Question(
                     cells=cells, where=where, targets=targets, least=least, each=each
